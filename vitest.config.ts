@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    testTimeout: 60_000,
+    coverage: {
+      include: ["src/**"],
+      exclude: ["src/server/**", "src/index.ts"],
+      reporter: ["text", "json-summary"],
+      thresholds: { branches: 97 }
+    }
+  }
+})
