@@ -1,0 +1,287 @@
+/** Small valid images, built from the formats' own parts, and padded to any size. */
+import { crc32, deflateSync } from "node:zlib"
+
+import { ascii, bytes, concat, noise, u16be, u16le, u24le, u32be, u32le } from "./bytes.js"
+import type { Bytes } from "./bytes.js"
+
+export * from "./bytes.js"
+
+export interface ExifOptions {
+  readonly orientation: number
+  readonly littleEndian?: boolean
+  readonly type?: number
+  readonly count?: number
+  /** Where the directory lies, from the start of the TIFF header; the bytes between are zeros. */
+  readonly directory?: number
+  /** How many other entries come first. */
+  readonly others?: number
+}
+
+/** A TIFF block whose only directory holds an orientation. */
+export const exif = (options: ExifOptions): Bytes => {
+  const u16 = options.littleEndian === true ? u16le : u16be
+  const u32 = options.littleEndian === true ? u32le : u32be
+  const directory = options.directory ?? 8
+  const others = options.others ?? 0
+  const other = concat(u16(0x010f), u16(3), u32(1), u16(7), u16(0))
+  return concat(
+    ascii(options.littleEndian === true ? "II" : "MM"),
+    u16(42),
+    u32(directory),
+    new Uint8Array(Math.max(0, directory - 8)),
+    u16(others + 1),
+    ...Array.from({ length: others }, () => other),
+    concat(u16(0x0112), u16(options.type ?? 3), u32(options.count ?? 1), u16(options.orientation), u16(0)),
+    u32(0)
+  )
+}
+
+export const exifPrefix = ascii("Exif\0\0")
+
+// PNG
+
+export const pngSignature = bytes(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
+
+export const pngChunk = (type: string, data: Uint8Array = bytes()): Bytes => {
+  const body = concat(ascii(type), data)
+  return concat(u32be(data.length), body, u32be(crc32(body)))
+}
+
+export interface PngHeader {
+  readonly width?: number
+  readonly height?: number
+  readonly bitDepth?: number
+  readonly colorType?: number
+  readonly compression?: number
+  readonly filter?: number
+  readonly interlace?: number
+}
+
+export const ihdr = (options: PngHeader = {}): Bytes =>
+  pngChunk(
+    "IHDR",
+    concat(
+      u32be(options.width ?? 1),
+      u32be(options.height ?? 1),
+      bytes(
+        options.bitDepth ?? 8,
+        options.colorType ?? 0,
+        options.compression ?? 0,
+        options.filter ?? 0,
+        options.interlace ?? 0
+      )
+    )
+  )
+
+export interface PngOptions extends PngHeader {
+  readonly orientation?: number
+  /** Chunks between the header and the image data. */
+  readonly chunks?: ReadonlyArray<Uint8Array>
+}
+
+/** Black, 8-bit greyscale unless said otherwise; above 4 megapixels the image data is left short. */
+export const png = (options: PngOptions = {}): Bytes => {
+  const { height = 1, width = 1 } = options
+  const length = width * height > 4_000_000 ? 1 : (width + 1) * height
+  return concat(
+    pngSignature,
+    ihdr(options),
+    ...(options.orientation === undefined ? [] : [pngChunk("eXIf", exif({ orientation: options.orientation }))]),
+    ...(options.chunks ?? []),
+    pngChunk("IDAT", deflateSync(new Uint8Array(length))),
+    pngChunk("IEND")
+  )
+}
+
+// JPEG
+
+export const segment = (marker: number, payload: Uint8Array = bytes()): Bytes =>
+  concat(bytes(0xff, marker), u16be(payload.length + 2), payload)
+
+export const soi = bytes(0xff, 0xd8)
+export const eoi = bytes(0xff, 0xd9)
+
+export interface SofOptions {
+  readonly marker?: number
+  readonly width?: number
+  readonly height?: number
+  readonly precision?: number
+  readonly components?: number
+  readonly sampling?: number
+}
+
+export const sof = (options: SofOptions = {}): Bytes =>
+  segment(
+    options.marker ?? 0xc0,
+    concat(
+      bytes(options.precision ?? 8),
+      u16be(options.height ?? 1),
+      u16be(options.width ?? 1),
+      bytes(options.components ?? 1),
+      ...Array.from({ length: options.components ?? 1 }, (_, i) => bytes(i + 1, options.sampling ?? 0x11, 0))
+    )
+  )
+
+export const sos = (components = 1): Bytes =>
+  segment(
+    0xda,
+    concat(
+      bytes(components),
+      ...Array.from({ length: components }, (_, i) => bytes(i + 1, 0)),
+      bytes(0, 63, 0)
+    )
+  )
+
+export interface JpegOptions extends SofOptions {
+  readonly orientation?: number
+  /** Segments between SOI and the tables. */
+  readonly segments?: ReadonlyArray<Uint8Array>
+}
+
+/**
+ * The parts of a grey image, from SOI to EOI, each of which begins a segment but the scan's data. A block is two bits: the
+ * one code of each table, for no difference and for the end of the block.
+ */
+export const jpegParts = (options: JpegOptions = {}): ReadonlyArray<Bytes> => {
+  const blocks = Math.ceil((options.width ?? 1) / 8) * Math.ceil((options.height ?? 1) / 8)
+  const scan = new Uint8Array(Math.ceil(blocks / 4))
+  scan[scan.length - 1] = 0xff >> ((blocks - 1) % 4 + 1) * 2
+  const oneCode = concat(bytes(1), new Uint8Array(15), bytes(0))
+  return [
+    soi,
+    ...(options.orientation === undefined
+      ? []
+      : [segment(0xe1, concat(exifPrefix, exif({ orientation: options.orientation })))]),
+    ...(options.segments ?? []).map((part) => concat(part)),
+    segment(0xdb, concat(bytes(0), new Uint8Array(64).fill(1))),
+    sof(options),
+    segment(0xc4, concat(bytes(0x00), oneCode)),
+    segment(0xc4, concat(bytes(0x10), oneCode)),
+    sos(),
+    scan,
+    eoi
+  ]
+}
+
+export const jpeg = (options: JpegOptions = {}): Bytes => concat(...jpegParts(options))
+
+// WebP
+
+export const webpChunk = (type: string, data: Uint8Array = bytes()): Bytes =>
+  concat(ascii(type), u32le(data.length), data, new Uint8Array(data.length & 1))
+
+export const riff = (...chunks: ReadonlyArray<Uint8Array>): Bytes => {
+  const body = concat(...chunks)
+  return concat(ascii("RIFF"), u32le(body.length + 4), ascii("WEBP"), body)
+}
+
+/** A lossless image of one colour: five prefix codes of one symbol, so that no pixel takes a bit. */
+export const vp8l = (width = 1, height = 1, version = 0): Bytes => {
+  const codes = 0b0001_0001_0001_0001_0001n << 3n
+  const bits = 0x2fn | BigInt(width - 1) << 8n | BigInt(height - 1) << 22n | BigInt(version) << 37n | codes << 40n
+  return Uint8Array.from({ length: 8 }, (_, i) => Number(bits >> BigInt(8 * i) & 0xffn))
+}
+
+export interface Vp8Options {
+  readonly width?: number
+  readonly height?: number
+  readonly tag?: number
+  readonly startCode?: number
+}
+
+/** The header of a lossy image, without what it heads. */
+export const vp8 = (options: Vp8Options = {}): Bytes =>
+  concat(
+    u24le(options.tag ?? 0x10 | 1 << 5),
+    u24le(options.startCode ?? 0x2a019d),
+    u16le(options.width ?? 1),
+    u16le(options.height ?? 1),
+    new Uint8Array(2)
+  )
+
+export const vp8x = (width = 1, height = 1, flags = 0): Bytes =>
+  webpChunk("VP8X", concat(bytes(flags, 0, 0, 0), u24le(width - 1), u24le(height - 1)))
+
+export const anmf = (width = 1, height = 1, x = 0, y = 0): Bytes =>
+  webpChunk(
+    "ANMF",
+    concat(
+      u24le(x / 2),
+      u24le(y / 2),
+      u24le(width - 1),
+      u24le(height - 1),
+      u24le(100),
+      bytes(0),
+      webpChunk("VP8L", vp8l(width, height))
+    )
+  )
+
+export interface WebpOptions {
+  readonly width?: number
+  readonly height?: number
+  readonly orientation?: number
+  /** Chunks after the image; with any, the file is an extended one. */
+  readonly chunks?: ReadonlyArray<Uint8Array>
+}
+
+export const webp = (options: WebpOptions = {}): Bytes => {
+  const { chunks = [], height, orientation, width } = options
+  const image = webpChunk("VP8L", vp8l(width, height))
+  return orientation === undefined && chunks.length === 0
+    ? riff(image)
+    : riff(
+      vp8x(width, height, orientation === undefined ? 0 : 8),
+      image,
+      ...(orientation === undefined ? [] : [webpChunk("EXIF", exif({ orientation }))]),
+      ...chunks
+    )
+}
+
+// Padded
+
+/** What is too little for a chunk of its own comes after the image's end. */
+const padded = (size: number, smallest: Bytes, overhead: number, build: (padding: Bytes) => Bytes): Bytes => {
+  if (size < smallest.length) {
+    throw new RangeError(`at least ${smallest.length} bytes`)
+  }
+  const room = size - smallest.length
+  const image = room < overhead ? smallest : build(noise(room - overhead))
+  return image.length === size ? image : concat(image, new Uint8Array(size - image.length))
+}
+
+/** The size of the smallest image that each of the following makes. */
+export const smallest = { png: png().length, jpeg: jpeg().length, webp: webp().length }
+
+/** A 1×1 PNG of so many bytes. */
+export const pngOfSize = (size: number): Bytes =>
+  padded(size, png(), 12, (padding) => png({ chunks: [pngChunk("paDd", padding)] }))
+
+/** A 1×1 JPEG of so many bytes. */
+export const jpegOfSize = (size: number): Bytes => {
+  const image = jpeg()
+  if (size < image.length) {
+    throw new RangeError(`at least ${image.length} bytes`)
+  }
+  const all = noise(size)
+  all.set(soi)
+  const tables = image.subarray(soi.length)
+  let at = soi.length
+  let room = size - image.length
+  while (room >= 4) {
+    const length = Math.min(room - 2, 0xffff)
+    all.set([0xff, 0xfe, length >> 8, length & 0xff], at)
+    at += 2 + length
+    room -= 2 + length
+  }
+  all.set(tables, at)
+  return all
+}
+
+/** A 1×1 WebP of so many bytes. */
+export const webpOfSize = (size: number): Bytes =>
+  padded(
+    size,
+    webp(),
+    18 + 8,
+    (padding) => webp({ chunks: [webpChunk("paDd", padding.subarray(0, padding.length & ~1))] })
+  )
