@@ -1,0 +1,177 @@
+/**
+ * How much is allowed.
+ *
+ * Each limit is a `Context.Reference`: it has a default, so nothing enters an effect's requirements, and it is changed
+ * for an effect by its `withX` or for a whole program by a layer.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as ImageFormat from "./ImageFormat.js"
+
+/**
+ * The largest decoded image, in bytes. 32 MiB (33,554,432) by default; `Infinity` is no limit.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class MaxBytes extends Context.Reference<MaxBytes>()("session-init-image/InitImageLimits/MaxBytes", {
+  defaultValue: (): number => 32 * 1024 * 1024
+}) {}
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withMaxBytes: {
+  (bytes: number): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, bytes: number): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, bytes: number): Effect.Effect<A, E, R> =>
+    Effect.provideService(self, MaxBytes, bytes)
+)
+
+/**
+ * The largest image, in pixels: width times height as stored. 50,000,000 by default; `Infinity` is no limit.
+ *
+ * A few kilobytes can declare gigapixels, which whatever opens the file would then allocate.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class MaxPixels extends Context.Reference<MaxPixels>()("session-init-image/InitImageLimits/MaxPixels", {
+  defaultValue: (): number => 50_000_000
+}) {}
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withMaxPixels: {
+  (pixels: number): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, pixels: number): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, pixels: number): Effect.Effect<A, E, R> =>
+    Effect.provideService(self, MaxPixels, pixels)
+)
+
+/**
+ * The types that are accepted: all three by default.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class AcceptedFormats
+  extends Context.Reference<AcceptedFormats>()("session-init-image/InitImageLimits/AcceptedFormats", {
+    defaultValue: (): ReadonlyArray<ImageFormat.Mime> => ImageFormat.Mime.literals
+  })
+{}
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withAcceptedFormats: {
+  (formats: ReadonlyArray<ImageFormat.Mime>): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, formats: ReadonlyArray<ImageFormat.Mime>): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    formats: ReadonlyArray<ImageFormat.Mime>
+  ): Effect.Effect<A, E, R> => Effect.provideService(self, AcceptedFormats, formats)
+)
+
+/**
+ * All limits together; one that is left out keeps the value it has.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Limits {
+  /** See {@link MaxBytes}: bytes, decoded. */
+  readonly maxBytes?: number | undefined
+  /** See {@link MaxPixels}: pixels. */
+  readonly maxPixels?: number | undefined
+  /** See {@link AcceptedFormats}. */
+  readonly acceptedFormats?: ReadonlyArray<ImageFormat.Mime> | undefined
+}
+
+const toContext = (limits: Limits): Context.Context<never> => {
+  let context = Context.empty()
+  if (limits.maxBytes !== undefined) context = Context.add(context, MaxBytes, limits.maxBytes)
+  if (limits.maxPixels !== undefined) context = Context.add(context, MaxPixels, limits.maxPixels)
+  if (limits.acceptedFormats !== undefined) context = Context.add(context, AcceptedFormats, limits.acceptedFormats)
+  return context
+}
+
+/**
+ * Changes any of the limits for one effect.
+ *
+ * @since 0.1.0
+ * @category combinators
+ * @example
+ * ```ts
+ * import { InitImageLimits, SessionInitImage } from "session-init-image"
+ *
+ * const persistAvatar = (payload: unknown) =>
+ *   SessionInitImage.persist(payload).pipe(
+ *     InitImageLimits.withLimits({ maxBytes: 1024 * 1024, acceptedFormats: ["image/jpeg"] })
+ *   )
+ * ```
+ */
+export const withLimits: {
+  (limits: Limits): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, limits: Limits): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, limits: Limits): Effect.Effect<A, E, R> =>
+    Effect.provide(self, toContext(limits))
+)
+
+/**
+ * Changes any of the limits for everything that the layer is provided to.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (limits: Limits): Layer.Layer<never> => Layer.succeedContext(toContext(limits))
+
+/**
+ * The limits read from `Config`. A size that is negative or not a number fails with a `ConfigError`.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { InitImageLimits } from "session-init-image"
+ *
+ * const Limits = InitImageLimits.layerConfig({
+ *   maxBytes: Config.integer("INIT_IMAGE_MAX_BYTES").pipe(Config.withDefault(8 * 1024 * 1024))
+ * })
+ * ```
+ */
+export const layerConfig = (
+  limits: Config.Config.Wrap<Limits>
+): Layer.Layer<never, ConfigError.ConfigError> =>
+  Config.unwrap(limits).pipe(
+    Config.mapOrFail((limits) => {
+      for (const size of [limits.maxBytes, limits.maxPixels]) {
+        if (size !== undefined && !(size >= 0)) {
+          return Either.left(ConfigError.InvalidData([], "Expected a limit that is not negative"))
+        }
+      }
+      return Either.right(limits)
+    }),
+    Effect.map(toContext),
+    Layer.effectContext
+  )
