@@ -1,0 +1,6 @@
+export * as DisplayName from "./DisplayName.js"
+export * as ImageFormat from "./ImageFormat.js"
+export * as InitImageError from "./InitImageError.js"
+export * as InitImageLimits from "./InitImageLimits.js"
+export * as InitImagePayload from "./InitImagePayload.js"
+export * as SessionInitImage from "./SessionInitImage.js"

@@ -1,0 +1,159 @@
+/**
+ * One new file with a name that nobody can guess, that is gone unless all of it was written.
+ */
+import * as Error from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Scope from "effect/Scope"
+import { tmpdir } from "node:os"
+
+export interface Options {
+  readonly directory?: string | undefined
+  readonly prefix?: string | undefined
+}
+
+/** Uninterruptible: a system call cannot be called back, and its descriptor must not be closed under it. */
+export type Write = (bytes: Uint8Array) => Effect.Effect<void, Error.PlatformError>
+
+const defaultPrefix = "session-init-"
+const validPrefix = /^[A-Za-z0-9._-]*$/
+
+/** Only its owner may read or write it. */
+const mode = 0o600
+
+/** 128 bits. */
+const randomBytes = 16
+
+/** How often a removal that fails is tried again at once. */
+const removeRetries = 2
+
+/** Fails with `BadArgument` where the prefix could lead out of the directory. */
+export const checkOptions = (options: Options | undefined): Effect.Effect<void, Error.BadArgument> =>
+  options?.prefix === undefined || validPrefix.test(options.prefix) ? Effect.void : new Error.BadArgument({
+    module: "FileSystem",
+    method: "open",
+    description: "a prefix may hold only A-Z, a-z, 0-9, '.', '_' and '-'"
+  })
+
+const errnoOf = (cause: unknown): string | undefined =>
+  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : undefined
+
+/** The same error without the path that the platform puts into it, its description and its cause; the code stays. */
+const withoutPath = (error: Error.PlatformError): Error.PlatformError =>
+  error._tag === "BadArgument"
+    ? new Error.BadArgument({ module: error.module, method: error.method })
+    : new Error.SystemError({
+      reason: error.reason,
+      module: error.module,
+      method: error.method,
+      syscall: error.syscall,
+      description: errnoOf(error.cause)
+    })
+
+const isPlatformError = (u: unknown): u is Error.PlatformError => Error.isPlatformError(u)
+
+/** A failing close is a defect of the platform's scoped `open`; here it is storage trouble like any other. */
+const closeDescriptor = (descriptor: Scope.CloseableScope): Effect.Effect<void, Error.PlatformError> =>
+  Effect.catchSomeDefect(
+    Scope.close(descriptor, Exit.void),
+    (defect) => isPlatformError(defect) ? Option.some(Effect.fail(withoutPath(defect))) : Option.none()
+  )
+
+const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void> =>
+  fs.remove(path, { force: true }).pipe(
+    Effect.retry({ times: removeRetries }),
+    Effect.mapError(withoutPath),
+    Effect.catchAllCause((cause) => Effect.logWarning("An init image could not be removed", cause))
+  )
+
+/** What `open` reports as failed may have happened all the same, unless it says that the name is somebody else's. */
+const mayHaveCreated = (cause: Cause.Cause<Error.PlatformError>): boolean =>
+  !Option.exists(
+    Cause.failureOption(cause),
+    (error) => error._tag === "SystemError" && error.reason === "AlreadyExists"
+  )
+
+/**
+ * Creates a file, exclusively and for its owner only, lets `use` write it, and closes it; answers its path, and what
+ * `use` did. The file is removed when the scope closes, whether or not it was ever finished.
+ *
+ * The descriptor belongs to this effect and not to the scope, which somebody else may close in the middle: it would be
+ * closed under a write, and its number may already be another file's. In that case this ends as interrupted.
+ */
+export const create = <A, E, R>(
+  extension: string,
+  options: Options | undefined,
+  use: (write: Write) => Effect.Effect<A, E, R>
+): Effect.Effect<
+  { readonly path: string; readonly value: A },
+  E | Error.PlatformError,
+  R | FileSystem.FileSystem | Path.Path | Scope.Scope
+> =>
+  Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
+    const fs = yield* FileSystem.FileSystem
+    const paths = yield* Path.Path
+    const random = Encoding.encodeHex(globalThis.crypto.getRandomValues(new Uint8Array(randomBytes)))
+    const path = paths.resolve(
+      options?.directory ?? tmpdir(),
+      `${options?.prefix ?? defaultPrefix}${random}${extension}`
+    )
+
+    const descriptor = yield* Scope.make()
+    const file = yield* Scope.extend(fs.open(path, { flag: "wx", mode }), descriptor).pipe(
+      Effect.onError((cause) =>
+        Effect.zipRight(
+          Effect.exit(closeDescriptor(descriptor)),
+          mayHaveCreated(cause) ? remove(fs, path) : Effect.void
+        )
+      ),
+      Effect.mapError(withoutPath)
+    )
+    let removed = false
+    yield* Effect.addFinalizer(() => {
+      removed = true
+      return remove(fs, path)
+    })
+
+    const exit = yield* Effect.exit(
+      restore(use((bytes) => Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))))
+    )
+    const closed = yield* Effect.exit(closeDescriptor(descriptor))
+    if (Exit.isFailure(exit) && Exit.isFailure(closed)) {
+      yield* Effect.logWarning("An init image's file could not be closed", closed.cause)
+    }
+    const value = yield* exit
+    yield* closed
+    return removed ? yield* Effect.interrupt : { path, value }
+  }))
+
+/**
+ * Gives the effect a scope that is closed as soon as it fails, is interrupted or dies, and is otherwise left to
+ * `makeScope`: a failure that the caller catches leaves nothing in a scope that stays open.
+ */
+const closeOnFailure = <A, E, R, R2>(
+  effect: Effect.Effect<A, E, R>,
+  makeScope: Effect.Effect<Scope.CloseableScope, never, R2>
+): Effect.Effect<A, E, Exclude<R, Scope.Scope> | R2> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(makeScope, (scope) =>
+      restore(Scope.extend(effect, scope)).pipe(
+        Effect.onExit((exit) => Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void)
+      ))
+  )
+
+/** On success what the effect acquired is the caller's to remove. */
+export const kept = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+  closeOnFailure(effect, Scope.make())
+
+/** On success what the effect acquired lives as long as the caller's scope. */
+export const scoped = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Scope.Scope> | Scope.Scope> =>
+  closeOnFailure(effect, Effect.flatMap(Effect.scope, (scope) => Scope.fork(scope, ExecutionStrategy.sequential)))
