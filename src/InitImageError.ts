@@ -11,7 +11,7 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ImageFormat from "./ImageFormat.js"
 import { malformedReasons } from "./internal/probe.js"
@@ -27,7 +27,8 @@ const count = (n: number): string => n.toLocaleString("en-US")
 
 /**
  * What was sent is not an init image at all: not an object (`NotAnObject`), or its `data` is not a string
- * (`DataNotAString`).
+ * (`DataNotAString`); or the message that carries it is not JSON (`NotJson`), nested too deeply (`TooDeep`), or too
+ * large without the image's data (`MessageTooLarge`).
  *
  * Answers 400.
  *
@@ -36,7 +37,7 @@ const count = (n: number): string => n.toLocaleString("en-US")
  */
 export class InvalidPayload
   extends Schema.TaggedError<InvalidPayload>("session-init-image/InitImageError/InvalidPayload")("InvalidPayload", {
-    reason: Schema.Literal("NotAnObject", "DataNotAString")
+    reason: Schema.Literal("NotAnObject", "DataNotAString", "NotJson", "TooDeep", "MessageTooLarge")
   }, HttpApiSchema.annotations({ status: 400 }))
   implements HttpServerRespondable.Respondable
 {
@@ -51,7 +52,10 @@ export class InvalidPayload
 }
 const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
   NotAnObject: "The image must be an object with the fields mime, name and data.",
-  DataNotAString: "The image's data must be a base64 string."
+  DataNotAString: "The image's data must be a base64 string.",
+  NotJson: "The message with the image is not valid JSON.",
+  TooDeep: "The message with the image is nested too deeply.",
+  MessageTooLarge: "The message with the image has too much in it beside the image."
 }
 
 /**
@@ -254,6 +258,30 @@ export class TooManyPixels
 }
 
 /**
+ * There is no room for the image at the moment: too many bytes are in flight or kept, see `InitImageSpool`. The same
+ * image may be sent again after `retryAfter` seconds, a whole number above 0.
+ *
+ * Answers 503, in a plain `HttpRouter` with a `Retry-After` header (RFC 9110 section 10.2.3). An `HttpApi` sends no
+ * headers with an error; there the body says the same.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Busy extends Schema.TaggedError<Busy>("session-init-image/InitImageError/Busy")("Busy", {
+  retryAfter: Schema.Number
+}, HttpApiSchema.annotations({ status: 503 })) implements HttpServerRespondable.Respondable {
+  /** @since 0.1.0 */
+  override get message(): string {
+    const unit = this.retryAfter === 1 ? "second" : "seconds"
+    return `The image cannot be taken at the moment; please try again in ${count(this.retryAfter)} ${unit}.`
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return Effect.map(respond(Busy, this), HttpServerResponse.setHeader("retry-after", String(this.retryAfter)))
+  }
+}
+
+/**
  * Anything that can be wrong with an init image, as a schema: add it to an `HttpApiEndpoint` with `addError`, or decode
  * what a server answered with it.
  *
@@ -268,7 +296,8 @@ export const InitImageError = Schema.Union(
   BadBase64,
   ContentMismatch,
   MalformedImage,
-  TooManyPixels
+  TooManyPixels,
+  Busy
 )
 
 /**

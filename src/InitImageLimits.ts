@@ -91,6 +91,32 @@ export const withAcceptedFormats: {
 )
 
 /**
+ * The largest JSON message that carries an image, in bytes of UTF-8 without the image's data. 1 MiB (1,048,576) by
+ * default; `Infinity` is no limit. It is what `InitImageFrame` keeps of a message and parses.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class MaxMessageBytes
+  extends Context.Reference<MaxMessageBytes>()("session-init-image/InitImageLimits/MaxMessageBytes", {
+    defaultValue: (): number => 1024 * 1024
+  })
+{}
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withMaxMessageBytes: {
+  (bytes: number): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, bytes: number): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, bytes: number): Effect.Effect<A, E, R> =>
+    Effect.provideService(self, MaxMessageBytes, bytes)
+)
+
+/**
  * All limits together; one that is left out keeps the value it has.
  *
  * @since 0.1.0
@@ -101,6 +127,8 @@ export interface Limits {
   readonly maxBytes?: number | undefined
   /** See {@link MaxPixels}: pixels. */
   readonly maxPixels?: number | undefined
+  /** See {@link MaxMessageBytes}: bytes. */
+  readonly maxMessageBytes?: number | undefined
   /** See {@link AcceptedFormats}. */
   readonly acceptedFormats?: ReadonlyArray<ImageFormat.Mime> | undefined
 }
@@ -109,6 +137,7 @@ const toContext = (limits: Limits): Context.Context<never> => {
   let context = Context.empty()
   if (limits.maxBytes !== undefined) context = Context.add(context, MaxBytes, limits.maxBytes)
   if (limits.maxPixels !== undefined) context = Context.add(context, MaxPixels, limits.maxPixels)
+  if (limits.maxMessageBytes !== undefined) context = Context.add(context, MaxMessageBytes, limits.maxMessageBytes)
   if (limits.acceptedFormats !== undefined) context = Context.add(context, AcceptedFormats, limits.acceptedFormats)
   return context
 }
@@ -165,7 +194,7 @@ export const layerConfig = (
 ): Layer.Layer<never, ConfigError.ConfigError> =>
   Config.unwrap(limits).pipe(
     Config.mapOrFail((limits) => {
-      for (const size of [limits.maxBytes, limits.maxPixels]) {
+      for (const size of [limits.maxBytes, limits.maxPixels, limits.maxMessageBytes]) {
         if (size !== undefined && !(size >= 0)) {
           return Either.left(ConfigError.InvalidData([], "Expected a limit that is not negative"))
         }

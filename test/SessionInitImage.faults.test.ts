@@ -19,10 +19,10 @@ import { list, makeDirectory, openIn } from "./utils/directory.js"
 import { pngOfSize } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
 
-/** Three writes from buffers of 512 KiB. */
-const image = pngOfSize(1_500_000)
+/** Three writes from buffers of 1 MiB. */
+const image = pngOfSize(2_500_000)
 const payload = payloadOf("image/png", image)
-const pieces = Stream.make(image.subarray(0, 600_000), image.subarray(600_000, 1_200_000), image.subarray(1_200_000))
+const pieces = Stream.make(image.subarray(0, 900_000), image.subarray(900_000, 1_200_000), image.subarray(1_200_000))
 
 const noSpace = (method: string) =>
   new SystemError({

@@ -6,6 +6,7 @@ import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { Buffer } from "node:buffer"
 import * as tempFile from "./tempFile.js"
@@ -23,9 +24,10 @@ export interface Check<out A, out E> {
 }
 
 /**
- * How large each of the two buffers is: 512 KiB.
+ * How large each of the two buffers is. With 1 MiB the loop's turns, about 0.1 ms each, are a fourth of the time that
+ * decoding takes, about 0.3 ms; with 512 KiB they are half of it.
  */
-export const bufferBytes = 512 * 1024
+export const bufferBytes = 1024 * 1024
 
 /** A buffer is full when fewer than so many bytes fit. */
 export const minRoom = 16
@@ -51,20 +53,21 @@ export const write = <A, E, R, E2>(image: {
   Effect.gen(function*() {
     const { check, extension, fill, makeBuffer, options } = image
     let ended = false
-    const fillAndCheck = Effect.fnUntraced(function*(target: Buffer) {
-      let at = 0
-      while (target.length - at >= minRoom) {
-        const filled = yield* fill(at === 0 ? target : target.subarray(at))
-        if (filled === 0) {
-          ended = true
-          break
+    const fillAndCheck = (target: Buffer) =>
+      Effect.gen(function*() {
+        let at = 0
+        while (target.length - at >= minRoom) {
+          const filled = yield* fill(at === 0 ? target : target.subarray(at))
+          if (filled === 0) {
+            ended = true
+            break
+          }
+          const error = check.push(target.subarray(at, at + filled))
+          if (error !== undefined) return yield* Effect.fail(error)
+          at += filled
         }
-        const error = check.push(target.subarray(at, at + filled))
-        if (error !== undefined) return yield* Effect.fail(error)
-        at += filled
-      }
-      return target.subarray(0, at)
-    })
+        return target.subarray(0, at)
+      })
 
     let current = makeBuffer()
     let bytes = yield* fillAndCheck(current)
@@ -72,19 +75,20 @@ export const write = <A, E, R, E2>(image: {
     return yield* tempFile.create(
       extension(),
       options,
-      Effect.fnUntraced(function*(write) {
-        if (whole !== undefined) {
-          yield* write(bytes)
-          return whole.value
-        }
-        let spare = makeBuffer()
-        while (!ended) {
-          const [, next] = yield* Effect.zip(write(bytes), Effect.exit(fillAndCheck(spare)), { concurrent: true })
-          bytes = yield* next
-          ;[current, spare] = [spare, current]
-        }
-        if (bytes.length > 0) yield* write(bytes)
-        return yield* check.end()
-      })
+      (write) =>
+        whole !== undefined ? Effect.as(write(bytes), whole.value) : Effect.gen(function*() {
+          let spare = makeBuffer()
+          while (!ended) {
+            const writing = yield* Effect.fork(write(bytes))
+            // Gives way to the write, which then runs in the system while the next buffer is filled.
+            yield* Effect.yieldNow()
+            const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(spare)), Fiber.await(writing))
+            yield* Fiber.join(writing)
+            bytes = yield* filled
+            ;[current, spare] = [spare, current]
+          }
+          if (bytes.length > 0) yield* write(bytes)
+          return yield* check.end()
+        })
     )
   })

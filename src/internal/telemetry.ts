@@ -3,7 +3,6 @@
  */
 import * as Error from "@effect/platform/Error"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -16,6 +15,17 @@ export const outcomes = Metric.counter("session_init_image_outcomes", {
   description: "Init images by outcome: persisted, none, the tag of what was wrong, or how it ended otherwise",
   incremental: true
 })
+
+/** Tagging makes a new metric, and finds its state by hashing all of it: so once for each outcome. */
+const outcomesBy = new Map<string, typeof outcomes>()
+const outcomeCounter = (outcome: string): typeof outcomes => {
+  let counter = outcomesBy.get(outcome)
+  if (counter === undefined) {
+    counter = Metric.tagged(outcomes, "outcome", outcome)
+    outcomesBy.set(outcome, counter)
+  }
+  return counter
+}
 
 export const bytes = Metric.histogram(
   "session_init_image_bytes",
@@ -50,23 +60,26 @@ export const observe: {
   effect: Effect.Effect<A, E, R>,
   imageOf: (a: A) => Option.Option<Persisted>
 ): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Clock.currentTimeNanos, (start) =>
-    Effect.onExit(
-      effect,
-      Effect.fnUntraced(function*(exit) {
-        const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
-        const outcome = Exit.isFailure(exit)
-          ? outcomeOfCause(exit.cause)
-          : Option.isSome(image)
-          ? "persisted"
-          : "none"
-        const end = yield* Clock.currentTimeNanos
-        yield* Metric.update(Metric.tagged(outcomes, "outcome", outcome), 1)
-        yield* Metric.update(durationSeconds, Number(end - start) / 1e9)
-        yield* Effect.annotateCurrentSpan("outcome", outcome)
-        if (Option.isSome(image)) {
-          yield* Metric.update(bytes, image.value.bytes)
-          yield* Effect.annotateCurrentSpan({ format: image.value.mime, bytes: image.value.bytes })
-        }
-      })
-    )))
+  Effect.clockWith((clock) => {
+    const start = clock.unsafeCurrentTimeNanos()
+    return Effect.onExit(effect, (exit) => {
+      const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
+      const outcome = Exit.isFailure(exit)
+        ? outcomeOfCause(exit.cause)
+        : Option.isSome(image)
+        ? "persisted"
+        : "none"
+      const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
+      return Metric.increment(outcomeCounter(outcome)).pipe(
+        Effect.zipRight(Metric.update(durationSeconds, seconds)),
+        Effect.zipRight(
+          Option.isNone(image) ? Effect.void : Metric.update(bytes, image.value.bytes)
+        ),
+        Effect.zipRight(Effect.annotateCurrentSpan(
+          Option.isNone(image)
+            ? { outcome }
+            : { outcome, format: image.value.mime, bytes: image.value.bytes }
+        ))
+      )
+    })
+  }))

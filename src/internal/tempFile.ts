@@ -28,8 +28,22 @@ const validPrefix = /^[A-Za-z0-9._-]*$/
 /** Only its owner may read or write it. */
 const mode = 0o600
 
-/** 128 bits. */
+/** 128 bits for each name, drawn for many at once: a draw costs more than the rest of the name. */
 const randomBytes = 16
+const pool = new Uint8Array(64 * randomBytes)
+let drawn = pool.length
+
+const randomName = (): string => {
+  if (drawn === pool.length) {
+    globalThis.crypto.getRandomValues(pool)
+    drawn = 0
+  }
+  const name = Encoding.encodeHex(pool.subarray(drawn, drawn + randomBytes))
+  // Nobody reads a name from here that is in use.
+  pool.fill(0, drawn, drawn + randomBytes)
+  drawn += randomBytes
+  return name
+}
 
 /** How often a removal that fails is tried again at once. */
 const removeRetries = 2
@@ -96,42 +110,43 @@ export const create = <A, E, R>(
   E | Error.PlatformError,
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 > =>
-  Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
-    const fs = yield* FileSystem.FileSystem
-    const paths = yield* Path.Path
-    const random = Encoding.encodeHex(globalThis.crypto.getRandomValues(new Uint8Array(randomBytes)))
-    const path = paths.resolve(
-      options?.directory ?? tmpdir(),
-      `${options?.prefix ?? defaultPrefix}${random}${extension}`
-    )
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const paths = yield* Path.Path
+      const path = paths.resolve(
+        options?.directory ?? tmpdir(),
+        `${options?.prefix ?? defaultPrefix}${randomName()}${extension}`
+      )
 
-    const descriptor = yield* Scope.make()
-    const file = yield* Scope.extend(fs.open(path, { flag: "wx", mode }), descriptor).pipe(
-      Effect.onError((cause) =>
-        Effect.zipRight(
-          Effect.exit(closeDescriptor(descriptor)),
-          mayHaveCreated(cause) ? remove(fs, path) : Effect.void
-        )
-      ),
-      Effect.mapError(withoutPath)
-    )
-    let removed = false
-    yield* Effect.addFinalizer(() => {
-      removed = true
-      return remove(fs, path)
+      const descriptor = yield* Scope.make()
+      const file = yield* Scope.extend(fs.open(path, { flag: "wx", mode }), descriptor).pipe(
+        Effect.onError((cause) =>
+          Effect.zipRight(
+            Effect.exit(closeDescriptor(descriptor)),
+            mayHaveCreated(cause) ? remove(fs, path) : Effect.void
+          )
+        ),
+        Effect.mapError(withoutPath)
+      )
+      let removed = false
+      yield* Effect.addFinalizer(() => {
+        removed = true
+        return remove(fs, path)
+      })
+
+      const exit = yield* Effect.exit(
+        restore(use((bytes) => Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))))
+      )
+      const closed = yield* Effect.exit(closeDescriptor(descriptor))
+      if (Exit.isFailure(exit) && Exit.isFailure(closed)) {
+        yield* Effect.logWarning("An init image's file could not be closed", closed.cause)
+      }
+      const value = yield* exit
+      yield* closed
+      return removed ? yield* Effect.interrupt : { path, value }
     })
-
-    const exit = yield* Effect.exit(
-      restore(use((bytes) => Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))))
-    )
-    const closed = yield* Effect.exit(closeDescriptor(descriptor))
-    if (Exit.isFailure(exit) && Exit.isFailure(closed)) {
-      yield* Effect.logWarning("An init image's file could not be closed", closed.cause)
-    }
-    const value = yield* exit
-    yield* closed
-    return removed ? yield* Effect.interrupt : { path, value }
-  }))
+  )
 
 /**
  * Gives the effect a scope that is closed as soon as it fails, is interrupted or dies, and is otherwise left to

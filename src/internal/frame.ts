@@ -1,0 +1,238 @@
+/**
+ * A JSON message whose payload's data goes to a file as it is read.
+ *
+ * The outcome is that of `JSON.parse` followed by `persist`, whatever the order of the keys, which may also stand
+ * there twice. So nothing is decided before the end but what cannot go on: the bytes are checked against every
+ * accepted format at once, of which one at the most is left after the first kilobyte, and every `data` on the path
+ * takes the place of the one before it.
+ */
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as DisplayName from "../DisplayName.js"
+import * as ImageFormat from "../ImageFormat.js"
+import { BadBase64, Empty, type InitImageError, InvalidPayload, TooLarge } from "../InitImageError.js"
+import * as InitImageLimits from "../InitImageLimits.js"
+import * as InitImagePayload from "../InitImagePayload.js"
+import { makeImage, type PersistOptions, type SessionInitImage } from "../SessionInitImage.js"
+import * as imageWriter from "./imageWriter.js"
+import { DataReader, NotDecoded, turn } from "./jsonData.js"
+import * as jsonInput from "./jsonInput.js"
+import type { JsonInput } from "./jsonInput.js"
+import { Scanner } from "./jsonScanner.js"
+import * as source from "./source.js"
+import * as verifier from "./verifier.js"
+
+const notJson = new InvalidPayload({ reason: "NotJson" })
+const tooDeep = new InvalidPayload({ reason: "TooDeep" })
+const messageTooLarge = new InvalidPayload({ reason: "MessageTooLarge" })
+const empty = new Empty()
+const badLength = new BadBase64({ reason: "Length" })
+
+/** The bytes against one format: what is wrong with them so far. */
+interface Candidate {
+  readonly format: ImageFormat.ImageFormat
+  readonly verifier: verifier.Verifier<verifier.VerifyError>
+  error: verifier.VerifyError | undefined
+}
+
+/** No format is left that the bytes may be of. */
+class NoFormat {
+  readonly _tag = "NoFormat"
+}
+const noFormat = new NoFormat()
+
+/** Which of its errors it is depends on the format that is declared, which may come only further on. */
+const optionIfRefused = <A, E, R>(
+  effect: Effect.Effect<A, E | NoFormat | NotDecoded, R>
+): Effect.Effect<Option.Option<A>, E, R> =>
+  Effect.matchEffect(effect, {
+    onFailure: (error) =>
+      error instanceof NoFormat || error instanceof NotDecoded ? Effect.succeedNone : Effect.fail(error),
+    onSuccess: Effect.succeedSome
+  })
+
+/** One `data` that has been read, and its file if it is one that any format would accept. */
+interface Extraction {
+  readonly reader: DataReader<unknown, unknown>
+  readonly candidates: ReadonlyArray<Candidate>
+  readonly file: Option.Option<{ readonly path: string; readonly value: verifier.Verified }>
+  /** Closed when another one takes its place. */
+  readonly scope: Scope.CloseableScope
+}
+
+/** How many windows are scanned before the event loop has its turn: about a millisecond's. */
+const windowsPerTurn = 32
+
+const extract = Effect.fnUntraced(function*<E, R>(input: JsonInput<E, R>, options: PersistOptions | undefined) {
+  const reader = new DataReader(input, yield* InitImageLimits.MaxBytes)
+  const candidates: ReadonlyArray<Candidate> = yield* Effect.forEach(
+    yield* InitImageLimits.AcceptedFormats,
+    (mime) => {
+      const format = ImageFormat.byMime[mime]
+      return Effect.map(verifier.make(format), (verifier): Candidate => ({ format, verifier, error: undefined }))
+    }
+  )
+  const left = () => candidates.find(({ error }) => error === undefined)
+  const check: imageWriter.Check<verifier.Verified, NoFormat> = {
+    push: (bytes) => {
+      for (const candidate of candidates) candidate.error ??= candidate.verifier.push(bytes)
+      return left() === undefined ? noFormat : undefined
+    },
+    end: Effect.fnUntraced(function*() {
+      let verified: verifier.Verified | undefined
+      for (const candidate of candidates) {
+        if (candidate.error !== undefined) continue
+        const end = yield* Effect.either(candidate.verifier.end())
+        if (Either.isRight(end)) verified = end.right
+        else candidate.error = end.left
+      }
+      return verified ?? (yield* Effect.fail(noFormat))
+    })
+  }
+  const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+  const file = yield* imageWriter.write({
+    fill: reader.fill,
+    check,
+    makeBuffer: source.makeBuffer,
+    extension: () => left()?.format.extension ?? "",
+    options
+  }).pipe(
+    Scope.extend(scope),
+    optionIfRefused,
+    Effect.tap(Option.match({ onNone: () => Scope.close(scope, Exit.void), onSome: () => Effect.void }))
+  )
+  yield* reader.finish
+  if (reader.malformed) return yield* notJson
+  return { reader, candidates, file, scope } satisfies Extraction
+})
+
+/** What stands there, if all that lead to it are objects. */
+const valueAt = (message: unknown, at: ReadonlyArray<string>): unknown => {
+  let value = message
+  for (const key of at) {
+    if (!Predicate.isRecord(value) || !Object.hasOwn(value, key)) return undefined
+    value = value[key]
+  }
+  return value
+}
+
+const parse = (text: () => string): Effect.Effect<unknown, InvalidPayload> =>
+  Effect.try({ try: (): unknown => JSON.parse(text()), catch: () => notJson })
+
+/** A stream brings more than is allowed: unless the type was wrong already, that is what is wrong. */
+const tooLargeInStream = Effect.fnUntraced(function*(
+  input: JsonInput<unknown, unknown>,
+  depth: number,
+  at: ReadonlyArray<string>
+) {
+  // Behind the data's opening quote, all that is open are objects.
+  const payload = valueAt(yield* parse(() => `${input.kept()}"${"}".repeat(depth)}`), at)
+  if (Predicate.isRecord(payload) && Object.hasOwn(payload, "mime")) {
+    yield* InitImagePayload.decodeMime(payload["mime"])
+  }
+  const limit = yield* InitImageLimits.MaxBytes
+  return yield* new TooLarge({ bytes: Math.floor(limit) + 1, limit })
+})
+
+/** The image that the payload declares the data to be, or what is wrong with it, in the order of `persist`. */
+const judge = Effect.fnUntraced(function*(
+  payload: InitImagePayload.InitImagePayload,
+  { candidates, file, reader }: Extraction
+) {
+  const limit = yield* InitImageLimits.MaxBytes
+  if (reader.length === 0) return yield* empty
+  if (!(reader.decodedBytes <= limit)) return yield* new TooLarge({ bytes: reader.decodedBytes, limit })
+  if (reader.length % 4 !== 0) return yield* badLength
+  const format = ImageFormat.byMime[payload.mime]
+  const error = candidates.find((candidate) => candidate.format === format)?.error
+  if (error !== undefined) return yield* error
+  if (reader.invalid !== undefined) return yield* new BadBase64(reader.invalid)
+  const { path, value } = yield* Effect.orDie(file)
+  return makeImage(path, DisplayName.fromUnknown(payload.name, format), format, value)
+})
+
+const read = Effect.fnUntraced(function*<E, R>(
+  input: JsonInput<E, R>,
+  at: ReadonlyArray<string>,
+  options: PersistOptions | undefined
+) {
+  const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
+  const scanner = new Scanner([...at, "data"], input.textOf)
+  let extraction: Extraction | undefined
+  let keptBytes = 0
+  let windows = 0
+  while (true) {
+    const window = input.window()
+    if (window.length === 0) {
+      if (yield* input.refill) continue
+      break
+    }
+    keptBytes += input.keep(scanner.scan(window))
+    if (!(keptBytes <= maxMessageBytes)) return yield* messageTooLarge
+    if (scanner.stop === "TooDeep") return yield* tooDeep
+    if (scanner.stop === "Value") {
+      if (extraction !== undefined) yield* Scope.close(extraction.scope, Exit.void)
+      extraction = yield* extract(input, options)
+      if (input.streaming && !extraction.reader.ended && extraction.reader.isTooLarge) {
+        return yield* tooLargeInStream(input, scanner.depth, at)
+      }
+      if (extraction.reader.ended) {
+        input.keepText("\"")
+        keptBytes += 1
+      }
+    }
+    if (++windows % windowsPerTurn === 0) yield* turn
+  }
+
+  const message = yield* parse(input.kept)
+  const payload = valueAt(message, at)
+  const decoded = yield* InitImagePayload.decodeUntraced(payload)
+  if (Predicate.isRecord(payload)) delete payload["data"]
+  if (Option.isSome(decoded) && extraction !== undefined) {
+    return { message, image: Option.some(yield* judge(decoded.value, extraction)) }
+  }
+  // An image that something behind it took the place of.
+  if (extraction !== undefined) yield* Scope.close(extraction.scope, Exit.void)
+  return { message, image: Option.none() }
+})
+
+const once = (bytes: Uint8Array): Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<never>> => {
+  let pulled = false
+  return Effect.suspend(() => {
+    if (pulled) return Effect.fail(Option.none())
+    pulled = true
+    return Effect.succeed(Chunk.of(bytes))
+  })
+}
+
+/** The message, and the image in it, whose file is removed when the scope closes. */
+export const persist = <E, R>(
+  json: string | Uint8Array | Stream.Stream<Uint8Array, E, R>,
+  at: ReadonlyArray<string>,
+  options: PersistOptions | undefined
+): Effect.Effect<
+  { readonly message: unknown; readonly image: Option.Option<SessionInitImage> },
+  InitImageError | PlatformError | E,
+  FileSystem.FileSystem | Path.Path | Scope.Scope | R
+> => {
+  if (typeof json === "string") return Effect.suspend(() => read(jsonInput.fromString(json), at, options))
+  if (Predicate.isUint8Array(json)) {
+    return Effect.suspend(() => read(jsonInput.fromChunks(once(json), false), at, options))
+  }
+  return Effect.scopedWith((scope) =>
+    Effect.flatMap(
+      Scope.extend(Stream.toPull(json), scope),
+      (pull) => read(jsonInput.fromChunks(pull, true), at, options)
+    )
+  )
+}

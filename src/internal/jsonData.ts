@@ -1,0 +1,186 @@
+/**
+ * The base64 in a string of a JSON text, decoded from where it is.
+ */
+import * as Effect from "effect/Effect"
+import type { Buffer } from "node:buffer"
+import { decodedBytes, Decoder, type Invalid } from "./base64.js"
+import type { Fill } from "./imageWriter.js"
+import type { JsonInput } from "./jsonInput.js"
+import { charactersFor } from "./source.js"
+
+/** How many units are passed over at once where nothing is decoded, before others have their turn. */
+const skippedUnits = 64 * 1024
+
+// oxlint-disable-next-line no-control-regex -- RFC 8259 section 7: these may not stand in a string
+const controls = /[\u0000-\u001f]/
+
+/** JSON's escapes are of two characters, or of six where the second is `u`. */
+const isComplete = (escape: string): boolean => escape.length === 6 || (escape.length === 2 && escape[1] !== "u")
+
+/** Lets the event loop turn: `Effect.yieldNow` gives way to other fibers only. */
+export const turn: Effect.Effect<void> = Effect.async<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
+/** The string is not, or no longer, decoded: what is wrong with it stands in the reader. */
+export class NotDecoded {
+  readonly _tag = "NotDecoded"
+}
+const notDecoded = new NotDecoded()
+
+/**
+ * Reads the string behind its opening quote up to and with its closing one.
+ *
+ * As long as it is base64, of no more than `maxBytes`, it is decoded. From there on it is only checked and counted.
+ */
+export class DataReader<E, R> {
+  readonly #input: JsonInput<E, R>
+  readonly #maxBytes: number
+  readonly #decoder = new Decoder()
+  /** An escape that has not wholly come. */
+  #escape = ""
+  #lastTwo = ""
+  #skipping = false
+  /** Whether the closing quote has been read. */
+  ended = false
+  /** Whether this is no string of JSON: a control character, a wrong escape, or not UTF-8. */
+  malformed = false
+  /** The string's length in UTF-16 code units, as far as it has been read. */
+  length = 0
+
+  constructor(input: JsonInput<E, R>, maxBytes: number) {
+    this.#input = input
+    this.#maxBytes = maxBytes
+  }
+
+  /** What is not base64 in it. */
+  get invalid(): Invalid | undefined {
+    return this.#decoder.invalid
+  }
+
+  /** How many bytes it decodes to by its length, as far as it has been read. */
+  get decodedBytes(): number {
+    return decodedBytes(this.length, this.#lastTwo)
+  }
+
+  /** Whether it is more than is allowed however it goes on: two of the bytes so far may turn out to be padding. */
+  get isTooLarge(): boolean {
+    return !(Math.floor(this.length / 4) * 3 - 2 <= this.#maxBytes)
+  }
+
+  /** The decoded bytes up to the end of the string; fails where they are no longer decoded, or the text ends first. */
+  readonly fill: Fill<E | NotDecoded, R> = (target) =>
+    Effect.suspend(() => {
+      let written = 0
+      let blocked = false
+      while (!blocked && !this.ended && !this.#skips()) {
+        const characters = charactersFor(target.length - written)
+        if (characters <= 0) break
+        const read = this.#read(characters, target, written)
+        blocked = read < 0
+        written += Math.max(0, read)
+      }
+      if (written > 0) return Effect.succeed(written)
+      if (this.#skips()) return Effect.fail(notDecoded)
+      if (this.ended) return Effect.succeed(0)
+      return Effect.flatMap(this.#input.refill, (more) => more ? this.fill(target) : Effect.fail(notDecoded))
+    })
+
+  /** Passes over the rest of the string, and stops where the text ends first, or where a stream brings too much. */
+  readonly finish: Effect.Effect<void, E, R> = Effect.suspend(() => {
+    this.#skipping = true
+    if (this.ended || (this.#input.streaming && this.isTooLarge)) return Effect.void
+    return this.#read(skippedUnits, undefined, 0) >= 0
+      ? Effect.zipRight(turn, this.finish)
+      : Effect.flatMap(this.#input.refill, (more) => more ? this.finish : Effect.void)
+  })
+
+  #skips(): boolean {
+    return this.#skipping || this.malformed || this.invalid !== undefined || this.isTooLarge
+  }
+
+  /**
+   * Reads no more than so many characters, and decodes them into the target. Answers how many bytes that made, and -1
+   * where more must be there first.
+   */
+  #read(characters: number, target: Buffer | undefined, offset: number): number {
+    if (this.#escape !== "") return this.#readEscape(target, offset)
+    const input = this.#input
+    const run = input.untilQuote(characters)
+    if (run === 0) {
+      if (input.window().length === 0) return -1
+      input.skip(1)
+      this.ended = true
+      this.#endText()
+      return target === undefined || this.malformed ? 0 : this.#decoder.end(target, offset)
+    }
+    const piece = input.plainText(run)
+    const backslash = piece.indexOf("\\")
+    if (backslash < 0) return this.#take(run, piece, target, offset)
+    // Of all escapes only this one is common in base64: PHP writes every slash so.
+    const whole = piece.endsWith("\\") ? piece.slice(0, -1) : piece
+    const plain = whole.replaceAll("\\/", "/")
+    if (plain !== "" && !plain.includes("\\")) return this.#take(whole.length, plain, target, offset)
+    if (backslash > 0) return this.#take(backslash, piece.slice(0, backslash), target, offset)
+    this.#endText()
+    input.skip(1)
+    this.#escape = "\\"
+    return 0
+  }
+
+  /** Takes the next units, which say `plain` if they are base64. */
+  #take(units: number, plain: string, target: Buffer | undefined, offset: number): number {
+    const written = target === undefined ? 0 : this.#decoder.push(plain, target, offset)
+    if (target === undefined || this.invalid !== undefined) {
+      this.#count(this.#check(units))
+    } else {
+      this.#count(plain)
+    }
+    this.#input.skip(units)
+    return written
+  }
+
+  /** The next units as text that may stand in a string. */
+  #check(units: number): string {
+    try {
+      const text = this.#input.text(units)
+      if (!controls.test(text)) return text.replaceAll("\\/", "/")
+    } catch {
+      // Not UTF-8.
+    }
+    this.malformed = true
+    return ""
+  }
+
+  #readEscape(target: Buffer | undefined, offset: number): number {
+    const unit = this.#input.window()[0]
+    if (unit === undefined) return -1
+    this.#input.skip(1)
+    this.#escape += String.fromCharCode(unit)
+    if (!isComplete(this.#escape)) return 0
+    let written = 0
+    try {
+      const text: string = JSON.parse(`"${this.#escape}"`)
+      if (target !== undefined) written = this.#decoder.push(text, target, offset)
+      this.#count(text)
+    } catch {
+      this.malformed = true
+    }
+    this.#escape = ""
+    return written
+  }
+
+  #count(text: string): void {
+    this.length += text.length
+    this.#lastTwo = text.length < 2 ? (this.#lastTwo + text).slice(-2) : text.slice(-2)
+  }
+
+  #endText(): void {
+    try {
+      this.#input.endText()
+    } catch {
+      this.malformed = true
+    }
+  }
+}
