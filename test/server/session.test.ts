@@ -1,0 +1,51 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Mailbox from "effect/Mailbox"
+import type { Frames } from "../../src/server/frames.js"
+import * as Session from "../../src/server/session.js"
+import { list, makeDirectory } from "../utils/directory.js"
+import { png } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+
+const message = (type: string) => JSON.stringify({ type, initial_image: payloadOf("image/png", png()) })
+
+describe("a session", () => {
+  it.scopedLive("ends also when its socket closes while a replaced image is being removed", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const fs = yield* FileSystem.FileSystem
+      const removing = yield* Deferred.make<void>()
+      const removed = yield* Deferred.make<void>()
+      const slow = FileSystem.FileSystem.of({
+        ...fs,
+        remove: (path, options) =>
+          Deferred.succeed(removing, void 0).pipe(
+            Effect.zipRight(Deferred.await(removed)),
+            Effect.zipRight(fs.remove(path, options))
+          )
+      })
+      const inbox = yield* Mailbox.make<string>()
+      const closed = yield* Deferred.make<void>()
+      const frames: Frames = {
+        take: Effect.orDie(inbox.take),
+        send: () => Effect.void,
+        close: () => Effect.void,
+        closed: Deferred.await(closed),
+        bytesRead: Effect.succeed(0)
+      }
+      const session = yield* Session.run(frames, { directory, openingTimeout: "1 minute" }).pipe(
+        Effect.provideService(FileSystem.FileSystem, slow),
+        Effect.fork
+      )
+      yield* inbox.offerAll([message("session_init_v2"), message("init_image_updated"), message("init_image_updated")])
+      yield* Deferred.await(removing)
+      yield* Deferred.succeed(closed, void 0)
+      yield* Effect.sleep("20 millis")
+      yield* Deferred.succeed(removed, void 0)
+      yield* Effect.timeout(session.await, "10 seconds")
+      assert.deepStrictEqual(list(directory), [])
+    }).pipe(Effect.provide(NodeContext.layer)))
+})
