@@ -45,12 +45,13 @@ export interface InitImageFrame {
 type Json<E, R> = string | Uint8Array | Stream.Stream<Uint8Array, E, R>
 
 const observed = <E, R>(
+  name: string,
   effect: Effect.Effect<InitImageFrame, E, R>,
   options: PersistOptions | undefined
 ) =>
-  telemetry.observe(
-    Effect.zipRight(tempFile.checkOptions(options), effect),
-    ({ image }: InitImageFrame) => image
+  Effect.zipRight(tempFile.checkOptions(options), effect).pipe(
+    telemetry.observe(({ image }) => image),
+    telemetry.withSpan(name)
   )
 
 /**
@@ -75,7 +76,7 @@ export const persist: <E = never, R = never>(
   json,
   { at },
   options
-) => Effect.withSpan(observed(tempFile.kept(frame.persist(json, at, options)), options), "InitImageFrame.persist")
+) => observed("InitImageFrame.persist", tempFile.kept(frame.persist(json, at, options)), options)
 
 /**
  * {@link persist}, with a file that lives as long as the scope.
@@ -104,4 +105,4 @@ export const persistScoped: <E = never, R = never>(
   InitImageError | PlatformError | E,
   FileSystem.FileSystem | Path.Path | Scope.Scope | R
 > = (json, { at }, options) =>
-  Effect.withSpan(observed(tempFile.scoped(frame.persist(json, at, options)), options), "InitImageFrame.persistScoped")
+  observed("InitImageFrame.persistScoped", tempFile.scoped(frame.persist(json, at, options)), options)

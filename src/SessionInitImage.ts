@@ -20,7 +20,6 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Buffer } from "node:buffer"
 import * as DisplayName from "./DisplayName.js"
 import * as ImageFormat from "./ImageFormat.js"
 import { BadBase64, Empty, type InitImageError, type InvalidMime, TooLarge } from "./InitImageError.js"
@@ -103,8 +102,8 @@ export interface ImageMeta {
 
 const empty = new Empty()
 
-const bufferOf = (payload: InitImagePayload.InitImagePayload) => () =>
-  imageWriter.bufferFor(Math.ceil(payload.data.length / 4) * 3)
+/** How many bytes a text of that length may hold. */
+const maxBytesOf = (payload: InitImagePayload.InitImagePayload): number => Math.ceil(payload.data.length / 4) * 3
 
 const checkSizeUntraced = (
   payload: InitImagePayload.InitImagePayload
@@ -140,7 +139,7 @@ export const checkSize: (
  * @category steps
  */
 export const decode = (payload: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
-  Stream.withSpan(source.toStream(() => source.fromText(payload.data), bufferOf(payload)), "SessionInitImage.decode")
+  Stream.withSpan(source.toStream(() => source.fromText(payload.data), maxBytesOf(payload)), "SessionInitImage.decode")
 
 /**
  * @since 0.1.0
@@ -261,11 +260,11 @@ const writeImage = <E, R, E2>(
   meta: { readonly format: ImageFormat.ImageFormat; readonly displayName: string },
   fill: imageWriter.Fill<E, R>,
   check: imageWriter.Check<Verified, E2>,
-  makeBuffer: () => Buffer,
+  maxBytes: number,
   options: PersistOptions | undefined
 ) =>
   Effect.map(
-    imageWriter.write({ fill, check, makeBuffer, extension: () => meta.format.extension, options }),
+    imageWriter.write({ fill, check, maxBytes, extension: () => meta.format.extension, options }),
     ({ path, value }) => makeImage(path, meta.displayName, meta.format, value)
   )
 
@@ -281,7 +280,7 @@ const writeUntraced = <E, R>(
         fill,
         // Verified as it comes: nothing is wrong with it, and what it is stands at its end.
         { push: () => undefined, end: () => Effect.orDie(done()) },
-        source.makeBuffer,
+        Infinity,
         options
       ))
   )
@@ -346,7 +345,7 @@ const persistPayload = Effect.fnUntraced(function*(
   const format = ImageFormat.byMime[payload.mime]
   const meta = { format, displayName: DisplayName.fromUnknown(payload.name, format) }
   const verifier = yield* makeVerifierOfKnownSize(format)
-  return yield* writeImage(meta, source.fromText(payload.data), verifier, bufferOf(payload), options)
+  return yield* writeImage(meta, source.fromText(payload.data), verifier, maxBytesOf(payload), options)
 })
 
 const persistUntraced = Effect.fnUntraced(function*(payload: unknown, options: PersistOptions | undefined) {
@@ -370,9 +369,11 @@ export const persist: (
   payload: unknown,
   options?: PersistOptions
 ) => Effect.Effect<Option.Option<SessionInitImage>, InitImageError | PlatformError, FileSystem.FileSystem | Path.Path> =
-  Effect.fn("SessionInitImage.persist")((payload: unknown, options?: PersistOptions) =>
-    telemetry.observe(tempFile.kept(persistUntraced(payload, options)), identity)
-  )
+  (payload, options) =>
+    tempFile.kept(persistUntraced(payload, options)).pipe(
+      telemetry.observe(identity),
+      telemetry.withSpan("SessionInitImage.persist")
+    )
 
 /**
  * {@link persist}, with a file that lives as long as the scope. A failure that is caught inside a scope that stays open
@@ -388,9 +389,11 @@ export const persistScoped: (
   Option.Option<SessionInitImage>,
   InitImageError | PlatformError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
-> = Effect.fn("SessionInitImage.persistScoped")((payload: unknown, options?: PersistOptions) =>
-  telemetry.observe(tempFile.scoped(persistUntraced(payload, options)), identity)
-)
+> = (payload, options) =>
+  tempFile.scoped(persistUntraced(payload, options)).pipe(
+    telemetry.observe(identity),
+    telemetry.withSpan("SessionInitImage.persistScoped")
+  )
 
 const persistStreamUntraced = <E, R>(
   meta: ImageMeta,
@@ -404,7 +407,7 @@ const persistStreamUntraced = <E, R>(
     const displayName = DisplayName.fromUnknown(meta.name, format)
     return yield* source.withPull(
       Stream.toChannel(bytes),
-      ({ fill }) => writeImage({ format, displayName }, fill, verifier, source.makeBuffer, options)
+      ({ fill }) => writeImage({ format, displayName }, fill, verifier, Infinity, options)
     )
   })
 
@@ -429,7 +432,7 @@ export const persistStream: <E, R>(
 > = (meta, bytes, options) =>
   tempFile.kept(persistStreamUntraced(meta, bytes, options)).pipe(
     telemetry.observe(Option.some),
-    Effect.withSpan("SessionInitImage.persistStream")
+    telemetry.withSpan("SessionInitImage.persistStream")
   )
 
 /**
@@ -449,7 +452,7 @@ export const persistStreamScoped: <E, R>(
 > = (meta, bytes, options) =>
   tempFile.scoped(persistStreamUntraced(meta, bytes, options)).pipe(
     telemetry.observe(Option.some),
-    Effect.withSpan("SessionInitImage.persistStreamScoped")
+    telemetry.withSpan("SessionInitImage.persistStreamScoped")
   )
 
 /**

@@ -29,7 +29,6 @@ import { DataReader, NotDecoded, turn } from "./jsonData.js"
 import * as jsonInput from "./jsonInput.js"
 import type { JsonInput } from "./jsonInput.js"
 import { Scanner } from "./jsonScanner.js"
-import * as source from "./source.js"
 import * as verifier from "./verifier.js"
 
 const notJson = new InvalidPayload({ reason: "NotJson" })
@@ -103,7 +102,7 @@ const extract = Effect.fnUntraced(function*<E, R>(input: JsonInput<E, R>, option
   const file = yield* imageWriter.write({
     fill: reader.fill,
     check,
-    makeBuffer: source.makeBuffer,
+    maxBytes: Infinity,
     extension: () => left()?.format.extension ?? "",
     options
   }).pipe(

@@ -32,26 +32,56 @@ export const bufferBytes = 1024 * 1024
 /** A buffer is full when fewer than so many bytes fit. */
 export const minRoom = 16
 
-/** Large enough for all of an image of a known size and the look for its end, up to a limit. */
-export const bufferFor = (bytes: number): Buffer => Buffer.allocUnsafeSlow(Math.min(bufferBytes, bytes + 2 * minRoom))
+/** How many bytes a buffer has for an image that may have so many: enough for all of it and the look for its end. */
+export const bufferSize = (bytes: number): number => Math.min(bufferBytes, bytes + 2 * minRoom)
+
+/**
+ * Buffers of the full size that wait for the next image, no more than one image takes: new ones cost the system a page
+ * at a time, and the garbage collector gets to know of them late.
+ */
+const spares: Array<Buffer> = []
+const maxSpares = 2
+
+const takeBuffer = (size: number): Buffer =>
+  (size === bufferBytes ? spares.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
+
+const giveBack = (buffer: Buffer): void => {
+  if (buffer.length === bufferBytes && spares.length < maxSpares) spares.push(buffer)
+}
+
+/** An image to be written. `extension` is asked for once its first buffer has passed. */
+export interface Image<A, E, R, E2> {
+  readonly fill: Fill<E, R>
+  readonly check: Check<A, E2>
+  /** How many bytes it may have. */
+  readonly maxBytes: number
+  readonly extension: () => string
+  readonly options: tempFile.Options | undefined
+}
 
 /**
  * Writes the image to a new file that is removed when the scope closes; nothing is created for what is refused in its
- * first buffer. `extension` is asked for once that has passed.
+ * first buffer.
  */
-export const write = <A, E, R, E2>(image: {
-  readonly fill: Fill<E, R>
-  readonly check: Check<A, E2>
-  readonly makeBuffer: () => Buffer
-  readonly extension: () => string
-  readonly options: tempFile.Options | undefined
-}): Effect.Effect<
+export const write = <A, E, R, E2>(image: Image<A, E, R, E2>): Effect.Effect<
   { readonly path: string; readonly value: A },
   E | E2 | PlatformError,
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 > =>
+  Effect.suspend(() => {
+    const size = bufferSize(image.maxBytes)
+    const buffers = [takeBuffer(size)]
+    return Effect.ensuring(
+      writeWith(image, (at) => buffers[at] ??= takeBuffer(size)),
+      Effect.sync(() => buffers.forEach(giveBack))
+    )
+  })
+
+const writeWith = <A, E, R, E2>(
+  { check, extension, fill, options }: Image<A, E, R, E2>,
+  bufferAt: (at: 0 | 1) => Buffer
+) =>
   Effect.gen(function*() {
-    const { check, extension, fill, makeBuffer, options } = image
     let ended = false
     const fillAndCheck = (target: Buffer) =>
       Effect.gen(function*() {
@@ -69,23 +99,22 @@ export const write = <A, E, R, E2>(image: {
         return target.subarray(0, at)
       })
 
-    let current = makeBuffer()
-    let bytes = yield* fillAndCheck(current)
+    let bytes = yield* fillAndCheck(bufferAt(0))
     const whole = ended ? { value: yield* check.end() } : undefined
     return yield* tempFile.create(
       extension(),
       options,
       (write) =>
         whole !== undefined ? Effect.as(write(bytes), whole.value) : Effect.gen(function*() {
-          let spare = makeBuffer()
+          let spare: 0 | 1 = 1
           while (!ended) {
             const writing = yield* Effect.fork(write(bytes))
             // Gives way to the write, which then runs in the system while the next buffer is filled.
             yield* Effect.yieldNow()
-            const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(spare)), Fiber.await(writing))
+            const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(bufferAt(spare))), Fiber.await(writing))
             yield* Fiber.join(writing)
             bytes = yield* filled
-            ;[current, spare] = [spare, current]
+            spare = spare === 0 ? 1 : 0
           }
           if (bytes.length > 0) yield* write(bytes)
           return yield* check.end()

@@ -11,10 +11,7 @@ import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import { BadBase64 } from "../InitImageError.js"
 import { Decoder } from "./base64.js"
-import { bufferBytes, type Fill } from "./imageWriter.js"
-
-/** For a source whose size is not known. */
-export const makeBuffer = (): Buffer => Buffer.allocUnsafeSlow(bufferBytes)
+import { bufferSize, type Fill } from "./imageWriter.js"
 
 const badLength = new BadBase64({ reason: "Length" })
 
@@ -45,17 +42,17 @@ export const fromText = (text: string): Fill<BadBase64, never> => {
     })
 }
 
-/** A stream of what fills fresh buffers, for each run anew. */
+/** A stream of what fills fresh buffers, for each run anew, of no more than so many bytes. */
 export const toStream = <E, R>(
   makeFill: () => Fill<E, R>,
-  makeBuffer: () => Buffer
+  maxBytes: number
 ): Stream.Stream<Uint8Array, E, R> =>
   Stream.suspend(() => {
     const fill = makeFill()
     return Stream.repeatEffectOption(
       Effect.flatMap(
         Effect.suspend(() => {
-          const target = makeBuffer()
+          const target = Buffer.allocUnsafeSlow(bufferSize(maxBytes))
           return Effect.map(Effect.mapError(fill(target), Option.some), (filled) => target.subarray(0, filled))
         }),
         (bytes) => bytes.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(bytes)

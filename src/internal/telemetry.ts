@@ -83,3 +83,9 @@ export const observe: {
       )
     })
   }))
+
+/** Without the stack trace that a span takes of its caller: it costs more than the rest of the span. */
+export const withSpan = (name: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> => {
+  const options = { captureStackTrace: false }
+  return (effect) => Effect.withSpan(effect, name, options)
+}
