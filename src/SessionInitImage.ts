@@ -22,11 +22,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as DisplayName from "./DisplayName.js"
 import * as ImageFormat from "./ImageFormat.js"
-import { BadBase64, Empty, type InitImageError, type InvalidMime, TooLarge } from "./InitImageError.js"
+import { BadBase64, type Busy, Empty, type InitImageError, type InvalidMime, TooLarge } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
+import * as InitImageSpool from "./InitImageSpool.js"
 import { decodedBytes } from "./internal/base64.js"
 import * as imageWriter from "./internal/imageWriter.js"
+import { inFlight } from "./internal/inFlight.js"
 import * as source from "./internal/source.js"
 import * as telemetry from "./internal/telemetry.js"
 import * as tempFile from "./internal/tempFile.js"
@@ -83,7 +85,7 @@ export class SessionInitImage extends Data.Class<{
  * @category models
  */
 export interface PersistOptions {
-  /** An existing directory; the operating system's folder for temporary files by default. */
+  /** An existing directory; that of the `InitImageSpool` by default, or the system's folder for temporary files. */
   readonly directory?: string | undefined
   /** `session-init-` by default. Anything but `A-Z a-z 0-9 . _ -` in it is a `BadArgument`. */
   readonly prefix?: string | undefined
@@ -163,7 +165,7 @@ export type VerifiedTypeId = typeof VerifiedTypeId
 export interface VerifiedStream<out E = never, out R = never> extends Stream.Stream<Uint8Array, E, R> {
   readonly [VerifiedTypeId]: {
     readonly format: ImageFormat.ImageFormat
-    readonly displayName: string
+    readonly name: string | undefined
     readonly channel: Channel.Channel<
       Chunk.Chunk<Uint8Array>,
       unknown,
@@ -227,13 +229,15 @@ export const verify: {
       onDone: () => Channel.fromEffect(verifier.end())
     })
   const makeVerifier: Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> =
-    InitImagePayload.isInitImagePayload(meta) ? makeVerifierOfKnownSize(format) : makeCountingVerifier(format)
+    InitImagePayload.isInitImagePayload(meta)
+      ? makeVerifierOfKnownSize(format)
+      : Effect.flatMap(InitImageLimits.MaxBytes, (limit) => makeCountingVerifier(format, limit))
   const channel = Stream.toChannel(chunks).pipe(
     Channel.pipeTo(Channel.unwrap(Effect.map(makeVerifier, (verifier) => loop(verifier, Chunk.empty())))),
     Channel.withSpan("SessionInitImage.verify")
   )
   return Object.assign(Stream.fromChannel(channel), {
-    [VerifiedTypeId]: { format, displayName: DisplayName.fromUnknown(meta.name, format), channel }
+    [VerifiedTypeId]: { format, name: meta.name, channel }
   })
 })
 
@@ -256,40 +260,47 @@ export const makeImage = (
     orientation: header.orientation
   })
 
-const writeImage = <E, R, E2>(
-  meta: { readonly format: ImageFormat.ImageFormat; readonly displayName: string },
-  fill: imageWriter.Fill<E, R>,
-  check: imageWriter.Check<Verified, E2>,
-  maxBytes: number,
-  options: PersistOptions | undefined
+const writeImage = <E, R, E2, E3>(
+  format: ImageFormat.ImageFormat,
+  name: string | undefined,
+  image: Omit<imageWriter.Image<Verified, E, R, E2, E3>, "extension">
 ) =>
   Effect.map(
-    imageWriter.write({ fill, check, maxBytes, extension: () => meta.format.extension, options }),
-    ({ path, value }) => makeImage(path, meta.displayName, meta.format, value)
+    imageWriter.write({ ...image, extension: () => format.extension }),
+    ({ path, value }) => makeImage(path, DisplayName.fromUnknown(name, format), format, value)
   )
+
+/** A step of somebody's own pipeline passes by the spool's limits; its files are counted where there is room. */
+const withoutQuota = (spool: InitImageSpool.Spool): tempFile.Files<never> => ({
+  ...spool,
+  keep: (path, bytes) => Effect.ignore(spool.keep(path, bytes))
+})
 
 const writeUntraced = <E, R>(
   stream: VerifiedStream<E, R>,
   options: PersistOptions | undefined
 ) =>
-  Effect.zipRight(
-    tempFile.checkOptions(options),
-    source.withPull(stream[VerifiedTypeId].channel, ({ done, fill }) =>
-      writeImage(
-        stream[VerifiedTypeId],
+  Effect.gen(function*() {
+    yield* tempFile.checkOptions(options)
+    const spool = withoutQuota(yield* InitImageSpool.InitImageSpool)
+    const { channel, format, name } = stream[VerifiedTypeId]
+    return yield* source.withPull(channel, ({ done, fill }) =>
+      writeImage(format, name, {
         fill,
         // Verified as it comes: nothing is wrong with it, and what it is stands at its end.
-        { push: () => undefined, end: () => Effect.orDie(done()) },
-        Infinity,
-        options
-      ))
-  )
+        check: { push: () => undefined, end: () => Effect.orDie(done()) },
+        maxBytes: Infinity,
+        options,
+        spool
+      }))
+  })
 
 /**
  * Writes a verified image to a new file and closes it; on success the file is the caller's to remove, and on failure,
  * interruption or defect it is gone.
  *
- * `<directory>/<prefix><32 hex digits><extension>`, created exclusively with mode 0600.
+ * `<directory>/<prefix><32 hex digits><extension>`, created exclusively with mode 0600. Nothing is refused for the
+ * limits of an `InitImageSpool`, as {@link persist} does.
  *
  * Fails with `PlatformError` where the disk does, and with whatever the stream fails with.
  *
@@ -341,11 +352,15 @@ const persistPayload = Effect.fnUntraced(function*(
   payload: InitImagePayload.InitImagePayload,
   options: PersistOptions | undefined
 ) {
-  yield* checkSizeUntraced(payload)
+  const bytes = yield* checkSizeUntraced(payload)
+  const spool = yield* InitImageSpool.InitImageSpool
   const format = ImageFormat.byMime[payload.mime]
-  const meta = { format, displayName: DisplayName.fromUnknown(payload.name, format) }
-  const verifier = yield* makeVerifierOfKnownSize(format)
-  return yield* writeImage(meta, source.fromText(payload.data), verifier, maxBytesOf(payload), options)
+  const check = yield* makeVerifierOfKnownSize(format)
+  return yield* inFlight(
+    spool.reserve(bytes),
+    () =>
+      writeImage(format, payload.name, { fill: source.fromText(payload.data), check, maxBytes: bytes, options, spool })
+  )
 })
 
 const persistUntraced = Effect.fnUntraced(function*(payload: unknown, options: PersistOptions | undefined) {
@@ -403,19 +418,21 @@ const persistStreamUntraced = <E, R>(
   Effect.gen(function*() {
     yield* tempFile.checkOptions(options)
     const format = yield* InitImagePayload.decodeMime(meta.mime)
-    const verifier = yield* makeCountingVerifier(format)
-    const displayName = DisplayName.fromUnknown(meta.name, format)
-    return yield* source.withPull(
-      Stream.toChannel(bytes),
-      ({ fill }) => writeImage({ format, displayName }, fill, verifier, Infinity, options)
-    )
+    const spool = yield* InitImageSpool.InitImageSpool
+    return yield* inFlight(spool.reserveUpTo(yield* InitImageLimits.MaxBytes), (maxBytes) =>
+      Effect.flatMap(makeCountingVerifier(format, maxBytes), (check) =>
+        source.withPull(
+          Stream.toChannel(bytes),
+          ({ fill }) =>
+            writeImage(format, meta.name, { fill, check, maxBytes: Infinity, options, spool })
+        )))
   })
 
 /**
  * {@link persist} for bytes that did not come as base64. The limit is enforced while they arrive: at the first byte
  * above it the source is stopped.
  *
- * Fails with `InvalidMime`, `TooLarge`, `Empty`, `ContentMismatch`, `MalformedImage`, `TooManyPixels`, with
+ * Fails with `InvalidMime`, `TooLarge`, `Empty`, `ContentMismatch`, `MalformedImage`, `TooManyPixels`, `Busy`, with
  * `PlatformError` where the disk does, and with whatever the source fails with.
  *
  * @since 0.1.0
@@ -427,7 +444,7 @@ export const persistStream: <E, R>(
   options?: PersistOptions
 ) => Effect.Effect<
   SessionInitImage,
-  E | InvalidMime | VerifyError | TooLarge | Empty | PlatformError,
+  E | InvalidMime | VerifyError | TooLarge | Empty | Busy | PlatformError,
   R | FileSystem.FileSystem | Path.Path
 > = (meta, bytes, options) =>
   tempFile.kept(persistStreamUntraced(meta, bytes, options)).pipe(
@@ -447,7 +464,7 @@ export const persistStreamScoped: <E, R>(
   options?: PersistOptions
 ) => Effect.Effect<
   SessionInitImage,
-  E | InvalidMime | VerifyError | TooLarge | Empty | PlatformError,
+  E | InvalidMime | VerifyError | TooLarge | Empty | Busy | PlatformError,
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = (meta, bytes, options) =>
   tempFile.scoped(persistStreamUntraced(meta, bytes, options)).pipe(

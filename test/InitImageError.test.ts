@@ -40,7 +40,8 @@ const table: ReadonlyArray<readonly [InitImageError.InitImageError, number, Reco
     new InitImageError.TooManyPixels({ width: 64250, height: 64250, limit: 50_000_000 }),
     422,
     { width: 64250, height: 64250, limit: 50_000_000 }
-  ]
+  ],
+  [new InitImageError.Busy({ retryAfter: 1 }), 503, { retryAfter: 1 }]
 ]
 
 const bodyOf = (error: InitImageError.InitImageError, fields: Record<string, unknown>) => ({
@@ -90,6 +91,19 @@ describe("InitImageError", () => {
     assert.include(new InitImageError.BadBase64({ reason: "Character", offset: 7 }).message, "7")
     assert.notMatch(new InitImageError.BadBase64({ reason: "Length" }).message, /at character/)
   })
+
+  it("says when to try again", () => {
+    assert.include(new InitImageError.Busy({ retryAfter: 1 }).message, "in 1 second.")
+    assert.include(new InitImageError.Busy({ retryAfter: 10 }).message, "in 10 seconds.")
+  })
+
+  it.scopedLive("tells a busy client of a plain HttpRouter when to come again in the header for it", () =>
+    Effect.gen(function*() {
+      const busy = new InitImageError.Busy({ retryAfter: 7 })
+      yield* HttpServer.serveEffect(HttpRouter.get(HttpRouter.empty, "/", Effect.fail(busy)))
+      const { headers } = yield* HttpClient.get("/")
+      assert.strictEqual(headers["retry-after"], "7")
+    }).pipe(Effect.provide(NodeHttpServer.layerTest)))
 
   it("takes nothing else for one", () => {
     assert.isFalse(InitImageError.isInitImageError(new Error("TooLarge")))

@@ -104,6 +104,7 @@ describe("types", () => {
       | VerifyError
       | InitImageError.TooLarge
       | InitImageError.Empty
+      | InitImageError.Busy
       | PlatformError
     const persistStream = () => SessionInitImage.persistStream({ mime: "image/png" }, source)
     expectTypeOf(persistStream).returns.toEqualTypeOf<

@@ -23,8 +23,10 @@ import * as ImageFormat from "../ImageFormat.js"
 import { BadBase64, Empty, type InitImageError, InvalidPayload, TooLarge } from "../InitImageError.js"
 import * as InitImageLimits from "../InitImageLimits.js"
 import * as InitImagePayload from "../InitImagePayload.js"
+import { InitImageSpool, type Spool } from "../InitImageSpool.js"
 import { makeImage, type PersistOptions, type SessionInitImage } from "../SessionInitImage.js"
 import * as imageWriter from "./imageWriter.js"
+import { inFlight } from "./inFlight.js"
 import { DataReader, NotDecoded, turn } from "./jsonData.js"
 import * as jsonInput from "./jsonInput.js"
 import type { JsonInput } from "./jsonInput.js"
@@ -65,6 +67,8 @@ interface Extraction {
   readonly reader: DataReader<unknown, unknown>
   readonly candidates: ReadonlyArray<Candidate>
   readonly file: Option.Option<{ readonly path: string; readonly value: verifier.Verified }>
+  /** How many bytes were allowed. */
+  readonly limit: number
   /** Closed when another one takes its place. */
   readonly scope: Scope.CloseableScope
 }
@@ -72,8 +76,13 @@ interface Extraction {
 /** How many windows are scanned before the event loop has its turn: about a millisecond's. */
 const windowsPerTurn = 32
 
-const extract = Effect.fnUntraced(function*<E, R>(input: JsonInput<E, R>, options: PersistOptions | undefined) {
-  const reader = new DataReader(input, yield* InitImageLimits.MaxBytes)
+const extract = Effect.fnUntraced(function*<E, R>(
+  input: JsonInput<E, R>,
+  options: PersistOptions | undefined,
+  spool: Spool,
+  limit: number
+) {
+  const reader = new DataReader(input, limit)
   const candidates: ReadonlyArray<Candidate> = yield* Effect.forEach(
     yield* InitImageLimits.AcceptedFormats,
     (mime) => {
@@ -104,7 +113,8 @@ const extract = Effect.fnUntraced(function*<E, R>(input: JsonInput<E, R>, option
     check,
     maxBytes: Infinity,
     extension: () => left()?.format.extension ?? "",
-    options
+    options,
+    spool
   }).pipe(
     Scope.extend(scope),
     optionIfRefused,
@@ -112,7 +122,7 @@ const extract = Effect.fnUntraced(function*<E, R>(input: JsonInput<E, R>, option
   )
   yield* reader.finish
   if (reader.malformed) return yield* notJson
-  return { reader, candidates, file, scope } satisfies Extraction
+  return { reader, candidates, file, limit, scope } satisfies Extraction
 })
 
 /** What stands there, if all that lead to it are objects. */
@@ -132,23 +142,22 @@ const parse = (text: () => string): Effect.Effect<unknown, InvalidPayload> =>
 const tooLargeInStream = Effect.fnUntraced(function*(
   input: JsonInput<unknown, unknown>,
   depth: number,
-  at: ReadonlyArray<string>
+  at: ReadonlyArray<string>,
+  limit: number
 ) {
   // Behind the data's opening quote, all that is open are objects.
   const payload = valueAt(yield* parse(() => `${input.kept()}"${"}".repeat(depth)}`), at)
   if (Predicate.isRecord(payload) && Object.hasOwn(payload, "mime")) {
     yield* InitImagePayload.decodeMime(payload["mime"])
   }
-  const limit = yield* InitImageLimits.MaxBytes
   return yield* new TooLarge({ bytes: Math.floor(limit) + 1, limit })
 })
 
 /** The image that the payload declares the data to be, or what is wrong with it, in the order of `persist`. */
 const judge = Effect.fnUntraced(function*(
   payload: InitImagePayload.InitImagePayload,
-  { candidates, file, reader }: Extraction
+  { candidates, file, limit, reader }: Extraction
 ) {
-  const limit = yield* InitImageLimits.MaxBytes
   if (reader.length === 0) return yield* empty
   if (!(reader.decodedBytes <= limit)) return yield* new TooLarge({ bytes: reader.decodedBytes, limit })
   if (reader.length % 4 !== 0) return yield* badLength
@@ -165,7 +174,9 @@ const read = Effect.fnUntraced(function*<E, R>(
   at: ReadonlyArray<string>,
   options: PersistOptions | undefined
 ) {
+  const maxBytes = yield* InitImageLimits.MaxBytes
   const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
+  const spool = yield* InitImageSpool
   const scanner = new Scanner([...at, "data"], input.textOf)
   let extraction: Extraction | undefined
   let keptBytes = 0
@@ -181,9 +192,12 @@ const read = Effect.fnUntraced(function*<E, R>(
     if (scanner.stop === "TooDeep") return yield* tooDeep
     if (scanner.stop === "Value") {
       if (extraction !== undefined) yield* Scope.close(extraction.scope, Exit.void)
-      extraction = yield* extract(input, options)
+      extraction = yield* inFlight(
+        spool.reserveUpTo(Math.min(maxBytes, input.maxDataBytes)),
+        (reserved) => extract(input, options, spool, reserved < input.maxDataBytes ? reserved : maxBytes)
+      )
       if (input.streaming && !extraction.reader.ended && extraction.reader.isTooLarge) {
-        return yield* tooLargeInStream(input, scanner.depth, at)
+        return yield* tooLargeInStream(input, scanner.depth, at, extraction.limit)
       }
       if (extraction.reader.ended) {
         input.keepText("\"")
@@ -226,12 +240,12 @@ export const persist = <E, R>(
 > => {
   if (typeof json === "string") return Effect.suspend(() => read(jsonInput.fromString(json), at, options))
   if (Predicate.isUint8Array(json)) {
-    return Effect.suspend(() => read(jsonInput.fromChunks(once(json), false), at, options))
+    return Effect.suspend(() => read(jsonInput.fromChunks(once(json), json.length), at, options))
   }
   return Effect.scopedWith((scope) =>
     Effect.flatMap(
       Scope.extend(Stream.toPull(json), scope),
-      (pull) => read(jsonInput.fromChunks(pull, true), at, options)
+      (pull) => read(jsonInput.fromChunks(pull, undefined), at, options)
     )
   )
 }

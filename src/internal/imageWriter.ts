@@ -50,22 +50,23 @@ const giveBack = (buffer: Buffer): void => {
 }
 
 /** An image to be written. `extension` is asked for once its first buffer has passed. */
-export interface Image<A, E, R, E2> {
+export interface Image<A, E, R, E2, E3> {
   readonly fill: Fill<E, R>
   readonly check: Check<A, E2>
   /** How many bytes it may have. */
   readonly maxBytes: number
   readonly extension: () => string
   readonly options: tempFile.Options | undefined
+  readonly spool: tempFile.Files<E3>
 }
 
 /**
  * Writes the image to a new file that is removed when the scope closes; nothing is created for what is refused in its
  * first buffer.
  */
-export const write = <A, E, R, E2>(image: Image<A, E, R, E2>): Effect.Effect<
+export const write = <A, E, R, E2, E3>(image: Image<A, E, R, E2, E3>): Effect.Effect<
   { readonly path: string; readonly value: A },
-  E | E2 | PlatformError,
+  E | E2 | E3 | PlatformError,
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 > =>
   Effect.suspend(() => {
@@ -77,8 +78,8 @@ export const write = <A, E, R, E2>(image: Image<A, E, R, E2>): Effect.Effect<
     )
   })
 
-const writeWith = <A, E, R, E2>(
-  { check, extension, fill, options }: Image<A, E, R, E2>,
+const writeWith = <A, E, R, E2, E3>(
+  { check, extension, fill, options, spool }: Image<A, E, R, E2, E3>,
   bufferAt: (at: 0 | 1) => Buffer
 ) =>
   Effect.gen(function*() {
@@ -104,6 +105,7 @@ const writeWith = <A, E, R, E2>(
     return yield* tempFile.create(
       extension(),
       options,
+      spool,
       (write) =>
         whole !== undefined ? Effect.as(write(bytes), whole.value) : Effect.gen(function*() {
           let spare: 0 | 1 = 1

@@ -14,6 +14,8 @@ const windowUnits = 16 * 1024
 export interface JsonInput<out E, out R> {
   /** Whether more may come than is known yet. */
   readonly streaming: boolean
+  /** More bytes than base64 in it can hold. */
+  readonly maxDataBytes: number
   /** The next units: none where {@link refill} must be asked first. They are valid until any other call. */
   readonly window: () => Units
   /** Gets more, where the window is empty; `false` at the end. */
@@ -50,6 +52,7 @@ export const fromString = (json: string): JsonInput<never, never> => {
   let at = 0
   return {
     streaming: false,
+    maxDataBytes: json.length,
     window: () => {
       const slice = json.slice(at, at + windowUnits)
       bytes.write(slice, "utf16le")
@@ -90,7 +93,8 @@ const plainUnits = 64 * 1024
 /** Bytes are read where they are; only what is kept of them is copied. */
 export const fromChunks = <E, R>(
   pull: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>, R>,
-  streaming: boolean
+  /** How many bytes there are, if that is known. */
+  size: number | undefined
 ): JsonInput<E, R> => {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
   const pieces: Array<Buffer> = []
@@ -120,7 +124,8 @@ export const fromChunks = <E, R>(
     })
   })
   return {
-    streaming,
+    streaming: size === undefined,
+    maxDataBytes: size ?? Infinity,
     window: () => chunk.subarray(at, at + windowUnits),
     refill,
     skip: (units) => {

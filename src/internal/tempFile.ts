@@ -19,6 +19,13 @@ export interface Options {
   readonly prefix?: string | undefined
 }
 
+/** What is asked of the spool for a file; `keep` may refuse it. */
+export interface Files<out E> {
+  readonly directory: Effect.Effect<string | undefined, Error.PlatformError>
+  readonly keep: (path: string, bytes: number) => Effect.Effect<void, E>
+  readonly removed: (path: string) => Effect.Effect<void>
+}
+
 /** Uninterruptible: a system call cannot be called back, and its descriptor must not be closed under it. */
 export type Write = (bytes: Uint8Array) => Effect.Effect<void, Error.PlatformError>
 
@@ -101,13 +108,14 @@ const mayHaveCreated = (cause: Cause.Cause<Error.PlatformError>): boolean =>
  * The descriptor belongs to this effect and not to the scope, which somebody else may close in the middle: it would be
  * closed under a write, and its number may already be another file's. In that case this ends as interrupted.
  */
-export const create = <A, E, R>(
+export const create = <A, E, R, E2>(
   extension: string,
   options: Options | undefined,
+  spool: Files<E2>,
   use: (write: Write) => Effect.Effect<A, E, R>
 ): Effect.Effect<
   { readonly path: string; readonly value: A },
-  E | Error.PlatformError,
+  E | E2 | Error.PlatformError,
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 > =>
   Effect.uninterruptibleMask((restore) =>
@@ -115,7 +123,7 @@ export const create = <A, E, R>(
       const fs = yield* FileSystem.FileSystem
       const paths = yield* Path.Path
       const path = paths.resolve(
-        options?.directory ?? tmpdir(),
+        options?.directory ?? (yield* Effect.mapError(spool.directory, withoutPath)) ?? tmpdir(),
         `${options?.prefix ?? defaultPrefix}${randomName()}${extension}`
       )
 
@@ -130,21 +138,37 @@ export const create = <A, E, R>(
         Effect.mapError(withoutPath)
       )
       let removed = false
-      yield* Effect.addFinalizer(() => {
-        removed = true
-        return remove(fs, path)
-      })
-
-      const exit = yield* Effect.exit(
-        restore(use((bytes) => Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))))
+      // Not `Effect.addFinalizer`: what that registers puts back the references of the fiber that it runs in, and an
+      // interruption that came while the file was removed would be forgotten for good (effect 3.22).
+      yield* Scope.addFinalizer(
+        yield* Effect.scope,
+        Effect.suspend(() => {
+          removed = true
+          return Effect.zipRight(remove(fs, path), spool.removed(path))
+        })
       )
+
+      let writes = 0
+      let written = 0
+      const write: Write = (bytes) =>
+        Effect.suspend(() => {
+          writes += 1
+          written += bytes.length
+          return Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))
+        })
+      const exit = yield* Effect.exit(restore(use(write)))
       const closed = yield* Effect.exit(closeDescriptor(descriptor))
       if (Exit.isFailure(exit) && Exit.isFailure(closed)) {
         yield* Effect.logWarning("An init image's file could not be closed", closed.cause)
       }
       const value = yield* exit
       yield* closed
-      return removed ? yield* Effect.interrupt : { path, value }
+      // While a large image is written, somebody may remove it, or the directory that it is in.
+      if (writes > 1) yield* Effect.mapError(fs.access(path), withoutPath)
+      yield* spool.keep(path, written)
+      if (!removed) return { path, value }
+      yield* spool.removed(path)
+      return yield* Effect.interrupt
     })
   )
 

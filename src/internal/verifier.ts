@@ -61,11 +61,12 @@ export const make = (format: ImageFormat.ImageFormat): Effect.Effect<Verifier<Ve
 
 const empty = new Empty()
 
-/** For bytes whose number is not known beforehand: also counts them. */
+/** For bytes whose number is not known beforehand: also counts them, up to `limit`. */
 export const makeCounting = (
-  format: ImageFormat.ImageFormat
+  format: ImageFormat.ImageFormat,
+  limit: number
 ): Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> =>
-  Effect.zipWith(make(format), InitImageLimits.MaxBytes, (verifier, limit) => {
+  Effect.map(make(format), (verifier) => {
     let bytes = 0
     return {
       begun: verifier.begun,

@@ -1,0 +1,82 @@
+/** What is measured, and how often. */
+import { type Format, mebibyte } from "./frame.js"
+import { names, type Source } from "./variants.js"
+
+export const sections = ["persist", "frame", "refusals", "memory", "concurrent", "server"] as const
+
+export type Section = typeof sections[number]
+
+export interface Size {
+  readonly label: string
+  readonly format: Format
+  readonly size: number
+  /** Names of variants. */
+  readonly only: ReadonlyArray<string>
+  readonly rounds: number
+  readonly delayRounds: number
+  readonly batch: number
+  readonly warmUp: number
+}
+
+const all = Object.values(names)
+
+/** Structure costs more to check in a JPEG, whose scan has no length: only what does so, and what it is held against. */
+const forJpeg = [names.persist, names.frame, names.loop, names.buffer]
+
+export const sizes: ReadonlyArray<Size> = [
+  { label: "4 KiB", format: "png", size: 4096, only: all, rounds: 30, delayRounds: 11, batch: 30, warmUp: 1500 },
+  { label: "64 KiB", format: "png", size: 65_536, only: all, rounds: 30, delayRounds: 11, batch: 20, warmUp: 1000 },
+  { label: "1 MiB", format: "png", size: mebibyte, only: all, rounds: 61, delayRounds: 21, batch: 1, warmUp: 40 },
+  { label: "8 MiB", format: "png", size: 8 * mebibyte, only: all, rounds: 21, delayRounds: 11, batch: 1, warmUp: 40 },
+  { label: "32 MiB", format: "png", size: 32 * mebibyte, only: all, rounds: 11, delayRounds: 9, batch: 1, warmUp: 40 },
+  {
+    label: "32 MiB JPEG",
+    format: "jpeg",
+    size: 32 * mebibyte,
+    only: forJpeg,
+    rounds: 11,
+    delayRounds: 9,
+    batch: 1,
+    warmUp: 40
+  }
+]
+
+/** For a smoke run: every line is executed, and no figure means anything. */
+export const quickSizes: ReadonlyArray<Size> = sizes
+  .filter(({ label }) => label === "64 KiB" || label === "32 MiB")
+  .map((size) => ({ ...size, rounds: 2, delayRounds: 1, batch: 1, warmUp: 1 }))
+
+/** What code is warmed up with, whatever the size that is measured: nothing larger, so that none of its buffers is. */
+export const warmUpSize = 64 * 1024
+
+/** Cycles through all variants, with a fresh process for each. */
+export const cycles = { memory: 3, concurrent: 3, growth: 3 }
+
+export const rounds = { refusals: 15, concurrent: 2, requests: 11 }
+
+export const sourcesOf: Readonly<Record<"persist" | "frame", ReadonlyArray<Source>>> = {
+  persist: ["payload"],
+  frame: ["text", "bytes", "stream"]
+}
+
+export interface Load {
+  readonly label: string
+  readonly sessions: number
+  readonly size: number
+}
+
+export const loads: ReadonlyArray<Load> = [
+  { label: "64 × 1 MiB", sessions: 64, size: mebibyte },
+  { label: "8 × 32 MiB", sessions: 8, size: 32 * mebibyte }
+]
+
+export const loaded: ReadonlyArray<{ readonly name: string; readonly from: Source }> = [
+  { name: names.persist, from: "payload" },
+  { name: names.persist, from: "bytes" },
+  { name: names.frame, from: "bytes" },
+  { name: names.frame, from: "stream" },
+  { name: names.loop, from: "payload" },
+  { name: names.buffer, from: "payload" },
+  { name: names.buffer, from: "bytes" },
+  { name: names.encoding, from: "payload" }
+]

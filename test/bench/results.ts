@@ -1,0 +1,80 @@
+/** The figures of a run, and where each was taken. */
+import { readFileSync } from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { root } from "./paths.js"
+import type * as plan from "./plan.js"
+import * as Python from "./python.js"
+import type { ServerName } from "./servers.js"
+import type * as client from "./tasks/client.js"
+import type * as concurrent from "./tasks/concurrent.js"
+import type * as memory from "./tasks/memory.js"
+import type * as refusals from "./tasks/refusals.js"
+import type * as timing from "./tasks/timing.js"
+import type { Source } from "./variants.js"
+
+export interface TimingRow extends timing.Row {
+  /** The label of its size. */
+  readonly image: string
+}
+
+export interface MemoryRow extends memory.Result {
+  readonly image: string
+  readonly name: string
+  readonly from: Source
+}
+
+export interface ConcurrentRow extends concurrent.Result {
+  readonly load: plan.Load["label"]
+  readonly name: string
+  readonly from: Source
+}
+
+export interface ServerRow extends client.Row {
+  /** In bytes. */
+  readonly growth: number
+}
+
+/** What was not asked for is empty. */
+export interface Results {
+  readonly machine: ReturnType<typeof machine>
+  readonly versions: ReturnType<typeof versions>
+  readonly timing: ReadonlyArray<TimingRow>
+  readonly memory: ReadonlyArray<MemoryRow>
+  readonly refusals: ReadonlyArray<refusals.Row>
+  readonly concurrent: ReadonlyArray<ConcurrentRow>
+  readonly server: ReadonlyArray<ServerRow>
+}
+
+export const machine = () => ({
+  cpu: os.cpus()[0]?.model.trim() ?? "unknown",
+  cores: os.availableParallelism(),
+  memory: os.totalmem(),
+  kernel: `${os.type()} ${os.release()} ${os.arch()}`
+})
+
+const packages = ["effect", "@effect/platform", "@effect/platform-node", "fastify", "express"]
+
+// Not by `require`: not every package exports its manifest.
+const versionOf = (name: string): string =>
+  (JSON.parse(readFileSync(path.join(root, "node_modules", name, "package.json"), "utf8")) as {
+    readonly version: string
+  }).version
+
+export const versions = () => ({
+  node: process.versions.node,
+  v8: process.versions.v8,
+  python: Python.version ?? null,
+  ...Object.fromEntries(
+    packages.map((name) => [name, versionOf(name)])
+  )
+})
+
+export const timingOf = ({ timing }: Results, image: string, name: string, from: Source): TimingRow | undefined =>
+  timing.find((row) => row.image === image && row.name === name && row.from === from)
+
+export const memoryOf = ({ memory }: Results, image: string, name: string, from: Source): MemoryRow | undefined =>
+  memory.find((row) => row.image === image && row.name === name && row.from === from)
+
+export const serverOf = ({ server }: Results, name: ServerName): ServerRow | undefined =>
+  server.find((row) => row.name === name)

@@ -1,0 +1,172 @@
+/** The sections of a run, each of which measures its rows. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { type Format, makeFrame, mebibyte } from "./frame.js"
+import { inChild } from "./inChild.js"
+import { median } from "./measure.js"
+import * as plan from "./plan.js"
+import * as Python from "./python.js"
+import type { ConcurrentRow, MemoryRow, ServerRow, TimingRow } from "./results.js"
+import { type RunningServer, serverNames, start } from "./servers.js"
+import type * as refusals from "./tasks/refusals.js"
+import { names, type Source, variants } from "./variants.js"
+
+export interface Options {
+  readonly quick: boolean
+  readonly directory: string
+}
+
+export const withDirectory = async <A>(use: (directory: string) => Promise<A>): Promise<A> => {
+  const directory = mkdtempSync(path.join(tmpdir(), "session-init-bench-"))
+  try {
+    return await use(directory)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+}
+
+/** A file with such a frame, made when it is first asked for. */
+const frameFile = (directory: string, format: Format, size: number): string => {
+  const file = path.join(directory, `frame-${size}.${format}.json`)
+  if (!existsSync(file)) writeFileSync(file, makeFrame(format, size))
+  return file
+}
+
+const sizesOf = (quick: boolean) => quick ? plan.quickSizes : plan.sizes
+
+const say = (text: string) => console.error(`… ${text}`)
+
+export const timing = async (
+  { directory, quick }: Options,
+  from: ReadonlyArray<Source>
+): Promise<ReadonlyArray<TimingRow>> => {
+  const rows: Array<TimingRow> = []
+  for (const { format, label: image, size, ...often } of sizesOf(quick)) {
+    say(`time and event-loop delay, ${image}`)
+    const measured = await inChild("timing", {
+      ...often,
+      frame: frameFile(directory, format, size),
+      smallFrame: frameFile(directory, format, Math.min(size, mebibyte)),
+      from,
+      directory
+    })
+    rows.push(...measured.map((row) => ({ image, ...row })))
+  }
+  return rows
+}
+
+/** In interleaved cycles: each takes every entry once. */
+const inCycles = async <A, B>(
+  count: number,
+  entries: ReadonlyArray<A>,
+  measure: (entry: A) => Promise<B>
+): Promise<ReadonlyArray<{ readonly entry: A; readonly values: ReadonlyArray<B> }>> => {
+  const collected = entries.map((entry) => ({ entry, values: new Array<B>() }))
+  for (let cycle = 0; cycle < count; cycle++) {
+    for (const { entry, values } of collected) values.push(await measure(entry))
+  }
+  return collected
+}
+
+const medianOf = <A>(values: ReadonlyArray<A>, of: (value: A) => number): number => median(values.map(of))
+
+export const memory = async ({ directory, quick }: Options): Promise<ReadonlyArray<MemoryRow>> => {
+  say("memory")
+  const python = Python.version === undefined ? [] : Python.sources.map((from) => ({ name: names.python, from }))
+  const entries = sizesOf(quick).flatMap(({ format, label: image, only, size }) =>
+    [...variants, ...python].filter(({ name }) => only.some((wanted) => wanted === name)).map(({ from, name }) => ({
+      image,
+      format,
+      size,
+      name,
+      from
+    }))
+  )
+  const cycles = await inCycles(
+    quick ? 1 : plan.cycles.memory,
+    entries,
+    ({ format, from, name, size }) =>
+      inChild("memory", {
+        name,
+        from,
+        frame: frameFile(directory, format, size),
+        smallFrame: frameFile(directory, format, plan.warmUpSize),
+        directory
+      })
+  )
+  return cycles.map(({ entry: { from, image, name }, values }) => ({
+    image,
+    name,
+    from,
+    peak: medianOf(values, ({ peak }) => peak),
+    sampled: medianOf(values, ({ sampled }) => sampled)
+  }))
+}
+
+export const concurrent = async ({ directory, quick }: Options): Promise<ReadonlyArray<ConcurrentRow>> => {
+  say("many sessions at once")
+  const entries = plan.loads.flatMap((load) => plan.loaded.map((variant) => ({ load, ...variant })))
+  const rounds = quick ? 1 : plan.rounds.concurrent
+  const cycles = await inCycles(
+    quick ? 1 : plan.cycles.concurrent,
+    entries,
+    ({ from, load: { sessions, size }, name }) =>
+      inChild("concurrent", {
+        name,
+        from,
+        sessions,
+        size,
+        frame: frameFile(directory, "png", size),
+        smallFrame: frameFile(directory, "png", plan.warmUpSize),
+        rounds,
+        directory
+      })
+  )
+  return cycles.map(({ entry: { from, load, name }, values }) => ({
+    load: load.label,
+    name,
+    from,
+    throughput: medianOf(values, ({ throughput }) => throughput),
+    delay: medianOf(values, ({ delay }) => delay),
+    peak: medianOf(values, ({ peak }) => peak)
+  }))
+}
+
+export const refuse = ({ directory, quick }: Options): Promise<ReadonlyArray<refusals.Row>> => {
+  say("refusals")
+  return inChild("refusals", { directory, rounds: quick ? 1 : plan.rounds.refusals })
+}
+
+const withServers = async <A>(
+  names: typeof serverNames,
+  directory: string,
+  use: (servers: ReadonlyArray<RunningServer>) => Promise<A>
+): Promise<A> => {
+  const servers: Array<RunningServer> = []
+  try {
+    for (const name of names) servers.push(await start(name, directory))
+    return await use(servers)
+  } finally {
+    for (const { stop } of servers) await stop()
+  }
+}
+
+export const server = async ({ directory, quick }: Options): Promise<ReadonlyArray<ServerRow>> => {
+  say("servers")
+  const growths = await inCycles(
+    quick ? 1 : plan.cycles.growth,
+    serverNames,
+    (name) =>
+      withServers([name], directory, async ([server]) => {
+        if (server === undefined) throw new Error(`${name} has not started`)
+        return inChild("growth", { server })
+      })
+  )
+  const rounds = quick ? 1 : plan.rounds.requests
+  const rows = await withServers(serverNames, directory, (servers) => inChild("requests", { servers, rounds }))
+  return rows.map((row) => ({
+    ...row,
+    growth: median(growths.find(({ entry }) => entry === row.name)?.values ?? [])
+  }))
+}

@@ -1,0 +1,50 @@
+/** The peak of memory while one image goes through, above what is there with its input: one run in a fresh process. */
+import * as fs from "node:fs"
+import { samplePeak, settle, watchPeak } from "../measure.js"
+import * as Python from "../python.js"
+import { find, names, type Source } from "../variants.js"
+
+export interface Options {
+  readonly name: string
+  readonly from: Source
+  /** The file that holds the frame: making it here would leave freed memory behind, and hide what is taken after. */
+  readonly frame: string
+  readonly smallFrame: string
+  readonly directory: string
+}
+
+export interface Result {
+  /** Bytes. */
+  readonly peak: number
+  /** By looking every millisecond, in bytes; not a number for Python. */
+  readonly sampled: number
+}
+
+const warmUpRuns = 20
+
+const ofPython = async ({ directory, frame, from }: Options): Promise<Result> => {
+  const python = Python.start(frame, directory)
+  const { memory } = await python.turn(from)
+  await python.stop()
+  return { peak: memory ?? Number.NaN, sampled: Number.NaN }
+}
+
+export const run = async (options: Options): Promise<Result> => {
+  if (options.name === names.python) return ofPython(options)
+  const { directory, frame, from, name, smallFrame } = options
+  const prepare = (file: string) => find(name, from).prepare(fs.readFileSync(file), directory)
+
+  // The code is loaded and warm; the buffers of the size that is measured are not there yet.
+  const small = prepare(smallFrame)
+  for (let i = 0; i < warmUpRuns; i++) fs.rmSync(await small())
+
+  const measured = prepare(frame)
+  await settle()
+  const sampled = samplePeak()
+  const peak = watchPeak("self")
+  const file = await measured()
+  const highest = peak?.above()
+  const result = { sampled: sampled.above() }
+  fs.rmSync(file)
+  return { ...result, peak: highest ?? result.sampled }
+}
