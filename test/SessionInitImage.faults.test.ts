@@ -15,12 +15,13 @@ import * as Stream from "effect/Stream"
 import { writeFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { SessionInitImage } from "../src/index.js"
+import { bufferBytes } from "../src/internal/imageWriter.js"
 import { list, makeDirectory, openIn } from "./utils/directory.js"
 import { pngOfSize } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
 
-/** Three writes from buffers of 1 MiB. */
-const image = pngOfSize(2_500_000)
+/** Three writes. */
+const image = pngOfSize(2.5 * bufferBytes)
 const payload = payloadOf("image/png", image)
 const pieces = Stream.make(image.subarray(0, 900_000), image.subarray(900_000, 1_200_000), image.subarray(1_200_000))
 

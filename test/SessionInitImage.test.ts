@@ -16,6 +16,7 @@ import { tmpdir } from "node:os"
 import { basename, dirname, isAbsolute } from "node:path"
 import { inspect } from "node:util"
 import { InitImageError, InitImageLimits, InitImagePayload, SessionInitImage } from "../src/index.js"
+import { bufferBytes } from "../src/internal/imageWriter.js"
 import { list, makeDirectory } from "./utils/directory.js"
 import { jpeg, jpegOfSize, png, pngOfSize, webp, webpOfSize } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
@@ -39,7 +40,7 @@ const images = [
 ] as const
 
 /** Around the size of a buffer, where a single one no longer holds all, and many. */
-const sizes = [200, ...Array.from({ length: 40 }, (_, at) => 1024 * 1024 - 30 + at), 2_600_000]
+const sizes = [200, ...Array.from({ length: 40 }, (_, at) => bufferBytes - 30 + at), 2.5 * bufferBytes]
 
 /** What is wrong with a payload, in the order of the design's table: the first that applies decides. */
 const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
@@ -133,7 +134,7 @@ const shown = (image: SessionInitImage.SessionInitImage) => ({
 /** Valid images, and the same with a byte changed, an end missing or a character replaced. */
 const hostile = FastCheck.record({
   mime: FastCheck.constantFrom("image/png", "image/jpeg", "image/webp"),
-  image: FastCheck.constantFrom(...images.map(([, bytes]) => bytes), pngOfSize(800_000), jpegOfSize(2_600_000)),
+  image: FastCheck.constantFrom(...images.map(([, bytes]) => bytes), pngOfSize(800_000), jpegOfSize(1.5 * bufferBytes)),
   cut: FastCheck.oneof({ weight: 3, arbitrary: FastCheck.constant(0) }, FastCheck.integer({ min: 1, max: 60 })),
   flip: FastCheck.option(FastCheck.tuple(FastCheck.double({ min: 0, max: 1, noNaN: true }), FastCheck.nat(255))),
   replace: FastCheck.option(
@@ -363,7 +364,7 @@ describe("SessionInitImage", () => {
     it.scopedLive("removes the file at once when a failure is caught inside a scope that stays open", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
-        const cut = payloadOf("image/png", pngOfSize(2_600_000).subarray(0, -1))
+        const cut = payloadOf("image/png", pngOfSize(2.5 * bufferBytes).subarray(0, -1))
         const created: Array<number> = []
         const watch = yield* Effect.fork(Effect.forever(
           Effect.zipRight(Effect.sync(() => created.push(list(directory).length)), Effect.yieldNow())
@@ -484,11 +485,11 @@ describe("SessionInitImage", () => {
         assert.strictEqual(yield* SessionInitImage.checkSize(payload), 1_600_000)
       }))
 
-    it.effect("decode into chunks of their own, of at most 1 MiB", () =>
+    it.effect("decode into chunks of their own, of at most 1.5 MiB", () =>
       Effect.gen(function*() {
         const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(SessionInitImage.decode(payload)))
         assert.lengthOf(chunks, 2)
-        assert.isTrue(chunks.every((chunk) => chunk.length <= 1024 * 1024))
+        assert.isTrue(chunks.every((chunk) => chunk.length <= bufferBytes))
         assert.isTrue(Buffer.concat(chunks).equals(pngOfSize(1_600_000)))
       }))
 
