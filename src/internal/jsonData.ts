@@ -2,14 +2,20 @@
  * The base64 in a string of a JSON text, decoded from where it is.
  */
 import * as Effect from "effect/Effect"
-import type { Buffer } from "node:buffer"
+import { Buffer } from "node:buffer"
 import { decodedBytes, Decoder, type Invalid } from "./base64.js"
 import type { Fill } from "./imageWriter.js"
 import type { JsonInput } from "./jsonInput.js"
 import { charactersFor } from "./source.js"
 
-/** How many units are passed over at once where nothing is decoded, before others have their turn. */
-const skippedUnits = 64 * 1024
+/** How many pieces are passed over before the event loop has its turn: about half a millisecond's. */
+const piecesPerTurn = 8
+
+/**
+ * Where what nobody wants is decoded to: what is base64 needs no other look, and there is none as fast. Its content is
+ * never read.
+ */
+const scratch = Buffer.allocUnsafeSlow(48 * 1024)
 
 // oxlint-disable-next-line no-control-regex -- RFC 8259 section 7: these may not stand in a string
 const controls = /[\u0000-\u001f]/
@@ -90,10 +96,13 @@ export class DataReader<E, R> {
   /** Passes over the rest of the string, and stops where the text ends first, or where a stream brings too much. */
   readonly finish: Effect.Effect<void, E, R> = Effect.suspend(() => {
     this.#skipping = true
-    if (this.ended || (this.#input.streaming && this.isTooLarge)) return Effect.void
-    return this.#read(skippedUnits, undefined, 0) >= 0
-      ? Effect.zipRight(turn, this.finish)
-      : Effect.flatMap(this.#input.refill, (more) => more ? this.finish : Effect.void)
+    for (let pieces = 0; pieces < piecesPerTurn; pieces++) {
+      if (this.ended || (this.#input.streaming && this.isTooLarge)) return Effect.void
+      if (this.#read(charactersFor(scratch.length), scratch, 0) < 0) {
+        return Effect.flatMap(this.#input.refill, (more) => more ? this.finish : Effect.void)
+      }
+    }
+    return Effect.zipRight(turn, this.finish)
   })
 
   #skips(): boolean {
@@ -104,7 +113,7 @@ export class DataReader<E, R> {
    * Reads no more than so many characters, and decodes them into the target. Answers how many bytes that made, and -1
    * where more must be there first.
    */
-  #read(characters: number, target: Buffer | undefined, offset: number): number {
+  #read(characters: number, target: Buffer, offset: number): number {
     if (this.#escape !== "") return this.#readEscape(target, offset)
     const input = this.#input
     const run = input.untilQuote(characters)
@@ -113,7 +122,7 @@ export class DataReader<E, R> {
       input.skip(1)
       this.ended = true
       this.#endText()
-      return target === undefined || this.malformed ? 0 : this.#decoder.end(target, offset)
+      return this.malformed ? 0 : this.#decoder.end(target, offset)
     }
     const piece = input.plainText(run)
     const backslash = piece.indexOf("\\")
@@ -130,13 +139,9 @@ export class DataReader<E, R> {
   }
 
   /** Takes the next units, which say `plain` if they are base64. */
-  #take(units: number, plain: string, target: Buffer | undefined, offset: number): number {
-    const written = target === undefined ? 0 : this.#decoder.push(plain, target, offset)
-    if (target === undefined || this.invalid !== undefined) {
-      this.#count(this.#check(units))
-    } else {
-      this.#count(plain)
-    }
+  #take(units: number, plain: string, target: Buffer, offset: number): number {
+    const written = this.#decoder.push(plain, target, offset)
+    this.#count(this.invalid === undefined ? plain : this.#check(units))
     this.#input.skip(units)
     return written
   }
@@ -153,7 +158,7 @@ export class DataReader<E, R> {
     return ""
   }
 
-  #readEscape(target: Buffer | undefined, offset: number): number {
+  #readEscape(target: Buffer, offset: number): number {
     const unit = this.#input.window()[0]
     if (unit === undefined) return -1
     this.#input.skip(1)
@@ -162,7 +167,7 @@ export class DataReader<E, R> {
     let written = 0
     try {
       const text: string = JSON.parse(`"${this.#escape}"`)
-      if (target !== undefined) written = this.#decoder.push(text, target, offset)
+      written = this.#decoder.push(text, target, offset)
       this.#count(text)
     } catch {
       this.malformed = true
