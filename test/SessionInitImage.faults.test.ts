@@ -252,6 +252,8 @@ describe("SessionInitImage on a disk that misbehaves", () => {
       assert.lengthOf(logged, 1)
       assert.include(logged[0], "could not be removed")
       assert.include(logged[0], "ENOSPC")
+      assert.include(logged[0], `${directory}/${list(directory)[0]}`, "the operator is told which file it is")
+      assert.notInclude(logged[0], "secret")
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("does not touch a file of that name that was there before", () =>

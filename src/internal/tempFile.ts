@@ -91,7 +91,10 @@ const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void> =>
   fs.remove(path, { force: true }).pipe(
     Effect.retry({ times: removeRetries }),
     Effect.mapError(withoutPath),
-    Effect.catchAllCause((cause) => Effect.logWarning("An init image could not be removed", cause))
+    // The one place that names a path: nobody but the operator can remove the file now.
+    Effect.catchAllCause((cause) =>
+      Effect.logWarning("An init image could not be removed", cause).pipe(Effect.annotateLogs("path", path))
+    )
   )
 
 /** What `open` reports as failed may have happened all the same, unless it says that the name is somebody else's. */
