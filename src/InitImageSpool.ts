@@ -61,7 +61,7 @@ export interface Spool {
    * and then counts nothing.
    */
   readonly keep: (path: string, bytes: number) => Effect.Effect<void, Busy>
-  /** Looks whether a file is gone, so that it counts no more. */
+  /** Counts a file no more that is gone from the disk. */
   readonly removed: (path: string) => Effect.Effect<void>
 }
 

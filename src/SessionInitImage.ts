@@ -424,7 +424,7 @@ const persistStreamUntraced = <E, R>(
         source.withPull(
           Stream.toChannel(bytes),
           ({ fill }) =>
-            writeImage(format, meta.name, { fill, check, maxBytes: Infinity, options, spool })
+            writeImage(format, meta.name, { fill, check, maxBytes, options, spool })
         )))
   })
 

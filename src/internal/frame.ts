@@ -111,7 +111,7 @@ const extract = Effect.fnUntraced(function*<E, R>(
   const file = yield* imageWriter.write({
     fill: reader.fill,
     check,
-    maxBytes: Infinity,
+    maxBytes: limit,
     extension: () => left()?.format.extension ?? "",
     options,
     spool

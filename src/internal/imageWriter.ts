@@ -36,11 +36,11 @@ export const minRoom = 16
 export const bufferSize = (bytes: number): number => Math.min(bufferBytes, bytes + 2 * minRoom)
 
 /**
- * Buffers of the full size that wait for the next image, no more than one image takes: new ones cost the system a page
- * at a time, and the garbage collector gets to know of them late.
+ * Buffers of the full size that wait for the next image, as many as two images take: new ones cost the system a page at
+ * a time, and the garbage collector gets to know of them late.
  */
 const spares: Array<Buffer> = []
-const maxSpares = 2
+const maxSpares = 4
 
 const takeBuffer = (size: number): Buffer =>
   (size === bufferBytes ? spares.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)

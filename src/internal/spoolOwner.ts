@@ -62,6 +62,8 @@ const checkUser = (
     ? Effect.void
     : refused("PermissionDenied", parent, "the spool's parent directory is another user's")
 
+const sameNumber = Option.getEquivalence<number>((a, b) => a === b)
+
 interface Claim {
   readonly path: string
   readonly info: FileSystem.File.Info
@@ -101,17 +103,12 @@ export const make = (parentDirectory: string): Effect.Effect<
       }).pipe(Effect.onError(() => Effect.ignore(fs.remove(path, { recursive: true, force: true }))))
     })
 
+    /** What a symbolic link leads to is another directory than this one was. */
     const check = ({ info, path }: Claim): Effect.Effect<string, PlatformError> =>
-      Effect.flatMap(
-        layout.inspect(fs, path),
-        Option.match({
-          onNone: () => refused("PermissionDenied", path, "a symbolic link is in place of the spool's directory"),
-          onSome: (found) =>
-            Option.getEquivalence<number>((a, b) => a === b)(found.ino, info.ino) && found.dev === info.dev
-              ? Effect.succeed(path)
-              : refused("PermissionDenied", path, "something else is in place of the spool's directory")
-        })
-      )
+      Effect.flatMap(fs.stat(path), (found) =>
+        sameNumber(found.ino, info.ino) && found.dev === info.dev
+          ? Effect.succeed(path)
+          : refused("PermissionDenied", path, "something else is in place of the spool's directory"))
 
     const mutex = yield* Effect.makeSemaphore(1)
     let closed = false

@@ -14,7 +14,7 @@ export interface Quota {
   readonly check: (bytes: number) => Effect.Effect<void, Busy>
   /** Counts a file that has been written and closed. */
   readonly keep: (path: string, bytes: number) => Effect.Effect<void, Busy>
-  /** Looks whether the file is gone, and then counts it no more. Does nothing for one that is not counted. */
+  /** Counts a file no more that is gone. Does nothing for one that is not counted. */
   readonly removed: (path: string) => Effect.Effect<void>
   /** Looks for all files that are counted. */
   readonly refresh: Effect.Effect<void>
@@ -58,14 +58,6 @@ export const make = (
     )
 
     const fits = (bytes: number): boolean => keptBytes + bytes <= limits.bytes && kept.size + 1 <= limits.files
-
-    const removed = (path: string): Effect.Effect<void> =>
-      Effect.suspend(() =>
-        kept.has(path)
-          // What cannot be looked at may still be there.
-          ? Effect.catchAll(fs.access(path), (error) => Effect.sync(() => isNotFound(error) && forget(path)))
-          : Effect.void
-      )
 
     /** One listing for all files of a directory, however many they are. */
     const refreshDirectory = ([directory, files]: readonly [string, ReadonlyArray<string>]): Effect.Effect<void> =>
@@ -118,7 +110,7 @@ export const make = (
     return {
       check: (bytes) => whenFits(bytes, () => {}),
       keep: (path, bytes) => whenFits(bytes, () => count(path, bytes)),
-      removed,
+      removed: (path) => Effect.sync(() => forget(path)),
       refresh
     }
   })

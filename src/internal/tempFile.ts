@@ -87,13 +87,18 @@ const closeDescriptor = (descriptor: Scope.CloseableScope): Effect.Effect<void, 
     (defect) => isPlatformError(defect) ? Option.some(Effect.fail(withoutPath(defect))) : Option.none()
   )
 
-const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void> =>
+/** Whether the file is gone now. */
+const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<boolean> =>
   fs.remove(path, { force: true }).pipe(
     Effect.retry({ times: removeRetries }),
     Effect.mapError(withoutPath),
-    // The one place that names a path: nobody but the operator can remove the file now.
+    Effect.as(true),
     Effect.catchAllCause((cause) =>
-      Effect.logWarning("An init image could not be removed", cause).pipe(Effect.annotateLogs("path", path))
+      // The one place that names a path: nobody but the operator can remove the file now.
+      Effect.logWarning("An init image could not be removed", cause).pipe(
+        Effect.annotateLogs("path", path),
+        Effect.as(false)
+      )
     )
   )
 
@@ -135,19 +140,23 @@ export const create = <A, E, R, E2>(
         Effect.onError((cause) =>
           Effect.zipRight(
             Effect.exit(closeDescriptor(descriptor)),
-            mayHaveCreated(cause) ? remove(fs, path) : Effect.void
+            Effect.when(remove(fs, path), () => mayHaveCreated(cause))
           )
         ),
         Effect.mapError(withoutPath)
       )
-      let removed = false
+      let closed = false
+      let gone = false
       // Not `Effect.addFinalizer`: what that registers puts back the references of the fiber that it runs in, and an
       // interruption that came while the file was removed would be forgotten for good (effect 3.22).
       yield* Scope.addFinalizer(
         yield* Effect.scope,
         Effect.suspend(() => {
-          removed = true
-          return Effect.zipRight(remove(fs, path), spool.removed(path))
+          closed = true
+          return Effect.flatMap(remove(fs, path), (removed) => {
+            gone = removed
+            return gone ? spool.removed(path) : Effect.void
+          })
         })
       )
 
@@ -160,17 +169,17 @@ export const create = <A, E, R, E2>(
           return Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))
         })
       const exit = yield* Effect.exit(restore(use(write)))
-      const closed = yield* Effect.exit(closeDescriptor(descriptor))
-      if (Exit.isFailure(exit) && Exit.isFailure(closed)) {
-        yield* Effect.logWarning("An init image's file could not be closed", closed.cause)
+      const finished = yield* Effect.exit(closeDescriptor(descriptor))
+      if (Exit.isFailure(exit) && Exit.isFailure(finished)) {
+        yield* Effect.logWarning("An init image's file could not be closed", finished.cause)
       }
       const value = yield* exit
-      yield* closed
+      yield* finished
       // While a large image is written, somebody may remove it, or the directory that it is in.
       if (writes > 1) yield* Effect.mapError(fs.access(path), withoutPath)
       yield* spool.keep(path, written)
-      if (!removed) return { path, value }
-      yield* spool.removed(path)
+      if (!closed) return { path, value }
+      if (gone) yield* spool.removed(path)
       return yield* Effect.interrupt
     })
   )
