@@ -1,76 +1,93 @@
 /**
- * A request's body as JSON, in bounded memory, so that a client that sends too much can read why it was refused.
+ * A request's body as it comes, and answers for clients that are still sending it.
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as NodeStream from "@effect/platform-node/NodeStream"
+import * as Headers from "@effect/platform/Headers"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { Buffer, constants } from "node:buffer"
-import { InvalidPayload, TooLarge } from "../InitImageError.js"
-import * as InitImageLimits from "../InitImageLimits.js"
+import type * as Http from "node:http"
 
-/** What JSON, a name and an image slightly over the limit may take beyond the largest image's base64 text, in bytes. */
-const slack = 1024 * 1024
-
-/**
- * A body over the limit is read on to its end and dropped, as many clients look for the answer only once they have sent
- * everything. 1 GiB of it; whoever is still sending then has the connection closed behind the answer.
- */
-const maxDiscarded = 1024 * 1024 * 1024
-
-/** The size of what a base64 text of that length holds. */
-const decodedSize = (length: number): number => Math.floor(length / 4) * 3
-
-/** A body is one string before it is parsed, so that it may be no longer than one, whatever the limits say. */
-const largestText = constants.MAX_STRING_LENGTH
-
-const notJson = new InvalidPayload({ reason: "NotAnObject" })
-
-/** A body over the limit: `complete` where all of it was read. */
-export class BodyTooLarge {
-  readonly error: TooLarge
-  readonly complete: boolean
-  constructor(error: TooLarge, complete: boolean) {
-    this.error = error
-    this.complete = complete
-  }
+/** How much is read of a body that nobody needs any more, so that its client gets to the answer. */
+export interface Patience {
+  /** In bytes. */
+  readonly maxDiscarded: number
+  /** For how long no byte at all may come. */
+  readonly silence: Duration.DurationInput
 }
 
-/**
- * Reads and parses the body.
- *
- * Fails with `BodyTooLarge` where it is longer than any image within the limits makes it, with `InvalidPayload` where it
- * is not JSON, and with `RequestError` where the client goes away.
- */
-export const readJson = Effect.fn("Body.readJson")(function*(request: HttpServerRequest.HttpServerRequest) {
-  const maxBytes = yield* InitImageLimits.MaxBytes
-  const maxLength = Math.min(Math.ceil(maxBytes / 3) * 4 + slack, largestText)
+/** Node itself ends a request that takes longer than five minutes in all. */
+const defaultPatience: Patience = { maxDiscarded: 1024 * 1024 * 1024, silence: "30 seconds" }
 
-  const chunks: Array<Uint8Array> = []
-  let length = 0
-  // Not the request's own stream, which breaks the connection when it is left before its end.
-  yield* NodeStream.fromReadable<HttpServerError.RequestError, Uint8Array>(
+/**
+ * The body's bytes. Fails with `RequestError` where the client goes away.
+ *
+ * Not the request's own stream, which breaks the connection when it is left before its end.
+ */
+export const stream = (
+  request: HttpServerRequest.HttpServerRequest
+): Stream.Stream<Uint8Array, HttpServerError.RequestError> =>
+  NodeStream.fromReadable(
     () => NodeHttpServerRequest.toIncomingMessage(request),
     (cause) => new HttpServerError.RequestError({ request, reason: "Decode", cause }),
     { closeOnDone: false }
-  ).pipe(
-    Stream.runForEachWhile((chunk) =>
-      Effect.sync(() => {
-        length += chunk.length
-        if (length <= maxLength) chunks.push(chunk)
-        else chunks.length = 0
-        return length <= maxLength + maxDiscarded
-      })
-    )
   )
-  if (length > maxLength) {
-    const limit = Math.min(maxBytes, decodedSize(largestText))
-    return yield* Effect.fail(
-      new BodyTooLarge(new TooLarge({ bytes: decodedSize(length), limit }), length <= maxLength + maxDiscarded)
-    )
-  }
-  const text = Buffer.concat(chunks, length).toString()
-  return yield* Effect.try({ try: (): unknown => JSON.parse(text), catch: () => notJson })
-})
+
+/** How long the body is, in bytes, where that is known beforehand. */
+export const length = (request: HttpServerRequest.HttpServerRequest): number | undefined => {
+  const header = request.headers["content-length"]
+  return header === undefined ? undefined : Number(header)
+}
+
+/** Reads on and drops what comes. Closes the connection where that does not end. */
+const discard = (incoming: Http.IncomingMessage, { maxDiscarded, silence }: Patience): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (incoming.destroyed || incoming.readableEnded) return Effect.void
+    let discarded = 0
+    const close = Effect.sync(() => incoming.socket.destroySoon())
+    const end = Effect.async<void>((resume) => {
+      const onData = (chunk: Uint8Array) => {
+        discarded += chunk.length
+        if (discarded > maxDiscarded) resume(close)
+      }
+      const onEnd = () => resume(Effect.void)
+      incoming.on("data", onData).once("end", onEnd).once("close", onEnd).once("error", onEnd).resume()
+      return Effect.sync(() => {
+        incoming.off("data", onData).off("end", onEnd).off("close", onEnd).off("error", onEnd)
+      })
+    })
+    const silent = Effect.gen(function*() {
+      let last = -1
+      while (last !== discarded) {
+        last = discarded
+        yield* Effect.sleep(silence)
+      }
+      yield* close
+    })
+    return Effect.raceFirst(end, silent)
+  })
+
+/**
+ * The same response, sent at once and all of it, but ended only when the client has sent its whole body: many clients
+ * look for the answer only then, and a connection that is closed while they write, or before they have read, takes the
+ * answer with it. One that sends too much, or nothing for too long, has the connection closed behind the answer.
+ */
+export const answerEarly = (
+  request: HttpServerRequest.HttpServerRequest,
+  response: HttpServerResponse.HttpServerResponse,
+  patience: Patience = defaultPatience
+): HttpServerResponse.HttpServerResponse => {
+  const incoming = NodeHttpServerRequest.toIncomingMessage(request)
+  const { body, headers, status } = response
+  if (incoming.complete || (body._tag !== "Uint8Array" && body._tag !== "Empty")) return response
+  const bytes = body._tag === "Empty" ? new Uint8Array() : body.body
+  return HttpServerResponse.stream(
+    Stream.concat(Stream.succeed(bytes), Stream.execute(discard(incoming, patience))),
+    // The platform leaves a length of 0 out.
+    { status, headers: Headers.set(headers, "content-length", String(bytes.length)) }
+  )
+}

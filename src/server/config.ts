@@ -4,6 +4,7 @@
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as InitImageLimits from "../InitImageLimits.js"
+import * as InitImageSpool from "../InitImageSpool.js"
 
 const port = Config.integer("PORT").pipe(
   Config.validate({ message: "Expected a port from 0 to 65535", validation: (n) => n >= 0 && n <= 65535 }),
@@ -13,21 +14,43 @@ const port = Config.integer("PORT").pipe(
 /**
  * - `HOST`: the address to listen on; the loopback address by default, so that nobody else reaches it
  * - `PORT`: 8787 by default; 0 for any that is free
- * - `INIT_IMAGE_DIRECTORY`: where the images go, made if it is not there; the system's temporary folder by default
  * - `INIT_IMAGE_OPENING_TIMEOUT`: how long a WebSocket may say nothing before its first message; `10 seconds`
  */
 export const server = Config.all({
   host: Config.nonEmptyString("HOST").pipe(Config.withDefault("127.0.0.1")),
   port,
-  directory: Config.nonEmptyString("INIT_IMAGE_DIRECTORY").pipe(Config.withDefault(undefined)),
   openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10)))
 })
+
+const optionalInteger = (name: string) => Config.integer(name).pipe(Config.withDefault(undefined))
 
 /**
  * - `INIT_IMAGE_MAX_BYTES`: see `InitImageLimits.MaxBytes`
  * - `INIT_IMAGE_MAX_PIXELS`: see `InitImageLimits.MaxPixels`
  */
 export const limits = InitImageLimits.layerConfig({
-  maxBytes: Config.integer("INIT_IMAGE_MAX_BYTES").pipe(Config.withDefault(undefined)),
-  maxPixels: Config.integer("INIT_IMAGE_MAX_PIXELS").pipe(Config.withDefault(undefined))
+  maxBytes: optionalInteger("INIT_IMAGE_MAX_BYTES"),
+  maxPixels: optionalInteger("INIT_IMAGE_MAX_PIXELS")
+})
+
+/**
+ * `INIT_IMAGE_DIRECTORY`: in which the server makes a directory of its own for the images, and which is made if it is
+ * not there; the system's temporary folder by default.
+ */
+export const directory = Config.nonEmptyString("INIT_IMAGE_DIRECTORY").pipe(Config.withDefault(undefined))
+
+/**
+ * See `InitImageSpool.Options`:
+ *
+ * - `INIT_IMAGE_MAX_BYTES_IN_FLIGHT`
+ * - `INIT_IMAGE_MAX_BYTES_KEPT`
+ * - `INIT_IMAGE_MAX_FILES_KEPT`
+ * - `INIT_IMAGE_ON_FULL`: `wait` or `fail`
+ */
+export const spool = InitImageSpool.layerConfig({
+  directory,
+  maxBytesInFlight: optionalInteger("INIT_IMAGE_MAX_BYTES_IN_FLIGHT"),
+  maxBytesKept: optionalInteger("INIT_IMAGE_MAX_BYTES_KEPT"),
+  maxFilesKept: optionalInteger("INIT_IMAGE_MAX_FILES_KEPT"),
+  onFull: Config.literal("wait", "fail")("INIT_IMAGE_ON_FULL").pipe(Config.withDefault(undefined))
 })

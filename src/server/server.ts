@@ -50,11 +50,7 @@ const makeNodeServer = () => {
  * files are gone; gives clients a second to hear of it; ends their connections.
  */
 const make = Effect.gen(function*() {
-  const { directory, host, openingTimeout, port } = yield* config.server
-  if (directory !== undefined) {
-    const fs = yield* FileSystem.FileSystem
-    yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
-  }
+  const { host, openingTimeout, port } = yield* config.server
   const { endConnections, server } = makeNodeServer()
 
   // In a scope of its own, as it adds to it later what must not end first: it waits for every WebSocket to be closed.
@@ -62,12 +58,20 @@ const make = Effect.gen(function*() {
   const http = yield* Scope.extend(NodeHttpServer.make(() => server, { host, port }), listening)
   yield* Effect.addFinalizer(() => endConnections)
   const requests = yield* FiberSet.make<unknown, unknown>()
-  yield* http.serve(app.make({ directory, openingTimeout }, requests))
+  yield* http.serve(app.make({ openingTimeout }, requests))
   yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
   return http
 })
 
+const makeDirectory = Effect.gen(function*() {
+  const directory = yield* config.directory
+  if (directory === undefined) return
+  const fs = yield* FileSystem.FileSystem
+  yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
+})
+
 /** The server, configured by the environment; see `config.ts`. */
 export const layer = HttpServer.withLogAddress(Layer.scoped(HttpServer.HttpServer, make)).pipe(
-  Layer.provide([config.limits, NodeContext.layer])
+  Layer.provide([config.limits, Layer.provide(config.spool, Layer.effectDiscard(makeDirectory))]),
+  Layer.provide(NodeContext.layer)
 )

@@ -7,51 +7,18 @@ import type * as Path from "@effect/platform/Path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Scope from "effect/Scope"
 import type { InitImageError } from "../InitImageError.js"
-import * as SessionInitImage from "../SessionInitImage.js"
+import * as InitImageFrame from "../InitImageFrame.js"
+import * as InitImageSlot from "../InitImageSlot.js"
 import type { Frame, Frames } from "./frames.js"
 import * as wire from "./wire.js"
 
 /** How sessions are run. */
-export interface Options extends SessionInitImage.PersistOptions {
+export interface Options {
   /** How long a client may say nothing before its first message. Not how long that message may take to arrive. */
   readonly openingTimeout: Duration.DurationInput
 }
-
-type SetImage = (
-  payload: unknown
-) => Effect.Effect<
-  Option.Option<SessionInitImage.SessionInitImage>,
-  InitImageError | PlatformError,
-  FileSystem.FileSystem | Path.Path
->
-
-/** The session's current image: the next one is on disk before the last one goes, and a refused one changes nothing. */
-const makeSlot = Effect.fnUntraced(function*(
-  options: SessionInitImage.PersistOptions
-): Effect.fn.Return<SetImage, never, Scope.Scope> {
-  const scope = yield* Effect.scope
-  let current = yield* Scope.fork(scope, ExecutionStrategy.sequential)
-  return (payload) =>
-    Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
-      const next = yield* Scope.fork(scope, ExecutionStrategy.sequential)
-      const exit = yield* Effect.exit(
-        restore(SessionInitImage.persistScoped(payload, options)).pipe(Scope.extend(next))
-      )
-      const last = Exit.isSuccess(exit) ? current : next
-      if (Exit.isSuccess(exit)) current = next
-      // In a fiber of its own: a finalizer of `Effect.addFinalizer` puts back the fiber's references that it found, and with
-      // them loses an interruption that arrives meanwhile, after which this fiber could not be ended any more.
-      yield* Fiber.await(yield* Effect.forkDaemon(Scope.close(last, Exit.void)))
-      return yield* exit
-    }))
-})
 
 /** Refused: what to answer, and the code to close with where it was the opening. */
 class Refusal {
@@ -66,34 +33,43 @@ class Refusal {
 const invalidMessage = (message: string) =>
   new Refusal(wire.invalidMessageFrame(message), wire.CloseCode.unsupportedData)
 
-/** The message in a frame, if it is one of that type; other fields are nobody's business here. */
-const parseMessage = (frame: Frame, type: string): Either.Either<{ readonly [key: string]: unknown }, Refusal> => {
-  if (typeof frame !== "string") return Either.left(invalidMessage("A message must be a text frame."))
-  return Either.flatMap(
-    Either.try({ try: (): unknown => JSON.parse(frame), catch: () => invalidMessage("A message must be JSON.") }),
-    (message) =>
-      Predicate.isRecord(message) && message["type"] === type
-        ? Either.right(message)
-        : Either.left(invalidMessage(`The message's type must be ${type}.`))
-  )
+const imageRefusal = (error: InitImageError): Refusal => {
+  if (error._tag === "InvalidPayload" && error.reason === "NotJson") return invalidMessage("A message must be JSON.")
+  if (error._tag === "InvalidPayload" && error.reason === "TooDeep") return invalidMessage(error.message)
+  const closeCode = error._tag === "Busy" ? wire.CloseCode.tryAgainLater : wire.CloseCode.unsupportedData
+  return new Refusal(wire.imageErrorFrame(error), closeCode)
 }
-
-const setFrom = (setImage: SetImage, frame: Frame, type: string) =>
-  Effect.flatMap(parseMessage(frame, type), (message) => setImage(message["initial_image"])).pipe(
-    Effect.map(wire.imageFrame),
-    Effect.catchTags({
-      SystemError: storageTrouble,
-      BadArgument: storageTrouble
-    }),
-    Effect.mapError((error) =>
-      error instanceof Refusal ? error : new Refusal(wire.imageErrorFrame(error), wire.CloseCode.unsupportedData)
-    )
-  )
 
 const storageTrouble = (error: PlatformError) =>
   Effect.zipRight(
     Effect.logError("An init image could not be stored", error),
     Effect.fail(new Refusal(wire.internalErrorFrame, wire.CloseCode.internalError))
+  )
+
+/**
+ * The image in a message of that type; other fields are nobody's business here.
+ *
+ * What is wrong with the image is known before the rest of the message is, so that of a message which has the wrong
+ * type as well the image's error is answered.
+ */
+const persist = Effect.fnUntraced(function*(frame: Frame, type: string) {
+  if (typeof frame !== "string") return yield* Effect.fail(invalidMessage("A message must be a text frame."))
+  const { image, message } = yield* InitImageFrame.persistScoped(frame, { at: ["initial_image"] })
+  if (!Predicate.isRecord(message) || message["type"] !== type) {
+    return yield* Effect.fail(invalidMessage(`The message's type must be ${type}.`))
+  }
+  return image
+})
+
+/** Only a message of the right type gets as far as to replace the slot's image. */
+const setFrom = (slot: InitImageSlot.InitImageSlot, frame: Frame, type: string) =>
+  slot.setWith(persist(frame, type)).pipe(
+    Effect.map(wire.imageFrame),
+    Effect.catchTags({
+      SystemError: storageTrouble,
+      BadArgument: storageTrouble
+    }),
+    Effect.mapError((error) => error instanceof Refusal ? error : imageRefusal(error))
   )
 
 /** Fails once nothing has arrived for that long, not even a part of a frame. */
@@ -111,10 +87,10 @@ const silence = Effect.fnUntraced(function*(frames: Frames, timeout: Duration.Du
 })
 
 const converse = Effect.fnUntraced(function*(frames: Frames, options: Options) {
-  const setImage = yield* makeSlot(options)
+  const slot = yield* InitImageSlot.make
 
   const opening = yield* Effect.raceFirst(frames.take, silence(frames, options.openingTimeout)).pipe(
-    Effect.flatMap((frame) => setFrom(setImage, frame, "session_init_v2")),
+    Effect.flatMap((frame) => setFrom(slot, frame, "session_init_v2")),
     Effect.either
   )
   if (Either.isLeft(opening)) {
@@ -125,7 +101,7 @@ const converse = Effect.fnUntraced(function*(frames: Frames, options: Options) {
 
   while (true) {
     const frame = yield* frames.take
-    const answer = yield* setFrom(setImage, frame, "init_image_updated").pipe(
+    const answer = yield* setFrom(slot, frame, "init_image_updated").pipe(
       Effect.catchAll((refusal) => Effect.succeed(refusal.frame))
     )
     yield* frames.send(answer)

@@ -10,7 +10,9 @@ export const CloseCode = {
   goingAway: 1001,
   unsupportedData: 1003,
   policyViolation: 1008,
-  internalError: 1011
+  internalError: 1011,
+  /** Registered with IANA. */
+  tryAgainLater: 1013
 } as const
 
 /** An image as its client sees it: without its path. */
@@ -41,7 +43,7 @@ export const imageErrorFrame = (error: InitImageError): ServerFrame => ({
   type: "error",
   code: snakeCase(error._tag),
   message: error.message,
-  retryable: false
+  retryable: error._tag === "Busy"
 })
 
 /** The image could not be stored. What went wrong is the operator's to know. */

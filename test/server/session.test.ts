@@ -4,11 +4,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Mailbox from "effect/Mailbox"
+import { InitImageSpool } from "../../src/index.js"
 import type { Frames } from "../../src/server/frames.js"
 import * as Session from "../../src/server/session.js"
-import { list, makeDirectory } from "../utils/directory.js"
+import { makeDirectory } from "../utils/directory.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
+import { imagesIn } from "./testServer.js"
 
 const message = (type: string) => JSON.stringify({ type, initial_image: payloadOf("image/png", png()) })
 
@@ -17,6 +19,7 @@ describe("a session", () => {
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const fs = yield* FileSystem.FileSystem
+      const spool = yield* InitImageSpool.make({ directory })
       const removing = yield* Deferred.make<void>()
       const removed = yield* Deferred.make<void>()
       const slow = FileSystem.FileSystem.of({
@@ -36,7 +39,8 @@ describe("a session", () => {
         closed: Deferred.await(closed),
         bytesRead: Effect.succeed(0)
       }
-      const session = yield* Session.run(frames, { directory, openingTimeout: "1 minute" }).pipe(
+      const session = yield* Session.run(frames, { openingTimeout: "1 minute" }).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spool),
         Effect.provideService(FileSystem.FileSystem, slow),
         Effect.fork
       )
@@ -46,6 +50,6 @@ describe("a session", () => {
       yield* Effect.sleep("20 millis")
       yield* Deferred.succeed(removed, void 0)
       yield* Effect.timeout(session.await, "10 seconds")
-      assert.deepStrictEqual(list(directory), [])
+      assert.deepStrictEqual(imagesIn(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 })

@@ -2,13 +2,14 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFileSync, spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { list, makeDirectory } from "../utils/directory.js"
 import { png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { connect, connectRaw, encodeFrame, eventually, upgradeRequest } from "../utils/webSocketClient.js"
+import { imagesIn } from "./testServer.js"
 
 const init = JSON.stringify({ type: "session_init_v2", initial_image: payloadOf("image/png", png()) })
 
@@ -89,7 +90,7 @@ describe("shutting down", () => {
         frame.socket.write(encodeFrame(init).subarray(0, 20))
         refused.socket.write(upgradeRequest({ "Sec-WebSocket-Key": "short" }))
         yield* refused.until("426")
-        assert.lengthOf(list(server.directory), 4)
+        assert.lengthOf(imagesIn(server.directory), 4)
 
         yield* server.kill(signal)
         for (const client of [...clients, silent]) assert.strictEqual(yield* client.closed, 1001)
@@ -148,6 +149,8 @@ describe("starting", () => {
     "a port that is none": { PORT: "65536" },
     "a limit that is no number": { INIT_IMAGE_MAX_BYTES: "many" },
     "a negative limit": { INIT_IMAGE_MAX_PIXELS: "-1" },
+    "a negative limit of what is kept": { INIT_IMAGE_MAX_BYTES_KEPT: "-1" },
+    "an unknown answer to being full": { INIT_IMAGE_ON_FULL: "queue" },
     "a directory that cannot be made": { INIT_IMAGE_DIRECTORY: "/dev/null/images" }
   }
   for (const [title, env] of Object.entries(wrong)) {
@@ -165,6 +168,7 @@ describe("starting", () => {
       const client = yield* connect(`ws://127.0.0.1:${yield* server.port}/v1/stream`)
       yield* client.send(init)
       yield* client.next
-      assert.lengthOf(list(join(parent, "a", "b")), 1)
+      assert.lengthOf(imagesIn(join(parent, "a", "b")), 1)
+      assert.strictEqual(statSync(join(parent, "a", "b")).mode & 0o777, 0o700)
     }).pipe(Effect.provide(NodeContext.layer)))
 })

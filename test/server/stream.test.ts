@@ -2,14 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { Buffer } from "node:buffer"
-import { readFileSync, renameSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { connect, connectRaw, encodeFrame, eventually, upgradeRequest } from "../utils/webSocketClient.js"
 import { makePictures } from "./pictures.js"
 import { hostileName, refusals, safeName } from "./refusals.js"
-import { serve } from "./testServer.js"
+import { moveAway, serve } from "./testServer.js"
 
 const init = (payload?: unknown) => ({ type: "session_init_v2", initial_image: payload })
 const update = (payload?: unknown) => ({ type: "init_image_updated", initial_image: payload })
@@ -124,6 +124,50 @@ describe("WS /v1/stream", () => {
         assert.deepStrictEqual(server.files(), [])
       }))
   }
+
+  const deep = `${"[".repeat(200)}${"]".repeat(200)}`
+  it.scopedLive("refuses a message that is nested too deeply as the first frame: invalid_message, 1003", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server.stream)
+      yield* client.send(`{"type":"session_init_v2","options":${deep}}`)
+      assertError(yield* client.next, "invalid_message")
+      assert.strictEqual(yield* client.closed, 1003)
+    }))
+
+  it.scopedLive("names the type of a message before the image in it, unless the image is what cannot be read", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server.stream)
+      yield* client.sendJson(init(picture(3)))
+      yield* client.next
+      yield* client.sendJson({ type: "hello", initial_image: picture(4) })
+      assertError(yield* client.next, "invalid_message")
+      yield* client.sendJson({ type: "hello", initial_image: { mime: "image/gif", data: "AAAA" } })
+      assertError(yield* client.next, "invalid_mime")
+    }))
+
+  it.scopedLive("refuses an opening for which there is no room: busy, 1013, to be tried again", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ env: { INIT_IMAGE_MAX_FILES_KEPT: "1" } })
+      const first = yield* connect(server.stream)
+      yield* first.sendJson(init(picture(3)))
+      yield* first.next
+      const before = server.files()
+
+      const second = yield* connect(server.stream)
+      yield* second.sendJson(init(picture(4)))
+      assertError(yield* second.next, "busy", true)
+      assert.strictEqual(yield* second.closed, 1013)
+
+      yield* first.sendJson(update(picture(4)))
+      assertError(yield* first.next, "busy", true)
+      assert.deepStrictEqual(server.files(), before)
+      yield* first.sendJson(update(null))
+      assert.deepStrictEqual(yield* first.next, noImage)
+      yield* first.sendJson(update(picture(5)))
+      assert.deepStrictEqual(yield* first.next, answer(image(5)))
+    }))
 
   it.scopedLive("answers a later frame that it does not know with invalid_message, and keeps image and socket", () =>
     Effect.gen(function*() {
@@ -336,11 +380,7 @@ describe("WS /v1/stream", () => {
       const open = yield* connect(server.stream)
       yield* open.sendJson(init(picture(3)))
       yield* open.next
-      const elsewhere = `${server.directory}-elsewhere`
-      yield* Effect.acquireRelease(
-        Effect.sync(() => renameSync(server.directory, elsewhere)),
-        () => Effect.sync(() => renameSync(elsewhere, server.directory))
-      )
+      yield* moveAway(server.directory)
 
       const opening = yield* connect(server.stream)
       yield* opening.sendJson(init(picture(4)))
@@ -354,7 +394,8 @@ describe("WS /v1/stream", () => {
       yield* open.sendJson("hello")
       assertError(yield* open.next, "invalid_message")
 
-      assert.lengthOf(log.filter((line) => line.includes("level=ERROR")), 2)
-      assert.notInclude(log.join("\n"), server.directory)
+      const errors = log.filter((line) => line.includes("level=ERROR"))
+      assert.lengthOf(errors, 2)
+      assert.notInclude(errors.join("\n"), server.directory)
     }))
 })

@@ -7,9 +7,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import { readdirSync, renameSync } from "node:fs"
 import * as Server from "../../src/server/server.js"
-import { list, makeDirectory } from "../utils/directory.js"
+import { makeDirectory } from "../utils/directory.js"
 import { eventually } from "../utils/webSocketClient.js"
+
+/** The images that a server has in its directory there, by their paths in it. */
+export const imagesIn = (directory: string): ReadonlyArray<string> =>
+  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((path) => /\.\w+$/.test(path)).toSorted()
 
 export interface Options {
   /** Variables of its environment. */
@@ -37,8 +42,15 @@ export const serve = Effect.fnUntraced(function*({ env = {}, log = () => {} }: O
     port: address.port,
     url: `http://${address.hostname}:${address.port}`,
     stream: `ws://${address.hostname}:${address.port}/v1/stream`,
-    files: () => list(directory),
+    files: () => imagesIn(directory),
     /** Waits until no image is left. */
-    empty: eventually(() => assert.deepStrictEqual(list(directory), []))
+    empty: eventually(() => assert.deepStrictEqual(imagesIn(directory), []))
   }
 }, Effect.provide(NodeContext.layer))
+
+/** Takes a directory from under a server until the scope closes. */
+export const moveAway = (directory: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => renameSync(directory, `${directory}-elsewhere`)),
+    () => Effect.sync(() => renameSync(`${directory}-elsewhere`, directory))
+  )

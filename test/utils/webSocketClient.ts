@@ -124,7 +124,8 @@ export const connectRaw = Effect.fnUntraced(function*(port: number) {
 
 /** Tries again until the assertion holds; fails as it does when it still does not after a long time. */
 export const eventually = (assertion: () => void): Effect.Effect<void> =>
-  Effect.try({ try: assertion, catch: (error) => error }).pipe(
+  Effect.sync(assertion).pipe(
+    Effect.sandbox,
     Effect.retry({ schedule: pollSchedule, times: 1500 }),
-    Effect.orDie
+    Effect.unsandbox
   )
