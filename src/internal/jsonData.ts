@@ -87,7 +87,8 @@ export class DataReader<E, R> {
         blocked = read < 0
         written += Math.max(0, read)
       }
-      if (written > 0) return Effect.succeed(written)
+      // What is too much is not written first: no more has been reserved for it than is allowed.
+      if (written > 0 && !this.isTooLarge) return Effect.succeed(written)
       if (this.#skips()) return Effect.fail(notDecoded)
       if (this.ended) return Effect.succeed(0)
       return Effect.flatMap(this.#input.refill, (more) => more ? this.fill(target) : Effect.fail(notDecoded))

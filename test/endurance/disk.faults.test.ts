@@ -1,0 +1,199 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { readFileSync } from "node:fs"
+import { list, makeDirectory, openIn } from "../utils/directory.js"
+import { pngOfSize } from "../utils/images.js"
+import { assertDiskError, assertNothingIn, atNth, diskError, layerChanged, logging, scopedWays, ways } from "./disks.js"
+import type { Operation } from "./disks.js"
+
+/** Two writes. */
+const image = pngOfSize(2_500_000)
+
+const allWays = Object.entries(ways)
+
+const codes: ReadonlyArray<readonly [Operation, nth: number, code: string]> = [
+  ["open", 1, "ENOSPC"],
+  ["open", 1, "EROFS"],
+  ["open", 1, "EACCES"],
+  ["open", 1, "EMFILE"],
+  ["open", 1, "ENOENT"],
+  ["writeAll", 1, "ENOSPC"],
+  ["writeAll", 2, "EDQUOT"],
+  ["writeAll", 2, "EFBIG"],
+  ["writeAll", 2, "EIO"],
+  ["close", 1, "EDQUOT"],
+  ["close", 1, "EIO"],
+  ["access", 1, "ENOENT"],
+  ["access", 1, "ESTALE"]
+]
+
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+describe("a disk that fails", () => {
+  it.scopedLive.each(codes)("at %s, number %i, with %s is that error for every way to persist, and holds nothing", (
+    [operation, nth, code]
+  ) =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      for (const [, persist] of allWays) {
+        const scope = yield* Scope.make()
+        const change = atNth(operation, nth, () => Effect.fail(diskError(operation, code)))
+        const error = yield* persist(directory, image).pipe(
+          Scope.extend(scope),
+          Effect.flip,
+          Effect.provide(layerChanged({ change }))
+        )
+        assertDiskError(error, operation, code, directory)
+        assertNothingIn(directory)
+        yield* Scope.close(scope, Exit.void)
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive.each(allWays)(
+    "to remove what %s was refused for does not hide why, and is logged once",
+    ([, persist]) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const logged: Array<string> = []
+        const error = yield* persist(directory, image.subarray(0, -1)).pipe(
+          Effect.scoped,
+          Effect.flip,
+          Effect.provide([
+            layerChanged({
+              change: (operation, run) => operation === "remove" ? Effect.fail(diskError("remove", "EBUSY")) : run
+            }),
+            logging(logged)
+          ])
+        )
+        assert.strictEqual(error._tag, "MalformedImage")
+        assert.lengthOf(logged, 1)
+        assert.include(logged[0], "EBUSY")
+        assert.include(logged[0], directory, "the operator learns where the file is")
+        assert.include(logged[0], directory)
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive.each(scopedWays)(
+    "to remove what %s keeps lets the scope end, and is logged once",
+    ([, persist]) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const logged: Array<string> = []
+        const exit = yield* persist(directory, image).pipe(
+          Effect.scoped,
+          Effect.exit,
+          Effect.provide([
+            layerChanged({
+              change: (operation, run) => operation === "remove" ? Effect.fail(diskError("remove", "EBUSY")) : run
+            }),
+            logging(logged)
+          ])
+        )
+        assert.isTrue(Exit.isSuccess(exit))
+        assert.lengthOf(logged, 1)
+        assert.include(logged[0], "EBUSY")
+        assert.include(logged[0], directory, "the operator learns where the file is")
+        assert.include(logged[0], directory)
+        assert.lengthOf(list(directory), 1)
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
+})
+
+/** Writes a piece at a time from what it was given, and each takes long. */
+const inPieces = (wait: Effect.Effect<void>) => (file: FileSystem.File, bytes: Uint8Array) => {
+  const size = 300_000
+  const writeFrom = (at: number): Effect.Effect<void, PlatformError> =>
+    at >= bytes.length
+      ? Effect.void
+      : wait.pipe(
+        Effect.zipRight(Effect.suspend(() => file.writeAll(bytes.subarray(at, at + size)))),
+        Effect.zipRight(writeFrom(at + size))
+      )
+  return writeFrom(0)
+}
+
+describe("a disk that is slow", () => {
+  it.scopedLive.each(allWays)(
+    "and writes in pieces gets the bytes of %s, and others go on all the while",
+    ([, persist]) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        let ticks = 0
+        yield* Effect.forkScoped(
+          Effect.forever(Effect.zipRight(Effect.sleep("1 millis"), Effect.sync(() => ticks++)))
+        )
+        // The disk goes on only when the others have: were they held up by it, it would stand still.
+        let waits = 0
+        const others = Effect.suspend(() => {
+          const until = ticks + 2
+          waits++
+          return Effect.repeat(turn, { until: () => ticks >= until })
+        })
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+        const path = yield* persist(directory, image).pipe(
+          Scope.extend(scope),
+          Effect.provide(layerChanged({
+            change: (_, run) => Effect.zipRight(others, run),
+            writeAll: inPieces(others)
+          }))
+        )
+        assert.isTrue(readFileSync(path).equals(image))
+        assert.isAtLeast(waits, 12)
+        assert.isAtLeast(ticks, 2 * waits)
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  const inFlight: ReadonlyArray<readonly [Operation, nth: number]> = [
+    ["open", 1],
+    ["writeAll", 1],
+    ["writeAll", 2],
+    ["close", 1],
+    ["access", 1]
+  ]
+  const cases = allWays.flatMap(([way, persist]) =>
+    inFlight.map(([operation, nth]) => [way, operation, nth, persist] as const)
+  )
+
+  it.scopedLive.each(cases)(
+    "holds up the interruption of %s until its %s, number %i, has ended, and holds nothing then",
+    ([, operation, nth, persist]) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const begun = yield* Deferred.make<void>()
+        const gate = yield* Deferred.make<void>()
+        let ended = false
+        const change = atNth(operation, nth, (run) =>
+          Deferred.succeed(begun, undefined).pipe(
+            Effect.zipRight(Deferred.await(gate)),
+            Effect.zipRight(run),
+            Effect.zipLeft(Effect.sync(() => {
+              ended = true
+            }))
+          ))
+        const scope = yield* Scope.make()
+        const fiber = yield* Effect.fork(
+          persist(directory, image).pipe(Scope.extend(scope), Effect.provide(layerChanged({ change })))
+        )
+        yield* Deferred.await(begun)
+        const interruption = yield* Effect.fork(Fiber.interrupt(fiber))
+        yield* Effect.repeatN(turn, 20)
+        assert.isTrue(Option.isNone(yield* Fiber.poll(interruption)), "it waits")
+        assert.isFalse(ended)
+        yield* Deferred.succeed(gate, undefined)
+        const exit = yield* Fiber.join(interruption)
+        assert.isTrue(ended)
+        assert.isTrue(Exit.isInterrupted(exit))
+        assertNothingIn(directory)
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(openIn(directory), [])
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
+})

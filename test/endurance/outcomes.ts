@@ -1,0 +1,114 @@
+/** Runs the pipeline on files in memory and holds what it comes to equal to what is expected of it. */
+import type { PlatformError } from "@effect/platform/Error"
+import { assert } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { Buffer } from "node:buffer"
+import { inspect, isDeepStrictEqual } from "node:util"
+import { InitImageError } from "../../src/index.js"
+import type { SessionInitImage } from "../../src/index.js"
+import { bufferBytes } from "../../src/internal/imageWriter.js"
+import { isImage } from "./expectation.js"
+import type { Expected, Limits } from "./expectation.js"
+import type { MemoryFileSystem } from "./memoryFileSystem.js"
+
+const encodeError = Schema.encodeSync(InitImageError.InitImageError)
+
+/** An error as it is encoded to a client. Anything but one error of the union is thrown. */
+export const encoded = (cause: Cause.Cause<unknown>): Expected => {
+  if (cause._tag !== "Fail") throw new Error(`more than an error: ${Cause.pretty(cause)}`)
+  if (!InitImageError.isInitImageError(cause.error)) throw new Error(`of another type: ${inspect(cause.error)}`)
+  const error = encodeError(cause.error)
+  if (JSON.stringify(error).length > 1000) throw new Error("an error of more than 1 KB")
+  return error
+}
+
+const displayable = /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}/\\]+$/u
+
+const checkImage = (
+  image: SessionInitImage.SessionInitImage,
+  expected: Expected,
+  limits: Limits,
+  disk: MemoryFileSystem
+): void => {
+  const { displayName, path, ...rest } = image
+  if (!isImage(expected)) return assert.fail(`persisted in place of ${JSON.stringify(expected)}`)
+  const { _tag: _, all, ...header } = expected
+  assert.deepStrictEqual({ ...rest }, { ...header, bytes: all.length })
+  assert.isTrue(image.width > 0 && image.height > 0 && image.width * image.height <= limits.maxPixels)
+  assert.isTrue(image.bytes > 0 && image.bytes <= limits.maxBytes)
+  assert.isTrue(disk.files.has(path), "the file is where it is said to be")
+  assert.isTrue(disk.onlyFile?.equals(all), "the file holds the bytes")
+  assert.isTrue(
+    displayable.test(displayName) && Buffer.byteLength(displayName) <= 255 && displayName !== "." &&
+      displayName !== ".."
+  )
+}
+
+export interface Options {
+  readonly disk: MemoryFileSystem
+  readonly limits: Limits
+  /** Any of these will do. */
+  readonly expected: ReadonlyArray<Expected>
+  /** How many files may have been created; as many as there were are removed, but for the one that is kept. */
+  readonly maxFiles?: number
+}
+
+/** Answers the outcome's tag. */
+export const check = <R>(
+  effect: Effect.Effect<
+    Option.Option<SessionInitImage.SessionInitImage>,
+    InitImageError.InitImageError | PlatformError,
+    R
+  >,
+  { disk, expected, limits, maxFiles = 1 }: Options
+): Effect.Effect<string, never, R> =>
+  Effect.suspend(() => {
+    disk.clear()
+    return Effect.map(Effect.exit(effect), (exit) => {
+      const image = exit._tag === "Success" ? exit.value : Option.none()
+      assert.strictEqual(disk.openFiles, 0, "no file is open")
+      assert.strictEqual(disk.files.size, Option.isSome(image) ? 1 : 0, "no file is left but an image's")
+      assert.isAtMost(disk.opens, maxFiles)
+      assert.strictEqual(disk.removes, disk.opens - disk.files.size, "each other file is removed once")
+      assert.isAtMost(disk.writes, disk.opens * (1 + Math.ceil(limits.maxBytes / (bufferBytes - 32))))
+      if (Option.isSome(image)) {
+        checkImage(image.value, expected.find(isImage) ?? expected[0] ?? { _tag: "Nothing" }, limits, disk)
+        return "Image"
+      }
+      const actual = exit._tag === "Failure" ? encoded(exit.cause) : { _tag: "None" }
+      if (!expected.some((expected) => isDeepStrictEqual(actual, expected))) assert.deepStrictEqual(actual, expected[0])
+      return actual._tag
+    })
+  })
+
+/** Pieces from a source that uses its memory again, and how it was asked for them. */
+export class Source {
+  pulls = 0
+  bytes = 0
+  readonly #pieces: ReadonlyArray<Uint8Array>
+
+  constructor(pieces: ReadonlyArray<Uint8Array>) {
+    this.#pieces = pieces.map((piece) => new Uint8Array(piece))
+  }
+
+  readonly stream: Stream.Stream<Uint8Array> = Stream.repeatEffectOption(Effect.suspend(() => {
+    this.#pieces[this.pulls - 1]?.fill(0xaa)
+    const piece = this.#pieces[this.pulls++]
+    this.bytes += piece?.length ?? 0
+    return piece === undefined ? Effect.fail(Option.none()) : Effect.succeed(piece)
+  }))
+
+  /** Holds that it was not asked again after its end. */
+  check(): void {
+    assert.isAtMost(this.pulls, this.#pieces.length + 1)
+  }
+
+  /** How many bytes had come before the last piece. */
+  get bytesBefore(): number {
+    return this.bytes - (this.#pieces[this.pulls - 1]?.length ?? 0)
+  }
+}
