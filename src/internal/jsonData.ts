@@ -17,11 +17,24 @@ const piecesPerTurn = 16
  */
 const scratch = Buffer.allocUnsafeSlow(48 * 1024)
 
-// oxlint-disable-next-line no-control-regex -- RFC 8259 section 7: these may not stand in a string
-const controls = /[\u0000-\u001f]/
-
 /** JSON's escapes are of two characters, or of six where the second is `u`. */
 const isComplete = (escape: string): boolean => escape.length === 6 || (escape.length === 2 && escape[1] !== "u")
+
+/** How much of a piece there is before an escape at its end that has not wholly come. */
+const wholeEscapes = (piece: string): number => {
+  const last = piece.lastIndexOf("\\")
+  if (last < piece.length - 5) return piece.length
+  let first = last
+  while (piece.charCodeAt(first - 1) === 0x5c) first--
+  const escapes = (last - first) % 2 === 0
+  const begun = piece.length - last < 2 || (piece[last + 1] === "u" && piece.length - last < 6)
+  return escapes && begun
+    ? last
+    : piece.length
+}
+
+/** What the content of a string says. Throws where it is none of JSON. */
+const unescape = (content: string): string => JSON.parse(`"${content}"`)
 
 /** Lets the event loop turn: `Effect.yieldNow` gives way to other fibers only. */
 export const turn: Effect.Effect<void> = Effect.async<void>((resume) => {
@@ -72,7 +85,7 @@ export class DataReader<E, R> {
 
   /** Whether it is more than is allowed however it goes on: two of the bytes so far may turn out to be padding. */
   get isTooLarge(): boolean {
-    return !(Math.floor(this.length / 4) * 3 - 2 <= this.#maxBytes)
+    return !((this.ended ? this.decodedBytes : Math.floor(this.length / 4) * 3 - 2) <= this.#maxBytes)
   }
 
   /** The decoded bytes up to the end of the string; fails where they are no longer decoded, or the text ends first. */
@@ -119,7 +132,7 @@ export class DataReader<E, R> {
     const input = this.#input
     const run = input.untilQuote(characters)
     if (run === 0) {
-      if (input.window().length === 0) return -1
+      if (input.peek() === undefined) return -1
       input.skip(1)
       this.ended = true
       this.#endText()
@@ -128,15 +141,20 @@ export class DataReader<E, R> {
     const piece = input.plainText(run)
     const backslash = piece.indexOf("\\")
     if (backslash < 0) return this.#take(run, piece, target, offset)
-    // Of all escapes only this one is common in base64: PHP writes every slash so.
-    const whole = piece.endsWith("\\") ? piece.slice(0, -1) : piece
-    const plain = whole.replaceAll("\\/", "/")
-    if (plain !== "" && !plain.includes("\\")) return this.#take(whole.length, plain, target, offset)
-    if (backslash > 0) return this.#take(backslash, piece.slice(0, backslash), target, offset)
-    this.#endText()
-    input.skip(1)
-    this.#escape = "\\"
-    return 0
+    const cut = wholeEscapes(piece)
+    if (cut === 0) {
+      this.#endText()
+      input.skip(1)
+      this.#escape = "\\"
+      return 0
+    }
+    try {
+      return this.#take(cut, unescape(piece.slice(0, cut)), target, offset)
+    } catch {
+      this.malformed = true
+      input.skip(cut)
+      return 0
+    }
   }
 
   /** Takes the next units, which say `plain` if they are base64. */
@@ -147,27 +165,25 @@ export class DataReader<E, R> {
     return written
   }
 
-  /** The next units as text that may stand in a string. */
+  /** The next units as what they say in a string. */
   #check(units: number): string {
     try {
-      const text = this.#input.text(units)
-      if (!controls.test(text)) return text.replaceAll("\\/", "/")
+      return unescape(this.#input.text(units))
     } catch {
-      // Not UTF-8.
+      this.malformed = true
+      return ""
     }
-    this.malformed = true
-    return ""
   }
 
   #readEscape(target: Buffer, offset: number): number {
-    const unit = this.#input.window()[0]
+    const unit = this.#input.peek()
     if (unit === undefined) return -1
     this.#input.skip(1)
     this.#escape += String.fromCharCode(unit)
     if (!isComplete(this.#escape)) return 0
     let written = 0
     try {
-      const text: string = JSON.parse(`"${this.#escape}"`)
+      const text = unescape(this.#escape)
       written = this.#decoder.push(text, target, offset)
       this.#count(text)
     } catch {

@@ -8,8 +8,14 @@ import * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import type { Units } from "./jsonScanner.js"
 
-/** How many units are scanned, or read as text, at once. */
+/** How many units are scanned at once. */
 const windowUnits = 16 * 1024
+
+/**
+ * How many units are read as text at once: few enough for a string made of them to be in the youngest generation, where
+ * it costs nothing to be forgotten.
+ */
+const textUnits = 64 * 1024
 
 export interface JsonInput<out E, out R> {
   /** Whether more may come than is known yet. */
@@ -18,6 +24,8 @@ export interface JsonInput<out E, out R> {
   readonly maxDataBytes: number
   /** The next units: none where {@link refill} must be asked first. They are valid until any other call. */
   readonly window: () => Units
+  /** The next unit: none where {@link refill} must be asked first. */
+  readonly peek: () => number | undefined
   /** Gets more, where the window is empty; `false` at the end. */
   readonly refill: Effect.Effect<boolean, E, R>
   /** Passes over so many of the window's units. */
@@ -28,9 +36,7 @@ export interface JsonInput<out E, out R> {
   readonly keepText: (text: string) => void
   /** What has been kept. Throws where it is not UTF-8. */
   readonly kept: () => string
-  /**
-   * How many of the next units, no more than `max`, are neither a quote nor beyond the window.
-   */
+  /** How many of the next units, no more than `max`, come before a quote, as far as they are there. */
   readonly untilQuote: (max: number) => number
   /** So many of the next units as text in which a unit is a character, and everything outside ASCII some other one. */
   readonly plainText: (units: number) => string
@@ -58,6 +64,7 @@ export const fromString = (json: string): JsonInput<never, never> => {
       bytes.write(slice, "utf16le")
       return codes.subarray(0, slice.length)
     },
+    peek: () => at < json.length ? json.charCodeAt(at) : undefined,
     refill: Effect.succeed(false),
     skip: (units) => {
       at += units
@@ -73,7 +80,7 @@ export const fromString = (json: string): JsonInput<never, never> => {
     },
     kept: () => pieces.join(""),
     untilQuote: (max) => {
-      const slice = json.slice(at, at + max)
+      const slice = json.slice(at, at + Math.min(max, textUnits))
       const end = slice.indexOf("\"")
       return end < 0 ? slice.length : end
     },
@@ -83,12 +90,6 @@ export const fromString = (json: string): JsonInput<never, never> => {
     textOf: (units) => String.fromCharCode(...units)
   }
 }
-
-/**
- * How many bytes become one short-lived string: small enough for the youngest generation, where it costs nothing to be
- * forgotten.
- */
-const plainUnits = 64 * 1024
 
 /** Bytes are read where they are; only what is kept of them is copied. */
 export const fromChunks = <E, R>(
@@ -127,6 +128,7 @@ export const fromChunks = <E, R>(
     streaming: size === undefined,
     maxDataBytes: size ?? Infinity,
     window: () => chunk.subarray(at, at + windowUnits),
+    peek: () => chunk[at],
     refill,
     skip: (units) => {
       at += units
@@ -142,7 +144,7 @@ export const fromChunks = <E, R>(
     },
     kept: () => decoder.decode(Buffer.concat(pieces)),
     untilQuote: (max) => {
-      const bytes = chunk.subarray(at, at + Math.min(max, plainUnits))
+      const bytes = chunk.subarray(at, at + Math.min(max, textUnits))
       const end = bytes.indexOf(quote)
       return end < 0 ? bytes.length : end
     },
