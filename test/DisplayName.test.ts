@@ -73,6 +73,8 @@ describe("DisplayName", () => {
     ["..", "init.png"],
     ["pictures/", "init.png"],
     ["\u200b", "init.png"],
+    [`${" ".repeat(100)}\u0000${" ".repeat(500)}a`, "init.png"],
+    [`${"a".repeat(254)} b`, "a".repeat(254)],
     ["", "init.png"]
   ])("makes %j into %j", (name, display) => {
     assert.strictEqual(fromUnknown(name), display)

@@ -9,12 +9,14 @@ import * as InitImageLimits from "../src/InitImageLimits.js"
 const current = Effect.all({
   maxBytes: InitImageLimits.MaxBytes,
   maxPixels: InitImageLimits.MaxPixels,
+  maxMessageBytes: InitImageLimits.MaxMessageBytes,
   acceptedFormats: InitImageLimits.AcceptedFormats
 })
 
 const defaults = {
   maxBytes: 33_554_432,
   maxPixels: 50_000_000,
+  maxMessageBytes: 1_048_576,
   acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const
 }
 
@@ -39,6 +41,10 @@ describe("InitImageLimits", () => {
         maxBytes: 1
       })
       assert.deepStrictEqual<unknown>(yield* InitImageLimits.withMaxPixels(current, 2), { ...defaults, maxPixels: 2 })
+      assert.deepStrictEqual<unknown>(yield* InitImageLimits.withMaxMessageBytes(current, 4), {
+        ...defaults,
+        maxMessageBytes: 4
+      })
       assert.deepStrictEqual<unknown>(yield* InitImageLimits.withAcceptedFormats(current, ["image/png"]), {
         ...defaults,
         acceptedFormats: ["image/png"]
@@ -50,9 +56,14 @@ describe("InitImageLimits", () => {
     Effect.gen(function*() {
       const limits = yield* current.pipe(
         InitImageLimits.withLimits({ maxPixels: 5, acceptedFormats: undefined }),
-        InitImageLimits.withLimits({ maxBytes: 9, acceptedFormats: ["image/webp"] })
+        InitImageLimits.withLimits({ maxBytes: 9, maxMessageBytes: 2, acceptedFormats: ["image/webp"] })
       )
-      assert.deepStrictEqual<unknown>(limits, { maxBytes: 9, maxPixels: 5, acceptedFormats: ["image/webp"] })
+      assert.deepStrictEqual<unknown>(limits, {
+        maxBytes: 9,
+        maxPixels: 5,
+        maxMessageBytes: 2,
+        acceptedFormats: ["image/webp"]
+      })
     }))
 
   it.effect("changes the limits of a program by a layer", () =>
@@ -65,10 +76,26 @@ describe("InitImageLimits", () => {
       assert.deepStrictEqual<unknown>(limits, { ...defaults, maxBytes: 7, maxPixels: 11 })
     }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "11" }))))))
 
+  it.effect("takes a limit of 0 from Config", () =>
+    Effect.map(current, (limits) => {
+      assert.strictEqual(limits.maxPixels, 0)
+    }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "0" }))))))
+
+  it("is known by the same keys to every copy of the library", () => {
+    const { AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels } = InitImageLimits
+    assert.deepStrictEqual<ReadonlyArray<string>>(
+      [AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels].map(({ key }) => key),
+      ["AcceptedFormats", "MaxBytes", "MaxMessageBytes", "MaxPixels"].map((name) =>
+        `session-init-image/InitImageLimits/${name}`
+      )
+    )
+  })
+
   it.effect.each(["-1", "NaN", "many"])("refuses a limit of %s in Config", (value) =>
     Effect.gen(function*() {
       const layer = fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: value })))
       const error = yield* Effect.flip(Effect.provide(current, layer))
       assert.isTrue(ConfigError.isConfigError(error))
+      if (value === "-1") assert.include(String(error), "not negative")
     }))
 })

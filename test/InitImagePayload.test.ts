@@ -71,6 +71,11 @@ describe("InitImagePayload", () => {
     assert.strictEqual(payload.data, "AAAA")
   })
 
+  it.each([[5], [null], [["a"]], [{}]])("takes no name from %j", (name) => {
+    const payload = Option.getOrThrow(Either.getOrThrow(decode({ mime: "image/png", name, data: "AAAA" })))
+    assert.strictEqual(payload.name, undefined)
+  })
+
   it.effect("accepts and names only what the limits accept", () =>
     Effect.gen(function*() {
       const onlyPng = InitImageLimits.withAcceptedFormats(["image/png"])
@@ -106,5 +111,6 @@ describe("InitImagePayload", () => {
       assert.notInclude(text, "private")
       assert.include(text, "image/png")
     }
+    assert.deepStrictEqual(payload.toJSON(), { _id: "InitImagePayload", mime: "image/png", dataLength: 8 })
   })
 })

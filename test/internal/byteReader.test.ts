@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import type { Parser } from "../../src/internal/byteReader.js"
-import { run, scratchBytes } from "../../src/internal/byteReader.js"
+import { run, scratchBytes, tooManyPixels } from "../../src/internal/byteReader.js"
 import { concat, noise } from "../utils/images.js"
 import { cutAt, cuts, image, malformed, piecesOf } from "../utils/probing.js"
 
@@ -128,5 +128,43 @@ describe("byteReader", () => {
       reused.fill(0)
     }
     assert.deepStrictEqual(seen, Array.from(all))
+  })
+
+  it.prop("keeps its place where a parser asks for less, or goes on by less, than it has been shown", [
+    FastCheck.array(FastCheck.tuple(FastCheck.nat(6), FastCheck.nat(3)), { minLength: 1, maxLength: 12 }),
+    FastCheck.integer({ min: 1, max: 5 })
+  ], ([moves, size]) => {
+    const all = noise(60)
+    const seen: Array<number> = []
+    const expected: Array<number> = []
+    let at = 0
+    const probe = run(function*(reader) {
+      for (const [ask, go] of moves) {
+        yield ask
+        seen.push(...Array.from({ length: ask }, (_, i) => reader.u8(i)))
+        expected.push(...all.subarray(at, at + ask))
+        reader.at += go
+        at += go
+      }
+      return image(1, 1)
+    }, 0)
+    piecesOf(all, size).forEach(probe.push)
+    assert.deepStrictEqual(seen, expected)
+    assert.deepStrictEqual(probe.end(), image(1, 1))
+  })
+
+  it("has nothing to say of an image before it is asked at the end", () => {
+    const probe = run(function*() {
+      yield 2
+      return image(1, 1)
+    }, 0)
+    assert.deepStrictEqual([probe.push(noise(1)), probe.push(noise(1)), probe.push(noise(1))], Array(3).fill(undefined))
+    assert.deepStrictEqual(probe.end(), image(1, 1))
+  })
+
+  it("allows as many pixels as the limit says, and none by one that is no number", () => {
+    assert.strictEqual(tooManyPixels(3, 4, 12), undefined)
+    assert.deepStrictEqual(tooManyPixels(3, 4, 11), { _tag: "TooManyPixels", width: 3, height: 4 })
+    assert.deepStrictEqual(tooManyPixels(3, 4, Number.NaN), { _tag: "TooManyPixels", width: 3, height: 4 })
   })
 })

@@ -92,4 +92,31 @@ describe("EXIF", () => {
     const steps = countSteps(blockOf(block.length), piecesOf(block, 7))
     assert.isAtMost(steps, 10)
   })
+
+  const entry = (value: number) => concat(u16be(0x0112), u16be(3), u32be(1), u16be(value), u16be(0))
+
+  it.prop("asks for nothing behind a block that is too short", [FastCheck.nat(13), FastCheck.boolean()], (
+    [length, prefixed]
+  ) => {
+    const block = exif({ orientation: 6 })
+    assert.strictEqual(read((prefixed ? concat(exifPrefix, block) : block).subarray(0, length)), 0)
+  })
+
+  it.each([-3, -2, -1, 0, 1])(
+    "asks for nothing behind a block whose directory lies %i bytes from its end",
+    (distance) => {
+      const block = new Uint8Array(20)
+      block.set(concat(ascii("MM"), u16be(42), u32be(block.length + distance)))
+      assert.strictEqual(read(block), 0)
+    }
+  )
+
+  it.each([0, 1])("takes no entry behind those of the directory, which has %i", (count) => {
+    const block = concat(ascii("MM"), u16be(42), u32be(8), u16be(count), count === 0 ? bytes() : entry(9), entry(6))
+    assert.strictEqual(read(block), 0)
+  })
+
+  it.each([0, 9])("takes the next entry where one says %i", (value) => {
+    assert.strictEqual(read(concat(ascii("MM"), u16be(42), u32be(8), u16be(2), entry(value), entry(6))), 6)
+  })
 })

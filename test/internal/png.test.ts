@@ -39,6 +39,16 @@ describe("PNG", () => {
     assert.deepStrictEqual(probe(ImageFormat.png, all, Infinity), image(width, height))
   })
 
+  it.each([{ width: 2 ** 31 - 1 }, { height: 2 ** 31 - 1 }, { interlace: 1 }])("takes a header with %j", (header) => {
+    const { height = 1, width = 1 } = header
+    const all = concat(pngSignature, ihdr(header), idat, iend)
+    assert.deepStrictEqual(probe(ImageFormat.png, all, Infinity), image(width, height))
+  })
+
+  it("takes a chunk whose type is of the alphabet's first and last letters", () => {
+    assert.deepStrictEqual(probePng(header, pngChunk("aZzA"), idat, iend), image(1, 1))
+  })
+
   it("takes an animation", () => {
     const frame = new Uint8Array(26)
     assert.deepStrictEqual(
@@ -97,7 +107,14 @@ describe("PNG", () => {
     ["a chunk is longer than 2^31 - 1", concat(header, u32be(2 ** 31), bytes(0x61, 0x62, 0x43, 0x64)), "BadLength"],
     ["there is a second header", concat(header, ihdr(), idat, iend), "UnexpectedSegment"],
     ["a chunk's type is not of letters", concat(header, pngChunk("ab[d"), idat, iend), "UnexpectedSegment"],
+    ["a chunk's type has a digit", concat(header, pngChunk("ab1d"), idat, iend), "UnexpectedSegment"],
+    [
+      "a chunk of 2^31 - 1 bytes is cut",
+      concat(header, u32be(2 ** 31 - 1), bytes(0x61, 0x62, 0x43, 0x64)),
+      "Truncated"
+    ],
     ["there is no image data", concat(header, iend), "MissingImageData"],
+    ["there are other chunks alone", concat(header, pngChunk("tEXt"), iend), "MissingImageData"],
     ["the last chunk is not empty", concat(header, idat, pngChunk("IEND", bytes(0))), "BadLength"],
     ["the last checksum is cut", concat(header, idat, iend.subarray(0, -1)), "Truncated"]
   ])("is refused where %s", (_, all, reason) => {

@@ -95,7 +95,31 @@ describe("WebP", () => {
     assert.deepStrictEqual(probeWebp(riff(vp8x(), anmf())), malformed("MissingImageData"))
   })
 
+  it.each<[string, Uint8Array]>([
+    ["an empty chunk at its end", riff(vp8x(), lossless(), webpChunk("abcd"))],
+    ["a frame with no more than a chunk's header", riff(vp8x(1, 1, 2), anim, webpChunk("ANMF", new Uint8Array(24)))],
+    ["no more of a lossy image than its header", riff(webpChunk("VP8 ", vp8().subarray(0, 10)))],
+    ["no more of a lossless image than its header", riff(webpChunk("VP8L", vp8l().subarray(0, 5)))],
+    ["a lossy image of the last version", riff(lossy({ tag: 0x10 | 1 << 5 | 3 << 1 }))],
+    [
+      "an orientation in a chunk of another type",
+      riff(vp8x(1, 1, 8), webpChunk("abcd", exif({ orientation: 6 })), lossless())
+    ]
+  ])("takes %s", (_, all) => {
+    assert.deepStrictEqual(probeWebp(all), image(1, 1))
+  })
+
+  it("takes a canvas of as many pixels as the standard allows", () => {
+    const all = riff(vp8x(65_537, 65_535, 2), anim, anmf())
+    assert.deepStrictEqual(probe(ImageFormat.webp, all, Infinity), image(65_537, 65_535))
+  })
+
   it.each<[string, Uint8Array, ImageFormat.MalformedReason]>([
+    ["it holds a chunk without an image alone", riff(webpChunk("abcd")), "MissingHeader"],
+    ["it is as long as the standard allows", concat(ascii("RIFF"), u32le(2 ** 32 - 10), ascii("WEBP")), "Truncated"],
+    ["an image in an extended file is too short", riff(vp8x(), webpChunk("VP8L", vp8l().subarray(0, 4))), "BadLength"],
+    ["a lossy image has another second byte of its start code", riff(lossy({ startCode: 0x2a029d })), "BadHeader"],
+    ["a lossy image has another last byte of its start code", riff(lossy({ startCode: 0x2b019d })), "BadHeader"],
     ["it says that it holds no chunk", concat(ascii("RIFF"), u32le(11), ascii("WEBP")), "BadLength"],
     [
       "it says that it is longer than the standard allows",
