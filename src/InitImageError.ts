@@ -7,6 +7,7 @@
  * fit to show a person.
  *
  * @since 0.1.0
+ * @module
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
@@ -26,9 +27,15 @@ const respond = <A, I>(
 const count = (n: number): string => n.toLocaleString("en-US")
 
 /**
- * What was sent is not an init image at all: not an object (`NotAnObject`), or its `data` is not a string
- * (`DataNotAString`); or the message that carries it is not JSON (`NotJson`), nested too deeply (`TooDeep`), or too
- * large without the image's data (`MessageTooLarge`).
+ * What was sent is not an init image at all, or the message that carries it is broken:
+ *
+ * - `NotAnObject`, `DataNotAString`: the payload is neither nothing nor an object, or its `data` is not a string
+ * - `NotJson`, `TooDeep`: the message is not JSON, or nested too deeply
+ * - `MessageTooLarge`: the message, or the form, is too large without the image
+ * - `NotMultipart`: the form is not one, or ends early (RFC 7578)
+ * - `BytesNotACount`: the number of bytes that were to follow is not a whole number; see `InitImageSocket`
+ * - `MoreBytes`, `FewerBytes`, `LateBytes`: of those bytes there came too many, too few, or none for too long
+ * - `FrameTooLarge`: too many of them came in one frame
  *
  * Answers 400.
  *
@@ -37,7 +44,19 @@ const count = (n: number): string => n.toLocaleString("en-US")
  */
 export class InvalidPayload
   extends Schema.TaggedError<InvalidPayload>("session-init-image/InitImageError/InvalidPayload")("InvalidPayload", {
-    reason: Schema.Literal("NotAnObject", "DataNotAString", "NotJson", "TooDeep", "MessageTooLarge")
+    reason: Schema.Literal(
+      "NotAnObject",
+      "DataNotAString",
+      "NotJson",
+      "TooDeep",
+      "MessageTooLarge",
+      "NotMultipart",
+      "BytesNotACount",
+      "MoreBytes",
+      "FewerBytes",
+      "LateBytes",
+      "FrameTooLarge"
+    )
   }, HttpApiSchema.annotations({ status: 400 }))
   implements HttpServerRespondable.Respondable
 {
@@ -55,7 +74,13 @@ const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
   DataNotAString: "The image's data must be a base64 string.",
   NotJson: "The message with the image is not valid JSON.",
   TooDeep: "The message with the image is nested too deeply.",
-  MessageTooLarge: "The message with the image has too much in it beside the image."
+  MessageTooLarge: "The message with the image has too much in it beside the image.",
+  NotMultipart: "The form with the image is broken.",
+  BytesNotACount: "The number of the image's bytes must be a whole number.",
+  MoreBytes: "The image has more bytes than it was said to have.",
+  FewerBytes: "The image has fewer bytes than it was said to have.",
+  LateBytes: "The image's bytes stopped coming.",
+  FrameTooLarge: "The image's bytes came in frames that are too large."
 }
 
 /**
@@ -83,8 +108,8 @@ export class InvalidMime
 }
 
 /**
- * The decoded image is larger than `limit` bytes. `bytes` is its decoded size where that is known beforehand, else how
- * many bytes had arrived when the limit was passed.
+ * The decoded image is larger than `limit` bytes. `bytes` is its decoded size where that is known beforehand, or how
+ * large it is at the least: by what had arrived when the limit was passed, or by the length of the body that brings it.
  *
  * Answers 413.
  *

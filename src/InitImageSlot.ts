@@ -2,6 +2,7 @@
  * A session's current image: replaced only by one that is whole, and kept on disk while anybody still reads it.
  *
  * @since 0.1.0
+ * @module
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
@@ -13,6 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { InitImageError } from "./InitImageError.js"
+import { joinFiber } from "./internal/joinFiber.js"
 import * as SessionInitImage from "./SessionInitImage.js"
 
 /**
@@ -232,7 +234,7 @@ export const make: Effect.Effect<InitImageSlot, never, FileSystem.FileSystem | P
         turns += 1
         return Effect.flatMap(
           Effect.forkIn(persist(turns, restore(effect)), fibers),
-          (fiber) => Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interrupt(fiber))
+          (fiber) => Effect.onInterrupt(restore(joinFiber(fiber)), () => Fiber.interrupt(fiber))
         )
       })
 
