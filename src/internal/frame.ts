@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
@@ -169,11 +170,32 @@ const judge = Effect.fnUntraced(function*(
   return makeImage(path, DisplayName.fromUnknown(payload.name, format), format, value)
 })
 
-const read = Effect.fnUntraced(function*<E, R>(
+/** What a message answers that says of its image only how many bytes of it follow. */
+export interface Announced {
+  readonly message: unknown
+  readonly announced: Readonly<Record<string, unknown>>
+}
+
+/** What a message answers that was to have the image in it. */
+export interface Persisted {
+  readonly message: unknown
+  readonly image: Option.Option<SessionInitImage>
+}
+
+const isAnnounced = (payload: unknown): payload is Readonly<Record<string, unknown>> =>
+  Predicate.isRecord(payload) && Object.hasOwn(payload, "bytes") && !Object.hasOwn(payload, "data")
+
+/** With `onAnnounced`, a payload that has `bytes` in the place of `data` is left to that. */
+const read = Effect.fnUntraced(function*<A, E, R>(
   input: JsonInput<E, R>,
   at: ReadonlyArray<string>,
-  options: PersistOptions | undefined
-) {
+  options: PersistOptions | undefined,
+  onAnnounced?: (announced: Announced) => A
+): Effect.fn.Return<
+  Persisted | A,
+  InitImageError | PlatformError | E,
+  FileSystem.FileSystem | Path.Path | Scope.Scope | R
+> {
   const maxBytes = yield* InitImageLimits.MaxBytes
   const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
   const spool = yield* InitImageSpool
@@ -209,6 +231,7 @@ const read = Effect.fnUntraced(function*<E, R>(
 
   const message = yield* parse(input.kept)
   const payload = valueAt(message, at)
+  if (onAnnounced !== undefined && isAnnounced(payload)) return onAnnounced({ message, announced: payload })
   const decoded = yield* InitImagePayload.decodeUntraced(payload)
   if (Predicate.isRecord(payload)) delete payload["data"]
   if (Option.isSome(decoded) && extraction !== undefined) {
@@ -234,7 +257,7 @@ export const persist = <E, R>(
   at: ReadonlyArray<string>,
   options: PersistOptions | undefined
 ): Effect.Effect<
-  { readonly message: unknown; readonly image: Option.Option<SessionInitImage> },
+  Persisted,
   InitImageError | PlatformError | E,
   FileSystem.FileSystem | Path.Path | Scope.Scope | R
 > => {
@@ -249,3 +272,13 @@ export const persist = <E, R>(
     )
   )
 }
+
+/** The same for a message that may also say that the image's bytes follow. */
+export const persistOrAnnounced = (
+  json: string,
+  at: ReadonlyArray<string>
+): Effect.Effect<
+  Persisted | Announced,
+  InitImageError | PlatformError,
+  FileSystem.FileSystem | Path.Path | Scope.Scope
+> => Effect.suspend(() => read(jsonInput.fromString(json), at, undefined, identity<Announced>))

@@ -13,8 +13,6 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import type * as Net from "node:net"
-import type { ServerFrame } from "./wire.js"
 
 /** The socket is paused from either of these on. A frame in transit, and what came with it, may still be added. */
 const maxWaitingFrames = 16
@@ -31,13 +29,13 @@ export type Frame = string | Uint8Array
 export interface Frames {
   /** The next frame, as soon as the client has read most of what it was sent. */
   readonly take: Effect.Effect<Frame>
-  readonly send: (frame: ServerFrame) => Effect.Effect<void>
+  readonly send: (message: unknown) => Effect.Effect<void>
   /** Starts the closing handshake; whatever comes after it is dropped. */
   readonly close: (code: number) => Effect.Effect<void>
   /** Ends when the connection has. */
   readonly closed: Effect.Effect<void>
-  /** How much the client has sent in all, parts of frames included, in bytes. */
-  readonly bytesRead: Effect.Effect<number>
+  /** How many frames have come by now. */
+  readonly received: Effect.Effect<number>
 }
 
 /** What `ws` has beyond a browser's WebSocket. */
@@ -52,10 +50,9 @@ const isPausable = (u: unknown): u is PausableWebSocket =>
   && Predicate.hasProperty(u, "resume") && Predicate.isFunction(u.resume)
   && Predicate.hasProperty(u, "bufferedAmount") && Predicate.isNumber(u.bufferedAmount)
 
-/** Reads the socket, which lies on that connection, as long as the scope is open, and then closes it. */
+/** Reads the socket as long as the scope is open, and then closes it. */
 export const make = Effect.fnUntraced(function*(
-  socket: Socket.Socket,
-  connection: Net.Socket
+  socket: Socket.Socket
 ): Effect.fn.Return<Frames, never, Scope.Scope> {
   const runFork = Runtime.runFork(yield* Effect.runtime())
   const write = yield* socket.writer
@@ -64,6 +61,7 @@ export const make = Effect.fnUntraced(function*(
   let ws: PausableWebSocket | undefined
   let waitingFrames = 0
   let waitingLength = 0
+  let received = 0
   let paused = false
   let closing = false
 
@@ -82,6 +80,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   yield* socket.runRaw((frame) => {
+    received += 1
     if (closing) return undefined
     waitingFrames += 1
     waitingLength += frame.length
@@ -113,7 +112,7 @@ export const make = Effect.fnUntraced(function*(
   return {
     // Nobody ends the queue.
     take: Effect.zipRight(clientHasRead, Effect.catchTag(take, "NoSuchElementException", () => Effect.never)),
-    send: (frame) => post(JSON.stringify(frame)),
+    send: (message) => post(JSON.stringify(message)),
     close: (code) =>
       Effect.suspend(() => {
         closing = true
@@ -121,6 +120,6 @@ export const make = Effect.fnUntraced(function*(
         return post(new Socket.CloseEvent(code))
       }),
     closed: Deferred.await(closed),
-    bytesRead: Effect.sync(() => connection.bytesRead)
+    received: Effect.sync(() => received)
   }
 })

@@ -52,37 +52,41 @@ interface Persisted {
   readonly bytes: number
 }
 
+/** What has been persisted; `undefined` where that has not been tried, and nothing is to be recorded. */
+type ImageOf<A> = (a: A) => Option.Option<Persisted> | undefined
+
 /** Records a whole persist in the metrics, and its outcome in the current span. */
 export const observe: {
-  <A>(imageOf: (a: A) => Option.Option<Persisted>): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(effect: Effect.Effect<A, E, R>, imageOf: (a: A) => Option.Option<Persisted>): Effect.Effect<A, E, R>
-} = dual(2, <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  imageOf: (a: A) => Option.Option<Persisted>
-): Effect.Effect<A, E, R> =>
-  Effect.clockWith((clock) => {
-    const start = clock.unsafeCurrentTimeNanos()
-    return Effect.onExit(effect, (exit) => {
-      const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
-      const outcome = Exit.isFailure(exit)
-        ? outcomeOfCause(exit.cause)
-        : Option.isSome(image)
-        ? "persisted"
-        : "none"
-      const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
-      return Metric.increment(outcomeCounter(outcome)).pipe(
-        Effect.zipRight(Metric.update(durationSeconds, seconds)),
-        Effect.zipRight(
-          Option.isNone(image) ? Effect.void : Metric.update(bytes, image.value.bytes)
-        ),
-        Effect.zipRight(Effect.annotateCurrentSpan(
-          Option.isNone(image)
-            ? { outcome }
-            : { outcome, format: image.value.mime, bytes: image.value.bytes }
-        ))
-      )
+  <A>(imageOf: ImageOf<A>): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, imageOf: ImageOf<A>): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(effect: Effect.Effect<A, E, R>, imageOf: ImageOf<A>): Effect.Effect<A, E, R> =>
+    Effect.clockWith((clock) => {
+      const start = clock.unsafeCurrentTimeNanos()
+      return Effect.onExit(effect, (exit) => {
+        const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
+        if (image === undefined) return Effect.void
+        const outcome = Exit.isFailure(exit)
+          ? outcomeOfCause(exit.cause)
+          : Option.isSome(image)
+          ? "persisted"
+          : "none"
+        const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
+        return Metric.increment(outcomeCounter(outcome)).pipe(
+          Effect.zipRight(Metric.update(durationSeconds, seconds)),
+          Effect.zipRight(
+            Option.isNone(image) ? Effect.void : Metric.update(bytes, image.value.bytes)
+          ),
+          Effect.zipRight(Effect.annotateCurrentSpan(
+            Option.isNone(image)
+              ? { outcome }
+              : { outcome, format: image.value.mime, bytes: image.value.bytes }
+          ))
+        )
+      })
     })
-  }))
+)
 
 /** Without the stack trace that a span takes of its caller: it costs more than the rest of the span. */
 export const withSpan = (name: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> => {

@@ -1,12 +1,15 @@
 /**
- * What the server says to its clients.
+ * What a server says to its clients on a WebSocket.
  */
 import type * as Option from "effect/Option"
 import type { InitImageError } from "../InitImageError.js"
+import * as InitImageHttp from "../InitImageHttp.js"
+import type { ErrorMessage, ImageMessage, ProgressMessage } from "../InitImageSocket.js"
 import type { SessionInitImage } from "../SessionInitImage.js"
 
-/** The close codes of RFC 6455 section 7.4.1 that the server uses. */
+/** The close codes of RFC 6455 section 7.4.1 that are used. */
 export const CloseCode = {
+  normal: 1000,
   goingAway: 1001,
   unsupportedData: 1003,
   policyViolation: 1008,
@@ -15,31 +18,23 @@ export const CloseCode = {
   tryAgainLater: 1013
 } as const
 
-/** An image as its client sees it: without its path. */
-export const imageObject = (image: Option.Option<SessionInitImage>) =>
-  image._tag === "None" ? null : {
-    mime: image.value.mime,
-    display_name: image.value.displayName,
-    bytes: image.value.bytes,
-    width: image.value.width,
-    height: image.value.height
-  }
-
-/** A message of the server on `/v1/stream`. */
-export type ServerFrame =
-  | { readonly type: "session_init_image"; readonly image: ReturnType<typeof imageObject> }
-  | { readonly type: "error"; readonly code: string; readonly message: string; readonly retryable: boolean }
-
 /** The session's image is now this one. */
-export const imageFrame = (image: Option.Option<SessionInitImage>): ServerFrame => ({
+export const imageMessage = (image: Option.Option<SessionInitImage>): ImageMessage => ({
   type: "session_init_image",
-  image: imageObject(image)
+  image: image._tag === "None" ? null : InitImageHttp.describe(image.value)
+})
+
+/** Of the announced bytes, so many have been taken. */
+export const progressMessage = (received: number, bytes: number): ProgressMessage => ({
+  type: "init_image_progress",
+  received,
+  bytes
 })
 
 const snakeCase = (tag: string): string => tag.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase()
 
 /** What is wrong with the image. */
-export const imageErrorFrame = (error: InitImageError): ServerFrame => ({
+export const imageErrorMessage = (error: InitImageError): ErrorMessage => ({
   type: "error",
   code: snakeCase(error._tag),
   message: error.message,
@@ -47,7 +42,7 @@ export const imageErrorFrame = (error: InitImageError): ServerFrame => ({
 })
 
 /** The image could not be stored. What went wrong is the operator's to know. */
-export const internalErrorFrame: ServerFrame = {
+export const internalErrorMessage: ErrorMessage = {
   type: "error",
   code: "internal_error",
   message: "The server could not store the image.",
@@ -55,7 +50,7 @@ export const internalErrorFrame: ServerFrame = {
 }
 
 /** What the client sent is not a message that may stand there. */
-export const invalidMessageFrame = (message: string): ServerFrame => ({
+export const invalidMessage = (message: string): ErrorMessage => ({
   type: "error",
   code: "invalid_message",
   message,

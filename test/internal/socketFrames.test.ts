@@ -4,53 +4,21 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import * as Net from "node:net"
-import * as Frames from "../../src/server/frames.js"
+import * as Frames from "../../src/internal/socketFrames.js"
+import { makeFakeSocket } from "../utils/fakeSocket.js"
 
-/** A socket whose frames the test delivers, as `runRaw` does, and whose other side it can see. */
 const makeSocket = Effect.gen(function*() {
-  const sent: Array<unknown> = []
-  const ws = {
-    paused: false,
-    bufferedAmount: 0,
-    pause() {
-      ws.paused = true
-    },
-    resume() {
-      ws.paused = false
-    }
-  }
-  let deliver: (frame: string | Uint8Array) => void = () => {}
-  const socket: Socket.Socket = {
-    [Socket.TypeId]: Socket.TypeId,
-    run: () => Effect.never,
-    runRaw: (handler) =>
-      Effect.zipRight(
-        Effect.sync(() => {
-          deliver = (frame) => {
-            const result = handler(frame)
-            // What the platform gives to a handler's effect beyond its type.
-            if (Effect.isEffect(result)) {
-              Effect.runSync(Effect.provideService(result as Effect.Effect<unknown>, Socket.WebSocket, ws as never))
-            }
-          }
-        }),
-        Effect.never
-      ),
-    writer: Effect.succeed((chunk) => Effect.sync(() => void sent.push(chunk)))
-  }
-  const frames = yield* Frames.make(socket, new Net.Socket())
-  yield* Effect.yieldNow()
-  return { frames, ws, sent, deliver: (frame: string | Uint8Array) => deliver(frame) }
+  const { deliver, sent, socket, ws } = yield* makeFakeSocket
+  return { frames: yield* Frames.make(socket), ws, sent, deliver }
 })
 
 describe("frames", () => {
   it.scoped("pauses the socket at 16 that wait, and resumes it when one is taken", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
-      for (let i = 0; i < 15; i++) deliver(String(i))
+      for (let i = 0; i < 15; i++) yield* deliver(String(i))
       assert.isFalse(ws.paused)
-      for (let i = 15; i < 20; i++) deliver(String(i))
+      for (let i = 15; i < 20; i++) yield* deliver(String(i))
       assert.isTrue(ws.paused)
       for (let i = 0; i < 20; i++) {
         assert.strictEqual(yield* frames.take, String(i))
@@ -61,9 +29,9 @@ describe("frames", () => {
   it.scoped("pauses the socket at one that is large", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
-      deliver(new Uint8Array(1024 * 1024 - 1))
+      yield* deliver(new Uint8Array(1024 * 1024 - 1))
       assert.isFalse(ws.paused)
-      deliver("a")
+      yield* deliver("a")
       assert.isTrue(ws.paused)
       yield* frames.take
       assert.isFalse(ws.paused)
@@ -72,7 +40,7 @@ describe("frames", () => {
   it.scoped("hands out nothing while the client does not read its answers", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
-      deliver("first")
+      yield* deliver("first")
       ws.bufferedAmount = 1024 * 1024 + 1
       const fiber = yield* Effect.fork(frames.take)
       yield* TestClock.adjust("1 second")
@@ -85,11 +53,11 @@ describe("frames", () => {
   it.scoped("drops what comes after the close, and reads on for the closing handshake", () =>
     Effect.gen(function*() {
       const { deliver, frames, sent, ws } = yield* makeSocket
-      for (let i = 0; i < 16; i++) deliver(String(i))
+      for (let i = 0; i < 16; i++) yield* deliver(String(i))
       assert.isTrue(ws.paused)
       yield* frames.close(1003)
       assert.isFalse(ws.paused)
-      for (let i = 0; i < 100; i++) deliver(String(i))
+      for (let i = 0; i < 100; i++) yield* deliver(String(i))
       assert.isFalse(ws.paused)
       assert.deepStrictEqual(sent, [new Socket.CloseEvent(1003)])
     }))
