@@ -1,111 +1,137 @@
 /**
  * The server's routes.
  */
-import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Error from "@effect/platform/Error"
-import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpApi from "@effect/platform/HttpApi"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger"
+import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as OpenApi from "@effect/platform/OpenApi"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { TooLarge } from "../InitImageError.js"
-import * as InitImageFrame from "../InitImageFrame.js"
-import * as InitImageLimits from "../InitImageLimits.js"
-import * as InitImagePayload from "../InitImagePayload.js"
-import * as SessionInitImage from "../SessionInitImage.js"
-import * as body from "./body.js"
-import * as Frames from "./frames.js"
+import { randomUUID } from "node:crypto"
+import { IncomingMessage } from "node:http"
+import * as InitImageApi from "../InitImageApi.js"
+import * as InitImageHttp from "../InitImageHttp.js"
+import * as InitImageSocket from "../InitImageSocket.js"
+import { joinFiber } from "../internal/joinFiber.js"
 import * as handshake from "./handshake.js"
-import * as Session from "./session.js"
-import * as wire from "./wire.js"
+import * as metrics from "./metrics.js"
 
-const healthz = HttpServerResponse.unsafeJson({ status: "ok" })
+/** The endpoints that have a document, at `/docs` and `/openapi.json`. */
+export class Api extends HttpApi.make("sessionInitImage")
+  .add(InitImageApi.group)
+  .annotate(OpenApi.Title, "session-init-image")
+  .annotate(OpenApi.Description, "The init images of sessions")
+{}
 
-/** What the request says it sends: an image as it is, or otherwise JSON, whatever it calls that. */
-const mediaType = (request: HttpServerRequest.HttpServerRequest): string =>
-  (request.headers["content-type"] ?? "").replace(/;.*/s, "").trim().toLowerCase()
-
-/**
- * No image is larger than the body that brings it, of whose bytes it takes up that share: the spool need not make more
- * room for it.
- */
-const withinBody = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  request: HttpServerRequest.HttpServerRequest,
-  share: number
-) =>
-  Effect.flatMap(InitImageLimits.MaxBytes, (maxBytes) => {
-    const length = body.length(request) ?? Infinity
-    return InitImageLimits.withMaxBytes(effect, Math.min(maxBytes, Math.floor(length * share)))
-  })
-
-const persistRaw = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest, mime: string) {
-  yield* InitImagePayload.decodeMime(mime)
-  const bytes = body.length(request) ?? 0
-  const limit = yield* InitImageLimits.MaxBytes
-  if (bytes > limit) return yield* new TooLarge({ bytes, limit })
-  const { name } = yield* HttpServerRequest.ParsedSearchParams
-  const meta = { mime, name: typeof name === "string" ? name : undefined }
-  const persisted = SessionInitImage.persistStreamScoped(meta, body.stream(request))
-  return Option.some(yield* withinBody(persisted, request, 1))
-})
-
-const persistJson = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
-  const persisted = InitImageFrame.persistScoped(body.stream(request), { at: [] })
-  return (yield* withinBody(persisted, request, 3 / 4)).image
-})
-
-const persistBody = Effect.fnUntraced(
-  function*(request: HttpServerRequest.HttpServerRequest) {
-    const mime = mediaType(request)
-    const image = mime.startsWith("image/") ? yield* persistRaw(request, mime) : yield* persistJson(request)
-    return HttpServerResponse.unsafeJson(wire.imageObject(image))
-  },
-  Effect.scoped,
-  Effect.catchAll((error) => {
-    if (!Error.isPlatformError(error)) return HttpServerRespondable.toResponse(error)
-    return Effect.as(
-      Effect.logError("An init image could not be stored", error),
-      HttpServerResponse.empty({ status: 500 })
-    )
-  }),
-  Effect.tapDefect((cause) => Effect.logError("A request failed", cause)),
-  (response, request) => Effect.map(response, (response) => body.answerEarly(request, response))
+const persistBody = Effect.map(
+  InitImageHttp.fromRequest(),
+  (image) => HttpServerResponse.unsafeJson(Option.getOrNull(Option.map(image, InitImageHttp.describe)))
+).pipe(
+  Effect.catchAll((error) =>
+    Error.isPlatformError(error)
+      ? Effect.as(
+        Effect.logError("An init image could not be stored", error),
+        HttpServerResponse.empty({ status: 500 })
+      )
+      : HttpServerRespondable.toResponse(error)
+  ),
+  Effect.tapDefect((cause) => Effect.logError("A request failed", cause))
 )
 
-const stream = Effect.fnUntraced(function*(options: Session.Options) {
-  const request = yield* HttpServerRequest.HttpServerRequest
-  const incoming = NodeHttpServerRequest.toIncomingMessage(request)
-  if (!handshake.isAcceptable(incoming)) {
-    return HttpServerResponse.empty({
-      status: 426,
-      headers: { connection: "upgrade, close", upgrade: "websocket", "sec-websocket-version": "13" }
+/** A client that would read its image back names its session in the query. */
+const sessionIdIn = (
+  { session_id: id }: Context.Tag.Service<typeof HttpServerRequest.ParsedSearchParams>
+): string | undefined => typeof id === "string" && id.length > 0 && id.length <= 128 ? id : undefined
+
+/** A slot among those of the api, where it can be read for as long as the socket is open. */
+const slotOf = (sessions: InitImageApi.SessionsService, sessionId: string) =>
+  Effect.zipLeft(sessions.slot(sessionId), Effect.addFinalizer(() => sessions.end(sessionId)))
+
+const stream = (sessions: InitImageApi.SessionsService, options: InitImageSocket.Options) =>
+  Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const incoming = request.source
+    if (!(incoming instanceof IncomingMessage) || !handshake.isAcceptable(incoming)) {
+      return HttpServerResponse.empty({
+        status: 426,
+        headers: { connection: "upgrade, close", upgrade: "websocket", "sec-websocket-version": "13" }
+      })
+    }
+    const sessionId = sessionIdIn(yield* HttpServerRequest.ParsedSearchParams) ?? randomUUID()
+    yield* InitImageSocket.run(
+      yield* request.upgrade,
+      () => Effect.never,
+      { ...options, slot: slotOf(sessions, sessionId), bytesRead: Effect.sync(() => incoming.socket.bytesRead) }
+    )
+    return HttpServerResponse.empty()
+  }).pipe(
+    Effect.catchAllDefect((defect) =>
+      Effect.as(Effect.logError("A session failed", defect), HttpServerResponse.empty({ status: 500 }))
+    )
+  )
+
+const routes = (options: InitImageSocket.Options) =>
+  HttpApiBuilder.Router.use((router) =>
+    Effect.gen(function*() {
+      const sessions = yield* InitImageApi.Sessions
+      yield* router.get("/healthz", HttpServerResponse.unsafeJson({ status: "ok" }))
+      yield* router.post("/v1/init-image", persistBody)
+      yield* router.get("/v1/stream", stream(sessions, options))
+      yield* metrics.route
     })
-  }
-  const socket = yield* request.upgrade
-  const frames = yield* Frames.make(socket, incoming.socket)
-  yield* Session.run(frames, options)
-  return HttpServerResponse.empty()
-}, Effect.scoped)
+  )
+
+const isUpgrade = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  ({ headers }) => headers["upgrade"] !== undefined
+)
 
 /**
- * The routes. What a request has persisted is run in `requests`, and is gone once that has ended: a server that shuts
- * down waits for its WebSockets, and not for its requests.
+ * Runs each request in that set: a server that shuts down waits for its WebSockets, and not for its requests, and what
+ * those have persisted is gone once the set has ended.
  */
-export const make = (options: Session.Options, requests: FiberSet.FiberSet<unknown, unknown>) =>
-  HttpRouter.empty.pipe(
-    HttpRouter.get("/healthz", healthz),
-    HttpRouter.post(
-      "/v1/init-image",
+const runIn = (requests: FiberSet.FiberSet<unknown, unknown>) => <E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.if(isUpgrade, {
+    onTrue: () => app,
+    onFalse: () =>
       Effect.acquireUseRelease(
-        Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-          FiberSet.run(requests, Effect.interruptible(persistBody(request)))),
-        Fiber.join,
+        FiberSet.run(requests, Effect.interruptible(app)),
+        (fiber) => Effect.interruptible(joinFiber(fiber)),
         Fiber.interrupt
       )
-    ),
-    HttpRouter.get("/v1/stream", stream(options))
+  })
+
+/** All that the server answers, and who may ask it from a page. */
+export interface Options {
+  readonly socket: InitImageSocket.Options
+  readonly origins: InitImageHttp.OriginOptions
+}
+
+const layer = (options: InitImageSocket.Options) =>
+  Layer.mergeAll(
+    routes(options),
+    HttpApiSwagger.layer({ path: "/docs" }),
+    HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })
+  ).pipe(
+    Layer.provideMerge(HttpApiBuilder.api(Api)),
+    Layer.provide(InitImageApi.layer(Api)),
+    Layer.provide(InitImageApi.layerSessions()),
+    Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
   )
+
+/** The app, which runs its requests in that set, and holds what it needs as long as the scope is open. */
+export const make = ({ origins, socket }: Options, requests: FiberSet.FiberSet<unknown, unknown>) =>
+  Effect.gen(function*() {
+    const context = yield* Layer.build(layer(socket))
+    const app = yield* Effect.provide(HttpApiBuilder.httpApp, context)
+    return app.pipe(InitImageHttp.checkOrigin(origins), runIn(requests))
+  })

@@ -11,16 +11,34 @@ const port = Config.integer("PORT").pipe(
   Config.withDefault(8787)
 )
 
+const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
+
+const list = (name: string) => Config.array(Config.nonEmptyString(), name).pipe(Config.withDefault(undefined))
+
+/** What a server on the loopback address goes by: a name that somebody else has pointed there is none of its. */
+const loopbackHosts = ["localhost", "127.0.0.1", "[::1]"]
+
 /**
  * - `HOST`: the address to listen on; the loopback address by default, so that nobody else reaches it
  * - `PORT`: 8787 by default; 0 for any that is free
  * - `INIT_IMAGE_OPENING_TIMEOUT`: how long a WebSocket may say nothing before its first message; `10 seconds`
+ * - `INIT_IMAGE_ORIGINS`: other sites whose pages may use the server, such as `https://app.example.com`; several are
+ *   separated by commas
+ * - `INIT_IMAGE_HOSTS`: the host names that the server goes by; on the loopback address those of that by default, and
+ *   any elsewhere
  */
 export const server = Config.all({
   host: Config.nonEmptyString("HOST").pipe(Config.withDefault("127.0.0.1")),
   port,
-  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10)))
-})
+  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
+  origins: list("INIT_IMAGE_ORIGINS"),
+  hosts: list("INIT_IMAGE_HOSTS")
+}).pipe(
+  Config.map(({ hosts, origins, ...server }) => ({
+    ...server,
+    origins: { origins, hosts: hosts ?? (isLoopback(server.host) ? [...loopbackHosts, server.host] : undefined) }
+  }))
+)
 
 const optionalInteger = (name: string) => Config.integer(name).pipe(Config.withDefault(undefined))
 

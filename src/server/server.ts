@@ -1,7 +1,7 @@
 /**
- * The runnable reference server: `WS /v1/stream`, `POST /v1/init-image`, `GET /healthz`.
+ * The runnable reference server: `WS /v1/stream`, `POST /v1/init-image`, the init images of sessions under `/sessions`,
+ * their document at `/docs`, `GET /metrics` and `GET /healthz`.
  */
-import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -14,6 +14,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type * as Net from "node:net"
+import * as InitImageSocket from "../InitImageSocket.js"
 import * as app from "./app.js"
 import * as config from "./config.js"
 
@@ -50,15 +51,16 @@ const makeNodeServer = () => {
  * files are gone; gives clients a second to hear of it; ends their connections.
  */
 const make = Effect.gen(function*() {
-  const { host, openingTimeout, port } = yield* config.server
+  const { host, openingTimeout, origins, port } = yield* config.server
   const { endConnections, server } = makeNodeServer()
 
   // In a scope of its own, as it adds to it later what must not end first: it waits for every WebSocket to be closed.
   const listening = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
   const http = yield* Scope.extend(NodeHttpServer.make(() => server, { host, port }), listening)
   yield* Effect.addFinalizer(() => endConnections)
+  yield* InitImageSocket.checkFrameLimit()
   const requests = yield* FiberSet.make<unknown, unknown>()
-  yield* http.serve(app.make({ openingTimeout }, requests))
+  yield* http.serve(yield* app.make({ origins, socket: { openingTimeout } }, requests))
   yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
   return http
 })
@@ -73,5 +75,5 @@ const makeDirectory = Effect.gen(function*() {
 /** The server, configured by the environment; see `config.ts`. */
 export const layer = HttpServer.withLogAddress(Layer.scoped(HttpServer.HttpServer, make)).pipe(
   Layer.provide([config.limits, Layer.provide(config.spool, Layer.effectDiscard(makeDirectory))]),
-  Layer.provide(NodeContext.layer)
+  Layer.provide(NodeHttpServer.layerContext)
 )

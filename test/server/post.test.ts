@@ -106,19 +106,24 @@ describe("POST /v1/init-image", () => {
           display_name: "ab.png",
           ...image
         })
-        const unnamed = yield* postAs(server.url, `${payload.mime.toUpperCase()} ; q=1`, bytes, "?name=a&name=b")
+        const unnamed = yield* postAs(server.url, `${payload.mime.toUpperCase()} ; q=1`, bytes)
         assert.include(JSON.parse(unnamed.text), image)
         assert.match(JSON.parse(unnamed.text).display_name, /^init\.(png|jpg|webp)$/)
         yield* server.empty
       }
     }))
 
-  it.scopedLive("takes whatever is not sent as an image for JSON", () =>
+  it.scopedLive("takes JSON by any of its names, and nothing else for it", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const body = JSON.stringify(payloadOf("image/png", png()))
-      for (const type of ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"]) {
+      for (const type of ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"]) {
         assert.strictEqual((yield* postAs(server.url, type, body)).status, 200)
+      }
+      for (const type of ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]) {
+        const { status, text } = yield* postAs(server.url, type, body)
+        assert.strictEqual(status, 415)
+        assert.strictEqual(JSON.parse(text)._tag, "InvalidMime")
       }
     }))
 
@@ -245,7 +250,7 @@ describe("POST /v1/init-image", () => {
     "bytes of another type": { type: "image/webp", body: pngOfSize(2_000_000), status: 415 },
     "a wrong type in JSON": {
       type: "application/json",
-      body: Buffer.from(jsonStart.replace("png", "gif") + "A".repeat(70_000_000)),
+      body: Buffer.from(jsonStart.replace("png", "gif") + "A".repeat(50_000_000)),
       status: 415
     },
     "what is not JSON": { type: "application/json", body: Buffer.from(`[}${" ".repeat(2_000_000)}`), status: 400 },
@@ -276,7 +281,11 @@ describe("POST /v1/init-image", () => {
       )
       const send = (body: Buffer) =>
         Effect.async<{ status: number | undefined; port: number | undefined }>((resume) => {
-          const request = Http.request(`${server.url}/v1/init-image`, { method: "POST", agent }, (response) => {
+          const request = Http.request(`${server.url}/v1/init-image`, {
+            method: "POST",
+            agent,
+            headers: { "content-type": "application/json" }
+          }, (response) => {
             const port = request.socket?.localPort
             response.resume()
             response.on("end", () => resume(Effect.succeed({ status: response.statusCode, port })))
