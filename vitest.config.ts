@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
+  resolve: { alias: [{ find: /^session-init-image$/, replacement: `${import.meta.dirname}/src/index.ts` }] },
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 60_000,

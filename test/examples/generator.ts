@@ -1,0 +1,28 @@
+/** What the examples do with an image, in the place of a model that takes its file by path. */
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type { SessionInitImage } from "session-init-image"
+
+export const Clip = Schema.Struct({ prompt: Schema.String, width: Schema.Number, height: Schema.Number })
+
+export interface GeneratorService {
+  /** A clip that begins with the image. */
+  readonly generate: (
+    image: SessionInitImage.SessionInitImage,
+    prompt: string
+  ) => Effect.Effect<typeof Clip.Type, PlatformError>
+}
+
+export class Generator extends Context.Tag("example/Generator")<Generator, GeneratorService>() {}
+
+/** Only opens the file. */
+export const layer = Layer.effect(
+  Generator,
+  Effect.map(FileSystem.FileSystem, (fs) => ({
+    generate: ({ height, path, width }, prompt) => Effect.as(fs.access(path), { prompt, width, height })
+  }))
+)

@@ -1,0 +1,65 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as HttpServer from "@effect/platform/HttpServer"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { moveAway } from "../server/testServer.js"
+import { png } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+import * as generator from "./generator.js"
+import { app } from "./httpRouter.js"
+import { post, request, serve } from "./serving.js"
+
+const serveApp = serve(HttpServer.serve(app).pipe(Layer.provide(generator.layer)))
+
+const image = png({ width: 3, height: 2 })
+
+const answer = {
+  image: { mime: "image/png", display_name: "ref.png", bytes: image.length, width: 3, height: 2 },
+  clip: { prompt: "a slow pan", width: 3, height: 2 }
+}
+
+describe("a plain HttpRouter", () => {
+  it.scopedLive("takes an image in JSON, as it is and in a form, and keeps none of them", () =>
+    Effect.gen(function*() {
+      const { left, url } = yield* serveApp
+      const form = new FormData()
+      form.set("image", new File([image], "ref.png", { type: "image/png" }))
+      const answers = [
+        yield* post(`${url}/clips`, "application/json", JSON.stringify(payloadOf("image/png", image, "ref.png"))),
+        yield* post(`${url}/clips?name=ref.png`, "image/png", image),
+        yield* request(`${url}/clips`, { method: "POST", body: form })
+      ]
+      for (const { status, text } of answers) {
+        assert.strictEqual(status, 200, text)
+        assert.deepStrictEqual(JSON.parse(text), answer)
+      }
+      yield* left(0)
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("answers what is wrong with an image by its status, and 204 where there is none", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serveApp
+      const wrong = yield* post(`${url}/clips`, "image/webp", image)
+      assert.strictEqual(wrong.status, 415)
+      assert.include(JSON.parse(wrong.text), { _tag: "ContentMismatch", declared: "webp", detected: "png" })
+      assert.strictEqual((yield* post(`${url}/clips`, "application/json", "null")).status, 204)
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("tells the log and not the client what is wrong with the disk", () =>
+    Effect.gen(function*() {
+      const { directory, log, url } = yield* serveApp
+      yield* moveAway(directory)
+      const { status, text } = yield* post(`${url}/clips`, "image/png", image)
+      assert.deepStrictEqual({ status, text }, { status: 500, text: "" })
+      assert.include(log(), "An image could not be stored")
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("serves the application's pages and no others", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serveApp
+      const from = (origin: string) => Effect.map(post(`${url}/clips`, "image/png", image, { origin }), (a) => a.status)
+      assert.strictEqual(yield* from("https://app.example.com"), 200)
+      assert.strictEqual(yield* from("https://example.org"), 403)
+    }).pipe(Effect.provide(NodeContext.layer)))
+})

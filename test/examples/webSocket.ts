@@ -1,0 +1,55 @@
+/**
+ * A session over a WebSocket: the client opens it with an image, which it may replace, and sends prompts, each of which is
+ * answered with a clip that begins with the image that is the session's by then.
+ */
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Mailbox from "effect/Mailbox"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { InitImageSocket } from "session-init-image"
+import { Generator } from "./generator.js"
+
+const Message = Schema.Union(
+  Schema.Struct({ type: Schema.Literal("prompt"), prompt: Schema.String }),
+  Schema.Struct({ type: Schema.Literal("end") })
+)
+
+const invalidMessage: InitImageSocket.ErrorMessage = {
+  type: "error",
+  code: "invalid_message",
+  message: "A message must be a prompt, an image or the end.",
+  retryable: false
+}
+
+const serve = Effect.gen(function*() {
+  const generator = yield* Generator
+  // With one prompt that waits, the next one waits where it is, and what comes after it is not read from the socket.
+  const prompts = yield* Mailbox.make<string>(1)
+
+  const onMessage = (message: unknown, { send }: InitImageSocket.Session) =>
+    Option.match(Schema.decodeUnknownOption(Message)(message), {
+      onNone: () => send(invalidMessage),
+      onSome: (message) => message.type === "end" ? prompts.end : prompts.offer(message.prompt)
+    })
+
+  /** Ends with the prompts, and with it the session. */
+  const handler = ({ send, slot }: InitImageSocket.Session) =>
+    Stream.runForEach(Mailbox.toStream(prompts), (prompt) =>
+      Effect.gen(function*() {
+        const image = yield* slot.lease
+        const clip = Option.isSome(image) ? yield* generator.generate(image.value, prompt) : null
+        yield* send({ type: "clip", clip })
+      }).pipe(Effect.scoped))
+
+  yield* InitImageSocket.run(yield* HttpServerRequest.upgrade, handler, { onMessage, openingTimeout: "5 seconds" })
+  return HttpServerResponse.empty()
+})
+
+/** To be checked when the server starts: whether an image of the allowed size gets through at all. */
+export const checkLimits = InitImageSocket.checkFrameLimit()
+
+export const app = HttpRouter.empty.pipe(HttpRouter.get("/stream", serve))
