@@ -1,0 +1,23 @@
+import { defineConfig } from "vitest/config"
+import { leftOutOn, runtimeOf } from "./plan.js"
+
+const runtime = runtimeOf(process.env["RUNTIMES_NAME"])
+const files = leftOutOn(runtime.name).flatMap(({ files, tests }) => tests === undefined ? [files] : [])
+const tests = leftOutOn(runtime.name).flatMap(({ tests }) => tests === undefined ? [] : [tests.source])
+const context = process.env["RUNTIMES_CONTEXT"]
+
+export default defineConfig({
+  resolve: {
+    alias: context === undefined ? [] : [{ find: /^@effect\/platform-node\/NodeContext$/, replacement: context }]
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["**/node_modules/**", ...files],
+    ...tests.length === 0 ? {} : { testNamePattern: new RegExp(`^(?!${tests.join("|")})`) },
+    setupFiles: ["test/runtimes/setup.ts"],
+    // A process for each file, as nothing else is the same in all runtimes.
+    pool: "forks",
+    cache: false,
+    testTimeout: 60_000
+  }
+})
