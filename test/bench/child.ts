@@ -3,15 +3,16 @@ import * as client from "./tasks/client.js"
 import * as concurrent from "./tasks/concurrent.js"
 import * as memory from "./tasks/memory.js"
 import * as refusals from "./tasks/refusals.js"
-import * as timing from "./tasks/timing.js"
+import * as socket from "./tasks/socket.js"
 
 const tasks = {
-  timing: timing.run,
   memory: memory.run,
   concurrent: concurrent.run,
   refusals: refusals.run,
   requests: client.runRequests,
-  growth: client.runGrowth
+  growth: client.runGrowth,
+  socketBinary: socket.runBinary,
+  socketText: socket.runText
 }
 
 export type Tasks = typeof tasks

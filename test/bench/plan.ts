@@ -2,7 +2,7 @@
 import { type Format, mebibyte } from "./frame.js"
 import { names, type Source } from "./variants.js"
 
-export const sections = ["persist", "frame", "refusals", "memory", "concurrent", "server"] as const
+export const sections = ["persist", "frame", "refusals", "memory", "concurrent", "server", "socket"] as const
 
 export type Section = typeof sections[number]
 
@@ -52,7 +52,7 @@ export const warmUpSize = 64 * 1024
 /** Cycles through all variants, with a fresh process for each. */
 export const cycles = { memory: 3, concurrent: 3, growth: 3 }
 
-export const rounds = { refusals: 15, concurrent: 2, requests: 11 }
+export const rounds = { refusals: 15, concurrent: 5, requests: 11, socket: 11 }
 
 export const sourcesOf: Readonly<Record<"persist" | "frame", ReadonlyArray<Source>>> = {
   persist: ["payload"],

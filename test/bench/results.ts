@@ -10,7 +10,8 @@ import type * as client from "./tasks/client.js"
 import type * as concurrent from "./tasks/concurrent.js"
 import type * as memory from "./tasks/memory.js"
 import type * as refusals from "./tasks/refusals.js"
-import type * as timing from "./tasks/timing.js"
+import type * as socket from "./tasks/socket.js"
+import type * as timing from "./timing.js"
 import type { Source } from "./variants.js"
 
 export interface TimingRow extends timing.Row {
@@ -44,6 +45,7 @@ export interface Results {
   readonly refusals: ReadonlyArray<refusals.Row>
   readonly concurrent: ReadonlyArray<ConcurrentRow>
   readonly server: ReadonlyArray<ServerRow>
+  readonly socket: ReadonlyArray<socket.Row>
 }
 
 export const machine = () => ({

@@ -30,11 +30,12 @@ const results = await sections.withDirectory(async (directory): Promise<Results>
   return {
     machine: machine(),
     versions: versions(),
-    timing: from.length === 0 ? [] : await sections.timing(options, from),
+    timing: from.length === 0 ? [] : await sections.time(options, from),
     refusals: await when("refusals", () => sections.refuse(options)),
     memory: await when("memory", () => sections.memory(options)),
     concurrent: await when("concurrent", () => sections.concurrent(options)),
-    server: await when("server", () => sections.server(options))
+    server: await when("server", () => sections.server(options)),
+    socket: await when("socket", () => sections.socket(options))
   }
 })
 

@@ -10,6 +10,8 @@ import * as Python from "./python.js"
 import type { ConcurrentRow, MemoryRow, ServerRow, TimingRow } from "./results.js"
 import { type RunningServer, serverNames, start } from "./servers.js"
 import type * as refusals from "./tasks/refusals.js"
+import type * as socketTask from "./tasks/socket.js"
+import * as timing from "./timing.js"
 import { names, type Source, variants } from "./variants.js"
 
 export interface Options {
@@ -37,14 +39,14 @@ const sizesOf = (quick: boolean) => quick ? plan.quickSizes : plan.sizes
 
 const say = (text: string) => console.error(`… ${text}`)
 
-export const timing = async (
+export const time = async (
   { directory, quick }: Options,
   from: ReadonlyArray<Source>
 ): Promise<ReadonlyArray<TimingRow>> => {
   const rows: Array<TimingRow> = []
   for (const { format, label: image, size, ...often } of sizesOf(quick)) {
     say(`time and event-loop delay, ${image}`)
-    const measured = await inChild("timing", {
+    const measured = await timing.run({
       ...often,
       frame: frameFile(directory, format, size),
       smallFrame: frameFile(directory, format, Math.min(size, mebibyte)),
@@ -169,4 +171,20 @@ export const server = async ({ directory, quick }: Options): Promise<ReadonlyArr
     ...row,
     growth: median(growths.find(({ entry }) => entry === row.name)?.values ?? [])
   }))
+}
+
+/** Each way has a server of its own, so that the one's garbage is not the other's. */
+export const socket = async ({ directory, quick }: Options): Promise<ReadonlyArray<socketTask.Row>> => {
+  say("a WebSocket")
+  const rounds = quick ? 1 : plan.rounds.socket
+  const rows: Array<socketTask.Row> = []
+  for (const task of ["socketBinary", "socketText"] as const) {
+    rows.push(
+      await withServers(["session-init-image"], directory, async ([server]) => {
+        if (server === undefined) throw new Error("the server has not started")
+        return inChild(task, { server, rounds })
+      })
+    )
+  }
+  return rows
 }

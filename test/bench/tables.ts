@@ -91,6 +91,19 @@ const server = ({ server }: Results): string =>
     ])
   )
 
+const socket = ({ socket }: Results): string =>
+  table(
+    "32 MiB over a WebSocket",
+    ["how", "ms", "healthz, ms", "worst", "growth, MiB"],
+    socket.map((row) => [
+      row.how,
+      round(row.milliseconds),
+      round(row.healthz),
+      round(row.worstHealthz),
+      mebibytes(row.growth)
+    ])
+  )
+
 const targets = (targets: ReadonlyArray<Target>): string =>
   table(
     "Targets",
@@ -104,6 +117,6 @@ const targets = (targets: ReadonlyArray<Target>): string =>
   )
 
 export const render = (results: Results, reached: ReadonlyArray<Target>): string =>
-  [...timing(results), refusals(results), concurrent(results), server(results), targets(reached)]
+  [...timing(results), refusals(results), concurrent(results), server(results), socket(results), targets(reached)]
     .filter((table) => table !== "")
     .join("\n")

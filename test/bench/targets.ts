@@ -120,6 +120,12 @@ const rules: ReadonlyArray<Rule> = [
     2.5,
     (results) => ours(results)?.throughput,
     (results) => fastify(results)?.throughput
+  ),
+  atMost(
+    "WebSocket, 32 MiB in binary frames: longest GET /healthz beside it",
+    "ms",
+    5,
+    ({ socket }) => socket.find(({ how }) => how === "binary frames")?.healthz
   )
 ]
 

@@ -30,7 +30,8 @@ export interface GrowthOptions {
 const large = 32 * mebibyte
 const small = 64 * 1024
 const many = 64
-const warmUp = 20
+const warmUp = 300
+const warmUpStorms = 3
 const takeRaw: ReadonlySet<ServerName> = new Set(["session-init-image", "node:http"])
 
 type Send = (method: string, path: string, type?: string, body?: Uint8Array) => Promise<void>
@@ -56,6 +57,8 @@ const makeClient = ({ name, port }: Server): { readonly send: Send; readonly clo
 const makeBody = (size: number): Buffer => Buffer.from(JSON.stringify(parse(makeFrame("png", size).toString())))
 
 const postJson = (send: Send, body: Uint8Array) => send("POST", "/v1/init-image", "application/json", body)
+
+const storm = (send: Send, body: Uint8Array) => Promise.all(Array.from({ length: many }, () => postJson(send, body)))
 
 /** The longest that a small request takes while another runs. */
 const besideIt = async (send: Send, run: () => Promise<void>): Promise<number> => {
@@ -89,13 +92,14 @@ export const runRequests = async ({ rounds, servers }: RequestsOptions): Promise
   for (const { send } of entries) {
     for (let i = 0; i < warmUp; i++) await postJson(send, smallJson)
     await postJson(send, largeJson)
+    for (let i = 0; i < warmUpStorms; i++) await storm(send, mediumJson)
   }
   for (let round = 0; round < rounds; round++) {
     for (const { healthz, json, name, raw, send, throughput } of entries) {
       collectGarbage()
       json.push((await timed(() => postJson(send, largeJson))).milliseconds)
       healthz.push(await besideIt(send, () => postJson(send, largeJson)))
-      const all = await timed(() => Promise.all(Array.from({ length: many }, () => postJson(send, mediumJson))))
+      const all = await timed(() => storm(send, mediumJson))
       throughput.push(many / all.milliseconds * 1000)
       if (takeRaw.has(name)) {
         raw.push((await timed(() => send("POST", "/v1/init-image", "image/png", image))).milliseconds)

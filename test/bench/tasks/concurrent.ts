@@ -28,19 +28,22 @@ export interface Result {
 /** Sessions share that many payloads between them. */
 const distinct = 8
 
-const warmUpRuns = 40
+const warmUpRuns = 400
 
 export const run = async (options: Options): Promise<Result> => {
   const { directory, frame, from, name, rounds, sessions, size, smallFrame } = options
   const prepare = (file: string) => find(name, from).prepare(fs.readFileSync(file), directory)
 
   const small = prepare(smallFrame)
-  for (let i = 0; i < warmUpRuns; i++) fs.rmSync(await small())
+  const warmUp = async () => {
+    for (let i = 0; i < warmUpRuns; i++) fs.rmSync(await small())
+  }
+  await warmUp()
 
   const runs = Array.from({ length: distinct }, () => prepare(frame))
   const everySession = Array.from({ length: sessions / distinct }, () => runs).flat()
   const idle = await idleDelay()
-  await settle()
+  await settle(warmUp)
   const peak = watchPeak("self")
   const throughputs: Array<number> = []
   const delays: Array<number> = []

@@ -20,7 +20,7 @@ export interface Result {
   readonly sampled: number
 }
 
-const warmUpRuns = 20
+const warmUpRuns = 200
 
 const ofPython = async ({ directory, frame, from }: Options): Promise<Result> => {
   const python = Python.start(frame, directory)
@@ -36,10 +36,13 @@ export const run = async (options: Options): Promise<Result> => {
 
   // The code is loaded and warm; the buffers of the size that is measured are not there yet.
   const small = prepare(smallFrame)
-  for (let i = 0; i < warmUpRuns; i++) fs.rmSync(await small())
+  const warmUp = async () => {
+    for (let i = 0; i < warmUpRuns; i++) fs.rmSync(await small())
+  }
+  await warmUp()
 
   const measured = prepare(frame)
-  await settle()
+  await settle(warmUp)
   const sampled = samplePeak()
   const peak = watchPeak("self")
   const file = await measured()

@@ -1,0 +1,102 @@
+/**
+ * One way from what a server has received to a file, in a process of its own that waits for its turns: neither the
+ * garbage of others nor what it does to the compiler's assumptions is its.
+ */
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import * as fs from "node:fs"
+import { fileURLToPath } from "node:url"
+import { parse } from "./frame.js"
+import { collectGarbage, idleDelay, probeDelay, timed } from "./measure.js"
+import { find, type Source } from "./variants.js"
+
+export interface Options {
+  readonly name: string
+  readonly from: Source
+  /** The file that holds the frame. */
+  readonly frame: string
+  /** One of at most 1 MiB, to warm up with. */
+  readonly smallFrame: string
+  /** How often it is run before, on the small frame. */
+  readonly warmUp: number
+  readonly directory: string
+}
+
+/** What to measure, and how often. */
+interface Turn {
+  readonly kind: "time" | "delay"
+  readonly batch: number
+}
+
+export interface Contestant {
+  /** In milliseconds each. */
+  readonly turn: (turn: Turn) => Promise<ReadonlyArray<number>>
+  readonly stop: () => Promise<void>
+}
+
+export const start = async (options: Options): Promise<Contestant> => {
+  const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(options)], { execArgv: ["--expose-gc"] })
+  const answer = async (): Promise<ReadonlyArray<number>> => {
+    const [values] = await Promise.race([
+      once(child, "message"),
+      once(child, "exit").then(() => {
+        throw new Error(`${options.name} from ${options.from} has failed`)
+      })
+    ])
+    // The script is this one.
+    return values as ReadonlyArray<number>
+  }
+  await answer()
+  return {
+    turn: (turn) => {
+      child.send(turn)
+      return answer()
+    },
+    stop: async () => {
+      const exited = once(child, "exit")
+      child.disconnect()
+      await exited
+    }
+  }
+}
+
+const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }: Options): Promise<void> => {
+  const { prepare } = find(name, from)
+  const small = prepare(fs.readFileSync(smallFrame), directory)
+  for (let i = 0; i < warmUp; i++) fs.rmSync(await small())
+
+  const frame = fs.readFileSync(file)
+  const run = prepare(frame, directory)
+  const written = await run()
+  if (!fs.readFileSync(written).equals(Buffer.from(parse(frame.toString()).data, "base64"))) {
+    throw new Error(`${name} from ${from} wrote something else`)
+  }
+  fs.rmSync(written)
+
+  const idle = await idleDelay()
+  const sample = {
+    time: async () => {
+      const { milliseconds, value } = await timed(run)
+      fs.rmSync(value)
+      return milliseconds
+    },
+    delay: async () => {
+      const { delay, value } = await probeDelay(run)
+      fs.rmSync(value)
+      return Math.max(0, delay - idle)
+    }
+  }
+  process.on("message", async (turn) => {
+    // Only `start` sends anything.
+    const { batch, kind } = turn as Turn
+    collectGarbage()
+    const values: Array<number> = []
+    for (let i = 0; i < batch; i++) values.push(await sample[kind]())
+    process.send?.(values)
+  })
+  process.send?.([])
+}
+
+const [, script, options] = process.argv
+// The process that starts this one is typed by `Options`.
+if (script === fileURLToPath(import.meta.url)) await serve(JSON.parse(options ?? "{}") as Options)

@@ -1,0 +1,94 @@
+/** Time and event-loop delay of the variants at one size, in interleaved rounds. */
+import * as Contestant from "./contestant.js"
+import { median } from "./measure.js"
+import * as Python from "./python.js"
+import { names, type Source, variants } from "./variants.js"
+
+export interface Options {
+  /** The file that holds the frame. */
+  readonly frame: string
+  /** One of at most 1 MiB, to warm up with. */
+  readonly smallFrame: string
+  readonly only: ReadonlyArray<string>
+  readonly from: ReadonlyArray<Source>
+  readonly rounds: number
+  /** Rounds of their own for the delay: its probe is not to weigh on the time. */
+  readonly delayRounds: number
+  /** How many samples each variant takes in its turn, so that small ones are measured warm. */
+  readonly batch: number
+  /** How often each variant runs before, on the small frame. */
+  readonly warmUp: number
+  readonly directory: string
+}
+
+export interface Row {
+  readonly name: string
+  readonly from: Source
+  /** The median, as all figures but those that are called the worst. */
+  readonly milliseconds: number
+  /** The longest event-loop delay of a run, above the idle loop's, in milliseconds. */
+  readonly delay?: number
+  readonly worstDelay?: number
+}
+
+interface Entry {
+  readonly name: string
+  readonly from: Source
+  readonly time: () => Promise<ReadonlyArray<number>>
+  readonly delay?: () => Promise<ReadonlyArray<number>>
+  readonly stop: () => Promise<void>
+  readonly times: Array<number>
+  readonly delays: Array<number>
+}
+
+const startAll = async (options: Options): Promise<ReadonlyArray<Entry>> => {
+  const { batch, directory, frame, from, only, smallFrame, warmUp } = options
+  const isWanted = (variant: { readonly name: string; readonly from: Source }) =>
+    only.includes(variant.name) && from.includes(variant.from)
+  const entries: Array<Entry> = []
+  for (const { from, name } of variants.filter(isWanted)) {
+    const { stop, turn } = await Contestant.start({ name, from, frame, smallFrame, warmUp, directory })
+    entries.push({
+      name,
+      from,
+      time: () => turn({ kind: "time", batch }),
+      delay: () => turn({ kind: "delay", batch: 1 }),
+      stop,
+      times: [],
+      delays: []
+    })
+  }
+  if (Python.version === undefined) return entries
+  for (const from of Python.sources.filter((from) => isWanted({ name: names.python, from }))) {
+    const { stop, turn } = Python.start(frame, directory)
+    const time = async () => {
+      const times: Array<number> = []
+      for (let i = 0; i < batch; i++) times.push((await turn(from)).milliseconds)
+      return times
+    }
+    await time()
+    entries.push({ name: names.python, from, time, stop, times: [], delays: [] })
+  }
+  return entries
+}
+
+export const run = async (options: Options): Promise<ReadonlyArray<Row>> => {
+  const entries = await startAll(options)
+  /** Every round begins with another one, so that none always follows the same neighbour. */
+  const inTurn = (
+    round: number
+  ) => [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
+  for (let round = 0; round < options.rounds; round++) {
+    for (const { time, times } of inTurn(round)) times.push(...await time())
+  }
+  for (let round = 0; round < options.delayRounds; round++) {
+    for (const { delay, delays } of inTurn(round)) delays.push(...await delay?.() ?? [])
+  }
+  for (const { stop } of entries) await stop()
+  return entries.map(({ delays, from, name, times }) => ({
+    name,
+    from,
+    milliseconds: median(times),
+    ...(delays.length === 0 ? {} : { delay: median(delays), worstDelay: Math.max(...delays) })
+  }))
+}
