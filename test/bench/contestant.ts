@@ -60,6 +60,9 @@ export const start = async (options: Options): Promise<Contestant> => {
   }
 }
 
+/** How often it is then run on the frame itself: what is small takes other ways than what is large. */
+const ownWarmUp = 5
+
 const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }: Options): Promise<void> => {
   const { prepare } = find(name, from)
   const small = prepare(fs.readFileSync(smallFrame), directory)
@@ -72,6 +75,7 @@ const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }:
     throw new Error(`${name} from ${from} wrote something else`)
   }
   fs.rmSync(written)
+  for (let i = 0; i < ownWarmUp; i++) fs.rmSync(await run())
 
   const idle = await idleDelay()
   const sample = {
