@@ -23,6 +23,7 @@ import * as InitImageHttp from "../InitImageHttp.js"
 import * as InitImageSocket from "../InitImageSocket.js"
 import { joinFiber } from "../internal/joinFiber.js"
 import * as handshake from "./handshake.js"
+import * as page from "./page.js"
 import * as metrics from "./metrics.js"
 
 /** The endpoints that have a document, at `/docs` and `/openapi.json`. */
@@ -86,6 +87,7 @@ const routes = (options: InitImageSocket.Options) =>
       yield* router.get("/healthz", HttpServerResponse.unsafeJson({ status: "ok" }))
       yield* router.post("/v1/init-image", persistBody)
       yield* router.get("/v1/stream", stream(sessions, options))
+      yield* page.addTo(router)
       yield* metrics.route
     })
   )

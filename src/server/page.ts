@@ -1,0 +1,85 @@
+/**
+ * The page at `/`, on which a session can be tried: a static page that uses `session-init-image/browser/promise`.
+ */
+import type * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { readFile } from "node:fs/promises"
+import { fileURLToPath } from "node:url"
+
+/** What the page is made of, as the build has left it in `public`. */
+const files = [
+  { path: "/", file: "index.html", contentType: "text/html; charset=utf-8" },
+  { path: "/page.js", file: "page.js", contentType: "text/javascript; charset=utf-8" },
+  { path: "/style.css", file: "style.css", contentType: "text/css; charset=utf-8" },
+  { path: "/icon.svg", file: "icon.svg", contentType: "image/svg+xml" }
+] as const
+
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' blob:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'"
+].join("; ")
+
+const headers = {
+  "cache-control": "no-cache",
+  "content-security-policy": contentSecurityPolicy,
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff"
+}
+
+/** Run from its sources, as the tests do, there is no build: the page's sources are bundled then. */
+const isSource = import.meta.url.endsWith(".ts")
+
+const inFolder = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+
+const bundle = async (): Promise<Uint8Array> => {
+  const { build } = await import("esbuild")
+  const { outputFiles: [bundled] } = await build({
+    entryPoints: [inFolder("./page/page.ts")],
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    write: false,
+    logLevel: "silent"
+  })
+  if (bundled === undefined) throw new Error("esbuild has made nothing of the page")
+  return bundled.contents
+}
+
+const load = (file: string): Promise<Uint8Array> =>
+  !isSource
+    ? readFile(inFolder(`./public/${file}`))
+    : file === "page.js"
+    ? bundle()
+    : readFile(inFolder(`./page/${file}`))
+
+/** Adds the page to the routes. What it is made of is read when it is first asked for. */
+export const addTo = Effect.fnUntraced(function*(
+  router: Context.Tag.Service<typeof HttpApiBuilder.Router>
+) {
+  for (const { contentType, file, path } of files) {
+    const body = yield* Effect.cached(
+      Effect.tryPromise(() => load(file)).pipe(
+        Effect.tapError((error) => Effect.logError("A part of the page is not there", error))
+      )
+    )
+    yield* router.get(
+      path,
+      Effect.match(body, {
+        onFailure: () => HttpServerResponse.empty({ status: 404 }),
+        onSuccess: (bytes) => HttpServerResponse.uint8Array(bytes, { contentType, headers })
+      })
+    )
+  }
+})

@@ -1,0 +1,122 @@
+/** A real browser, and a line to the server that can be slow and cut. */
+import * as Effect from "effect/Effect"
+import { accessSync, constants } from "node:fs"
+import * as Net from "node:net"
+import { delimiter, join } from "node:path"
+import { chromium, type Page } from "playwright-core"
+
+const names = ["chromium", "chromium-browser", "google-chrome"]
+
+const isExecutable = (file: string): boolean => {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The browser that is installed, if there is one. */
+export const executable = (process.env["PATH"] ?? "").split(delimiter)
+  .flatMap((directory) => names.map((name) => join(directory, name)))
+  .find(isExecutable)
+
+/** Runs until the scope closes. */
+export const launch = Effect.acquireRelease(
+  Effect.promise(() =>
+    // Its own sandbox does not run as root, nor in most containers.
+    chromium.launch({ executablePath: executable ?? "chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"] })
+  ),
+  (browser) => Effect.promise(() => browser.close())
+)
+
+/** Passes on what a client and a server say to each other, until the scope closes. */
+export const makeLine = Effect.fnUntraced(function*(port: number) {
+  const connections = new Set<Net.Socket>()
+  const line = { isDown: false, bytesPerTick: Infinity }
+  const tick = 10
+
+  const passOn = (from: Net.Socket, to: Net.Socket) =>
+    from.on("data", (data: Buffer) => {
+      to.write(data)
+      if (line.bytesPerTick === Infinity) return
+      from.pause()
+      setTimeout(() => from.resume(), data.length / line.bytesPerTick * tick)
+    })
+  const relay = Net.createServer({ highWaterMark: 16 * 1024 }, (client) => {
+    if (line.isDown) {
+      client.destroy()
+      return
+    }
+    const server = Net.connect({ port, host: "127.0.0.1" })
+    for (const [from, to] of [[client, server], [server, client]] as const) {
+      connections.add(from)
+      from.on("error", () => {})
+      from.on("close", () => {
+        connections.delete(from)
+        to.destroy()
+      })
+    }
+    passOn(client, server)
+    server.on("data", (data) => client.write(data))
+  })
+  const cut = () => {
+    for (const socket of connections) socket.destroy()
+  }
+  yield* Effect.acquireRelease(
+    Effect.async<void>((resume) => {
+      relay.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () =>
+      Effect.async<void>((resume) => {
+        relay.close(() => resume(Effect.void))
+        cut()
+      })
+  )
+  const address = relay.address()
+  if (address === null || typeof address === "string") return yield* Effect.dieMessage("not a TCP address")
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    /** From now on, in bytes per second. */
+    slow: (bytesPerSecond: number) => {
+      line.bytesPerTick = bytesPerSecond * tick / 1000
+    },
+    /** Ends every connection, and takes no other until `restore`. */
+    cut: () => {
+      line.isDown = true
+      cut()
+    },
+    restore: () => {
+      line.isDown = false
+    }
+  }
+})
+
+/** A file as a page is given one. */
+export interface PageFile {
+  readonly name: string
+  readonly mimeType: string
+  readonly buffer: Buffer
+}
+
+/** Lets a page have a file by drop or by paste, as a person would: the browser's own gestures cannot carry one here. */
+export const give = (page: Page, gesture: "drop" | "paste", file: PageFile | undefined) =>
+  page.evaluate(
+    `(async () => {
+      const file = ${
+      file === undefined ? "undefined" : JSON.stringify({ ...file, buffer: file.buffer.toString("base64") })
+    }
+      const data = new DataTransfer()
+      if (file) {
+        const bytes = Uint8Array.from(atob(file.buffer), (c) => c.charCodeAt(0))
+        data.items.add(new File([bytes], file.name, { type: file.mimeType }))
+      } else data.setData("text/plain", "words")
+      const target = document.getElementById("stage")
+      const fire = (event) => target.dispatchEvent(event)
+      const options = { bubbles: true, cancelable: true }
+      if (${
+      JSON.stringify(gesture)
+    } === "paste") return fire(new ClipboardEvent("paste", { ...options, clipboardData: data }))
+      for (const type of ["dragenter", "dragover", "drop"]) fire(new DragEvent(type, { ...options, dataTransfer: data }))
+    })()`
+  )
