@@ -23,8 +23,8 @@ import * as InitImageHttp from "../InitImageHttp.js"
 import * as InitImageSocket from "../InitImageSocket.js"
 import { joinFiber } from "../internal/joinFiber.js"
 import * as handshake from "./handshake.js"
-import * as page from "./page.js"
 import * as metrics from "./metrics.js"
+import * as page from "./page.js"
 
 /** The endpoints that have a document, at `/docs` and `/openapi.json`. */
 export class Api extends HttpApi.make("sessionInitImage")
@@ -92,17 +92,18 @@ const routes = (options: InitImageSocket.Options) =>
     })
   )
 
-const isUpgrade = Effect.map(
+/** What brings no image: a WebSocket, which ends by itself, and what only reads. */
+const bringsNothing = Effect.map(
   HttpServerRequest.HttpServerRequest,
-  ({ headers }) => headers["upgrade"] !== undefined
+  ({ method }) => method === "GET" || method === "HEAD"
 )
 
 /**
- * Runs each request in that set: a server that shuts down waits for its WebSockets, and not for its requests, and what
- * those have persisted is gone once the set has ended.
+ * Runs each request that may bring an image in that set: a server that shuts down waits for its WebSockets, and not for
+ * its requests, and what those have persisted is gone once the set has ended.
  */
 const runIn = (requests: FiberSet.FiberSet<unknown, unknown>) => <E, R>(app: HttpApp.Default<E, R>) =>
-  Effect.if(isUpgrade, {
+  Effect.if(bringsNothing, {
     onTrue: () => app,
     onFalse: () =>
       Effect.acquireUseRelease(

@@ -36,15 +36,13 @@ export interface Contestant {
 
 export const start = async (options: Options): Promise<Contestant> => {
   const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(options)], { execArgv: ["--expose-gc"] })
+  const exited = once(child, "exit")
+  const failed = exited.then(() => undefined)
   const answer = async (): Promise<ReadonlyArray<number>> => {
-    const [values] = await Promise.race([
-      once(child, "message"),
-      once(child, "exit").then(() => {
-        throw new Error(`${options.name} from ${options.from} has failed`)
-      })
-    ])
+    const values = await Promise.race([once(child, "message"), failed])
+    if (values === undefined) throw new Error(`${options.name} from ${options.from} has failed`)
     // The script is this one.
-    return values as ReadonlyArray<number>
+    return values[0] as ReadonlyArray<number>
   }
   await answer()
   return {
@@ -53,7 +51,6 @@ export const start = async (options: Options): Promise<Contestant> => {
       return answer()
     },
     stop: async () => {
-      const exited = once(child, "exit")
       child.disconnect()
       await exited
     }

@@ -95,6 +95,7 @@ const untilEmpty = async (directory: string): Promise<number> => {
 
 const run = async (directory: string, onFull: "wait" | "fail"): Promise<ReadonlyArray<Figure>> => {
   const server = await Server.start(directory, onFull)
+  await Server.warmUp(server.port)
   const disk = Server.watchDisk(directory)
   const figures: Array<Figure> = []
   if (onFull === "wait") figures.push(...await backpressure(server))

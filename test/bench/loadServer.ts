@@ -6,6 +6,7 @@ import * as http from "node:http"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
+import { makeFrame, parse } from "./frame.js"
 import * as plan from "./loadPlan.js"
 import { compiled } from "./paths.js"
 
@@ -59,6 +60,22 @@ export const inDirectory = (directory: string): { readonly images: number; reado
 }
 
 /** How long the server took to answer, in milliseconds. Asked at fixed times, also while an earlier answer is late. */
+/** As a server is that has been up for a while: its code is compiled by its first requests. */
+export const warmUp = async (port: number): Promise<void> => {
+  const { data, mime } = parse(makeFrame("png", 64 * 1024).toString())
+  const bodies = [JSON.stringify({ mime, data }), JSON.stringify({ mime: "image/gif", data })]
+  for (let i = 0; i < 300; i++) {
+    for (const body of bodies) {
+      const response = await fetch(`http://127.0.0.1:${port}/v1/init-image`, {
+        method: "POST",
+        body,
+        headers: { "content-type": "application/json" }
+      })
+      await response.arrayBuffer()
+    }
+  }
+}
+
 export const watchHealthz = (port: number) => {
   const times: Array<number> = []
   // Lets go of idle connections before the server does, which would race with the next request.
