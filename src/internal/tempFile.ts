@@ -91,6 +91,13 @@ const closeDescriptor = (descriptor: Scope.CloseableScope): Effect.Effect<void, 
 const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<boolean> =>
   fs.remove(path, { force: true }).pipe(
     Effect.retry({ times: removeRetries }),
+    // Bun fails with EROFS also where there is nothing to remove.
+    Effect.catchAll((error) =>
+      Effect.flatMap(
+        Effect.orElseSucceed(fs.exists(path), () => true),
+        (exists) => exists ? Effect.fail(error) : Effect.void
+      )
+    ),
     Effect.mapError(withoutPath),
     Effect.as(true),
     Effect.catchAllCause((cause) =>
