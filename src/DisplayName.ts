@@ -4,6 +4,7 @@
  * It decides nothing and is never part of a path.
  *
  * @since 0.1.0
+ * @module
  */
 import type { ImageFormat } from "./ImageFormat.js"
 

@@ -5,6 +5,7 @@
  * Pure, and without anything that a browser does not have.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -109,7 +110,7 @@ export const webp: ImageFormat = {
 }
 
 /**
- * Every format. Another one is an entry here and its literals above; the compiler then asks for the look-ups below.
+ * Every format. Another one is an entry here and its literals above; the compiler then asks for the look-up below.
  *
  * @since 0.1.0
  * @category formats
@@ -124,21 +125,11 @@ export const formats = [png, jpeg, webp] as const
  */
 export const byMime: Readonly<Record<Mime, ImageFormat>> = { "image/png": png, "image/jpeg": jpeg, "image/webp": webp }
 
-const byName: Readonly<Record<Name, ImageFormat>> = { png, jpeg, webp }
-
 const bySpelling: ReadonlyMap<string, Option.Option<ImageFormat>> = new Map(
   formats.flatMap((format) => [format.mime, ...format.aliases].map((mime) => [mime, Option.some(format)] as const))
 )
 
 const maxMimeLength = Math.max(...Array.from(bySpelling.keys(), (mime) => mime.length))
-
-/**
- * The format of that name.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const fromName = (name: Name): ImageFormat => byName[name]
 
 /**
  * The format that a media type names, if it is one of `formats`. ASCII letters are compared without case; parameters and

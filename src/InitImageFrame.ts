@@ -6,6 +6,7 @@
  * goes through `JSON.parse`.
  *
  * @since 0.1.0
+ * @module
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"

@@ -5,6 +5,7 @@
  * for an effect by its `withX` or for a whole program by a layer.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"

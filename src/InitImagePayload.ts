@@ -2,6 +2,7 @@
  * What a client sends: `{ "mime": "image/png", "name": "ref.png", "data": "<base64>" }`, and its decoder.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"

@@ -6,6 +6,7 @@
  * folder for temporary files, without limits; {@link layer} gives a server its own.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Error from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"

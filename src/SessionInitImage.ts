@@ -5,6 +5,7 @@
  * `InitImagePayload.decode`, {@link checkSize}, {@link decode}, {@link verify}, {@link write}.
  *
  * @since 0.1.0
+ * @module
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"

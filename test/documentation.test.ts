@@ -14,7 +14,10 @@ const sources = fs.readdirSync(path.join(root, "src"), { recursive: true, encodi
   .filter((file) => file.endsWith(".ts"))
   .map((file) => path.join("src", file))
   .sort()
-const publicModules = sources.filter((file) => path.dirname(file) === "src" && path.basename(file) !== "index.ts")
+const publicModules = sources.filter((file) =>
+  (path.dirname(file) === "src" && path.basename(file) !== "index.ts")
+  || path.dirname(file) === path.join("src", "browser")
+)
 
 const temporary = fs.mkdtempSync(path.join(tmpdir(), "session-init-image-documentation-"))
 
@@ -32,9 +35,11 @@ const locate = (output: string): string =>
 /** The package's own exports, led to its sources: what is not exported cannot be imported by a sample either. */
 const paths = (): Record<string, string> =>
   Object.fromEntries(
-    ["index", ...publicModules.map((file) => path.basename(file, ".ts"))].map((name) => [
-      name === "index" ? "session-init-image" : `session-init-image/${name}`,
-      path.join(root, "src", `${name}.ts`)
+    [path.join("src", "index.ts"), ...publicModules].map((file) => [
+      ["session-init-image", ...file.slice("src/".length, -".ts".length).split(path.sep)]
+        .filter((segment) => segment !== "index")
+        .join("/"),
+      path.join(root, file)
     ])
   )
 

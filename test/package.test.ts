@@ -1,12 +1,17 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { build, transform } from "esbuild"
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
+import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import * as vm from "node:vm"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
+import { png } from "./utils/images.js"
+import { payloadOf } from "./utils/payloads.js"
+import { fromMarkdown } from "./utils/snippets.js"
 
 const root = path.resolve(import.meta.dirname, "..")
 
@@ -43,6 +48,16 @@ const succeed = (command: string, args: ReadonlyArray<string>, cwd: string): str
   const { status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8" })
   assert.strictEqual(status, 0, `${command} ${args.join(" ")}\n${stdout}\n${stderr}`)
   return stdout
+}
+
+/** One that nobody listens on for now. */
+const freePort = async (): Promise<number> => {
+  const server = Net.createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const address = server.address()
+  assert(typeof address === "object" && address !== null)
+  server.close()
+  return address.port
 }
 
 const temporary = fs.mkdtempSync(path.join(tmpdir(), "session-init-image-package-"))
@@ -85,7 +100,9 @@ describe("the manifest", () => {
       ...Object.fromEntries(publicModules.map((name) => [
         `./${name}`,
         { types: `./dist/${name}.d.ts`, default: `./dist/${name}.js` }
-      ]))
+      ])),
+      "./browser": { types: "./dist/browser/index.d.ts", default: "./dist/browser/index.js" },
+      "./browser/promise": { types: "./dist/browser/promise.d.ts", default: "./dist/browser/promise.js" }
     })
   })
 
@@ -165,6 +182,59 @@ describe("the tarball", () => {
 
   it("type-checks, also without skipLibCheck, and runs in a project that has installed it", () => {
     assert.include(succeed("npm", ["test"], consumer), "The installed package does what it says.")
+  })
+})
+
+describe("the server in the README", () => {
+  const snippet = fromMarkdown("README.md", fs.readFileSync(path.join(root, "README.md"), "utf8"))
+    .find(({ code }) => code.includes("NodeRuntime.runMain"))
+
+  it("is ten lines below its imports, and takes an image as JSON, as it is and as a form, and refuses each", async () => {
+    assert(snippet !== undefined)
+    assert.isAtMost(snippet.code.split("\n").filter((line) => line !== "" && !line.startsWith("import ")).length, 10)
+    // What it is said to be: a module that needs no compiler.
+    fs.writeFileSync(path.join(consumer, "server.mjs"), snippet.code)
+    const port = await freePort()
+    const server = spawn(process.execPath, ["server.mjs"], {
+      cwd: consumer,
+      env: { ...process.env, PORT: String(port) },
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const exited = once(server, "exit")
+    try {
+      await once(server.stdout, "data")
+      const send = async (body: string | FormData | Uint8Array, type?: string) => {
+        const response = await fetch(`http://127.0.0.1:${port}/init-image`, {
+          method: "POST",
+          body,
+          headers: type === undefined ? {} : { "content-type": type }
+        })
+        const answer: unknown = await response.json()
+        return { status: response.status, answer }
+      }
+      const form = (bytes: Uint8Array) => {
+        const data = new FormData()
+        data.append("image", new File([bytes], "ref.png", { type: "image/png" }))
+        return data
+      }
+      const image = png({ width: 3, height: 2 })
+      const cut = image.slice(0, -12)
+      const described = (display_name: string) => ({
+        status: 200,
+        answer: { mime: "image/png", display_name, bytes: image.length, width: 3, height: 2 }
+      })
+      const refused = { status: 422, answer: { _tag: "MalformedImage", format: "png", reason: "Truncated" } }
+      const json = (bytes: Uint8Array) => JSON.stringify(payloadOf("image/png", bytes, "ref.png"))
+      assert.deepStrictEqual(await send(json(image), "application/json"), described("ref.png"))
+      assert.deepStrictEqual(await send(json(cut), "application/json"), refused)
+      assert.deepStrictEqual(await send(image, "image/png"), described("init.png"))
+      assert.deepStrictEqual(await send(cut, "image/png"), refused)
+      assert.deepStrictEqual(await send(form(image)), described("ref.png"))
+      assert.deepStrictEqual(await send(form(cut)), refused)
+    } finally {
+      server.kill("SIGINT")
+      await exited
+    }
   })
 })
 

@@ -28,11 +28,13 @@ export interface ImageHeader {
   readonly orientation: Orientation
 }
 
+/** Why bytes are refused: they are of another type, broken, or have too many pixels. */
 export type ProbeFailure =
   | { readonly _tag: "ContentMismatch"; readonly detected: Detected }
   | { readonly _tag: "MalformedImage"; readonly reason: MalformedReason }
   | { readonly _tag: "TooManyPixels"; readonly width: number; readonly height: number }
 
+/** What a probe answers at the end: the image, or why it is refused. */
 export type ProbeOutcome = ({ readonly _tag: "Image" } & ImageHeader) | ProbeFailure
 
 /**
