@@ -11,17 +11,21 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import { readFileSync } from "node:fs"
-import { InitImageError, InitImageFrame, InitImageLimits, SessionInitImage } from "../src/index.js"
+import { extname } from "node:path"
+import { InitImageError, InitImageFrame, InitImageLimits, InitImageSpool, SessionInitImage } from "../src/index.js"
 import { bufferBytes } from "../src/internal/imageWriter.js"
 import { list, makeDirectory } from "./utils/directory.js"
+import { layerHooked } from "./utils/hookedFileSystem.js"
 import { jpeg, jpegOfSize, png, pngOfSize, webp } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
+import { withSpans } from "./utils/tracing.js"
+import { countTurns } from "./utils/turns.js"
 
 const encodeError = Schema.encodeSync(InitImageError.InitImageError)
 
 type Json = string | Uint8Array | Stream.Stream<Uint8Array>
 
-/** The message and the image's file, or the error's encoded form. */
+/** The message and the image's file, or the error's encoded form. No `Option`: Chai takes any two to be equal. */
 const outcome = <A extends { readonly image: Option.Option<SessionInitImage.SessionInitImage> }, R>(
   effect: Effect.Effect<A, InitImageError.InitImageError | PlatformError, R>
 ) =>
@@ -31,7 +35,10 @@ const outcome = <A extends { readonly image: Option.Option<SessionInitImage.Sess
       onFailure: (error): object => encodeError(error),
       onSuccess: (frame) => ({
         ...frame,
-        image: Option.map(frame.image, (image) => ({ ...image, path: readFileSync(image.path).toString("base64") }))
+        image: Option.match(frame.image, {
+          onNone: () => null,
+          onSome: (image) => ({ ...image, path: readFileSync(image.path).toString("base64") })
+        })
       })
     }),
     Effect.either
@@ -212,7 +219,7 @@ const assertEqual = (json: string | Uint8Array, at: ReadonlyArray<string>, input
       const actual = yield* outcome(InitImageFrame.persist(input, { at }, { directory }))
       assert.deepStrictEqual(actual, expected)
     }
-    const kept = Either.isRight(expected) && Option.isSome(expected.right.image) ? inputs.length : 0
+    const kept = Either.isRight(expected) && expected.right.image !== null ? inputs.length : 0
     assert.lengthOf(list(directory), before + kept)
   }).pipe(Effect.scoped, Effect.provide(NodeContext.layer))
 
@@ -434,5 +441,186 @@ describe("InitImageFrame", () => {
       assert.lengthOf(list(directory), 1)
       const error = yield* Effect.flip(InitImageFrame.persist(json, { at: [] }, { directory, prefix: "../" }))
       assert.strictEqual(error._tag, "BadArgument")
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive.each(
+    [
+      ["a line feed", "AAAA\nAAAA"],
+      ["no escape", "AAAA\\xAAAA"],
+      ["no UTF-8", "AAAA\xffAAAA"],
+      ["half of a character", "AAAA\xc3"]
+    ] as const
+  )("takes a message whose data has %s in it for no JSON", ([, bytes]) =>
+    Effect.gen(function*() {
+      const json = Buffer.from(`{"mime":"image/png","data":"${bytes}"}`, "latin1")
+      for (const input of sources(json, [7])) {
+        assert.deepStrictEqual(
+          yield* outcome(InitImageFrame.persist(input, { at: [] })),
+          Either.left(encodeError(notJson))
+        )
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("takes a byte order mark for no JSON, as JSON.parse does", () =>
+    Effect.gen(function*() {
+      const json = `\ufeff${JSON.stringify(payloadOf("image/png", png()))}`
+      for (const input of sources(json, [7])) {
+        assert.deepStrictEqual(
+          yield* outcome(InitImageFrame.persist(input, { at: [] })),
+          Either.left(encodeError(notJson))
+        )
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("is Empty without data, whatever else there is", () =>
+    Effect.gen(function*() {
+      for (const input of sources(JSON.stringify(payloadOf("image/webp", new Uint8Array())), [7])) {
+        assert.deepStrictEqual(
+          yield* outcome(InitImageFrame.persist(input, { at: [] })),
+          Either.left({ _tag: "Empty" })
+        )
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("names the file after what it is", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const types = ["image/png", "image/jpeg", "image/webp"] as const
+      const extensions: Array<string> = []
+      for (const [index, type] of types.entries()) {
+        const json = JSON.stringify(payloadOf(type, images[index] ?? png()))
+        const { image } = yield* InitImageFrame.persist(json, { at: [] }, { directory })
+        extensions.push(extname(Option.getOrThrow(image).path))
+      }
+      assert.deepStrictEqual(extensions, [".png", ".jpg", ".webp"])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("fails as the disk does", () =>
+    Effect.gen(function*() {
+      const directory = `${yield* makeDirectory}/missing`
+      const json = JSON.stringify(payloadOf("image/png", png()))
+      const error = yield* Effect.flip(InitImageFrame.persist(json, { at: [] }, { directory }))
+      assert.deepInclude(error, { _tag: "SystemError", reason: "NotFound" })
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("creates no file for what is of no accepted format, however long it is", () => {
+    let opened = 0
+    const layer = layerHooked((operation, run) => Effect.suspend(() => (opened += operation === "open" ? 1 : 0, run)))
+    return Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const { data } = payloadOf("", new Uint8Array(2 * bufferBytes))
+      const persist = (data: string) => InitImageFrame.persist(bigJson(data), { at: ["image"] }, { directory })
+      assert.strictEqual((yield* Effect.flip(persist(data)))._tag, "ContentMismatch")
+      assert.strictEqual(opened, 0)
+      yield* persist(payloadOf("", big).data)
+      assert.strictEqual(opened, 1)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.scopedLive("keeps no file of data that other data, or anything else, takes the place of", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const good = payloadOf("", big).data
+      const small = payloadOf("", png()).data
+      const brokenLate = `${good.slice(0, -4)}!AAA`
+      const frames = [
+        [`{"mime":"image/png","data":"${brokenLate}","data":"${small}"}`, 1],
+        [`{"mime":"image/png","data":"${good}","data":"${small}"}`, 1],
+        [`{"mime":"image/png","data":"${good}","data":"${good}"}`, 1],
+        [`{"a":{"mime":"image/png","data":"${good}"},"a":null}`, 0],
+        [`{"a":{"mime":"image/png","data":"${good}"},"a":{}}`, 0]
+      ] as const
+      for (const [json, files] of frames) {
+        const scope = yield* Scope.make()
+        const at = files === 0 ? ["a"] : []
+        yield* Scope.extend(InitImageFrame.persistScoped(json, { at }, { directory }), scope)
+        assert.lengthOf(list(directory), files)
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(list(directory), [])
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("goes on behind data in a stream that is a byte over the limit and has ended", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const [tooLarge, small] = [pngOfSize(999), pngOfSize(500)].map((bytes) => payloadOf("", bytes).data)
+      const json = `{"mime":"image/png","data":"${tooLarge}","data":"${small}"}`
+      const { image } = yield* InitImageFrame.persist(Stream.make(Buffer.from(json)), { at: [] }, { directory })
+      assert.strictEqual(Option.getOrThrow(image).bytes, 500)
+    }).pipe(InitImageLimits.withMaxBytes(998), Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("takes a message that ends in data which is too large for no JSON, unless it is a stream", () =>
+    Effect.gen(function*() {
+      const json = `{"mime":"image/png","data":"${payloadOf("", png()).data.repeat(100)}`
+      for (const input of [json, Buffer.from(json)]) {
+        assert.deepStrictEqual(
+          yield* outcome(InitImageFrame.persist(input, { at: [] })),
+          Either.left(encodeError(notJson))
+        )
+      }
+      assert.deepStrictEqual(
+        yield* outcome(InitImageFrame.persist(Stream.make(Buffer.from(json)), { at: [] })),
+        Either.left({ _tag: "TooLarge", bytes: 101, limit: 100 })
+      )
+    }).pipe(InitImageLimits.withMaxBytes(100), Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("reserves what the message can hold, or all that is allowed where that is less or not known", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const asked: Array<number> = []
+      const spool = (granted: number): InitImageSpool.Spool => ({
+        directory: Effect.succeed(directory),
+        reserve: () => Effect.void,
+        reserveUpTo: (bytes) => Effect.sync(() => (asked.push(bytes), Math.min(bytes, granted))),
+        keep: () => Effect.void,
+        removed: () => Effect.void
+      })
+      const json = JSON.stringify(payloadOf("image/png", pngOfSize(500)))
+      const persist = (input: Json, granted = Infinity) =>
+        outcome(InitImageFrame.persist(input, { at: [] })).pipe(
+          Effect.provideService(InitImageSpool.InitImageSpool, spool(granted))
+        )
+      for (const maxBytes of [1_000_000, 500]) {
+        for (const input of sources(json, [100])) {
+          assert.isTrue(Either.isRight(yield* persist(input).pipe(InitImageLimits.withMaxBytes(maxBytes))))
+          assert.deepStrictEqual(asked.splice(0), [
+            input instanceof Uint8Array || typeof input === "string" ? Math.min(maxBytes, json.length) : maxBytes
+          ])
+        }
+      }
+      for (const input of sources(json, [10_000])) {
+        assert.deepStrictEqual(
+          yield* persist(input, 499),
+          Either.left({ _tag: "TooLarge", bytes: 500, limit: 499 })
+        )
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("lets the event loop turn while it looks for the data, and not all the time", () =>
+    Effect.gen(function*() {
+      const json = `{${" ".repeat(8 * 1024 * 1024)}}`
+      for (const input of [json, Buffer.from(json)]) {
+        const turns = yield* countTurns(
+          InitImageFrame.persist(input, { at: [] }).pipe(InitImageLimits.withMaxMessageBytes(Infinity))
+        )
+        // Eight Mi characters, of which half a Mi are looked at for each turn.
+        assert.isAtLeast(turns, 10)
+        assert.isAtMost(turns, 40)
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("has a span that says what became of it", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const json = JSON.stringify(payloadOf("image/png", png()))
+      const { persist, persistScoped } = InitImageFrame
+      for (const [name, run] of [["persist", persist], ["persistScoped", persistScoped]] as const) {
+        for (const [input, outcome] of [[json, "persisted"], ["null", "none"], ["", "InvalidPayload"]] as const) {
+          const spans = yield* withSpans(Effect.exit(run(input, { at: [] }, { directory })))
+          const span = spans.find((span) => span.name === `InitImageFrame.${name}`)
+          assert.strictEqual(span?.attributes.get("outcome"), outcome)
+          assert.strictEqual(span?.attributes.get("bytes"), outcome === "persisted" ? png().length : undefined)
+        }
+      }
     }).pipe(Effect.provide(NodeContext.layer)))
 })

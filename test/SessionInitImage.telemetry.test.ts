@@ -6,33 +6,17 @@ import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import { InitImagePayload, SessionInitImage } from "../src/index.js"
 import { makeDirectory } from "./utils/directory.js"
 import { png } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
+import { withSpans } from "./utils/tracing.js"
 
 const payload = payloadOf("image/png", png({ width: 3, height: 2 }), "private-name.png")
 
 const small = payloadOf("image/png", png())
-
-/** What a tracer would export: every span, with its attributes, events and how it ended. */
-const withSpans = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function*() {
-    const spans: Array<Tracer.Span> = []
-    const native = yield* Effect.tracer
-    const tracer = Tracer.make({
-      span: (...settings) => {
-        const span = native.span(...settings)
-        spans.push(span)
-        return span
-      },
-      context: (f) => f()
-    })
-    yield* Effect.withTracer(effect, tracer)
-    return spans
-  })
 
 const text = (spans: ReadonlyArray<Tracer.Span>) =>
   spans.map((span) => {

@@ -30,7 +30,7 @@ const padding = (text: string): 0 | 1 | 2 =>
 export const decodedBytes = (length: number, lastTwo: string): number => {
   const whole = Math.floor(length / 4) * 3
   const rest = length % 4
-  return rest === 0 ? (length === 0 ? 0 : whole - padding(lastTwo)) : whole + rest - 1
+  return rest === 0 ? whole - padding(lastTwo) : whole + rest - 1
 }
 
 /** The value of each character of the alphabet, and 64 for every other below 128. */
@@ -65,12 +65,12 @@ const decodeGroups = (
   target: Buffer,
   offset: number
 ): number => {
-  const slice = start === 0 && end === text.length ? text : text.slice(start, end)
+  const slice = text.slice(start, end)
   const padded = last ? padding(slice) : 0
   const expected = (slice.length / 4) * 3 - padded
   return !wide.test(slice) && target.write(slice, offset, "base64") === expected &&
       !slice.includes("-") && !slice.includes("_") &&
-      (padded === 0 || (sextet(slice, slice.length - padded - 1) & unusedBits[padded]) === 0)
+      (sextet(slice, slice.length - padded - 1) & unusedBits[padded]) === 0
     ? expected
     : -1
 }
@@ -85,9 +85,9 @@ const findOutside = (text: string, start: number, end: number): Invalid | undefi
   return undefined
 }
 
-/** The first offending character of groups that have one. */
+/** The first offending character of groups that have one; the `last` ones end the text. */
 const findInvalid = (text: string, start: number, end: number, last: boolean): Invalid => {
-  const body = end - (last ? padding(text.slice(start, end)) : 0)
+  const body = end - (last ? padding(text) : 0)
   return findOutside(text, start, body) ?? { reason: "UnusedBits", offset: body - 1 }
 }
 
@@ -108,20 +108,14 @@ export class Decoder {
    * those held back. Answers how many bytes that made; with `invalid` set, those before the first invalid group.
    */
   push(piece: string, target: Buffer, offset: number): number {
-    if (this.invalid !== undefined || piece.length === 0) return 0
+    if (this.invalid !== undefined) return 0
     let written = 0
-    let start = 0
-    if (this.#held.length > 0) {
-      start = Math.min(4 - this.#held.length, piece.length)
-      this.#held += piece.slice(0, start)
-      this.length += start
-      if (start < piece.length) {
-        written = this.#decode(this.#held, 0, 4, false, this.length - 4, target, offset)
-        this.#held = ""
-      }
-    }
-    if (this.invalid !== undefined) return written
+    const start = Math.min(4 - this.#held.length, piece.length)
+    this.#held += piece.slice(0, start)
+    this.length += start
     if (start < piece.length) {
+      written = this.#decode(this.#held, 0, 4, false, this.length - 4, target, offset)
+      if (this.invalid !== undefined) return written
       const end = start + Math.floor((piece.length - start - 1) / 4) * 4
       written += this.#decode(piece, start, end, false, this.length, target, offset + written)
       if (this.invalid !== undefined) return written
@@ -138,7 +132,7 @@ export class Decoder {
 
   /** The end: decodes what was held back. A length that is not a multiple of 4 is `invalid` without a place. */
   end(target: Buffer, offset: number): number {
-    if (this.invalid !== undefined || this.length === 0) return 0
+    if (this.invalid !== undefined) return 0
     if (this.length % 4 !== 0) {
       this.invalid = { reason: "Length", offset: this.length }
       return 0
@@ -155,7 +149,7 @@ export class Decoder {
         const invalid = findInvalid(text, from, to, last)
         this.#fail(invalid, base - start)
         const group = from + Math.floor((invalid.offset - from) / 4) * 4
-        return written + (group === from ? 0 : decodeGroups(text, from, group, false, target, offset + written))
+        return written + decodeGroups(text, from, group, false, target, offset + written)
       }
       written += decoded
     }

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import type { Parser } from "../../src/internal/byteReader.js"
 import { run, scratchBytes, tooManyPixels } from "../../src/internal/byteReader.js"
 import { concat, noise } from "../utils/images.js"
@@ -129,6 +132,32 @@ describe("byteReader", () => {
     }
     assert.deepStrictEqual(seen, Array.from(all))
   })
+
+  it.live.each<readonly [string, number]>([
+    ["it waits for more", 1 << 20],
+    ["it has ended", 2]
+  ])("lets go of a chunk in which %s", ([, asked]) =>
+    Effect.gen(function*() {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const probe = run(function*(reader) {
+        yield 2
+        reader.at += asked
+        yield 1
+        return image(1, 1)
+      }, 0)
+      const push = () => {
+        const chunk = noise(100)
+        assert.isUndefined(probe.push(chunk))
+        return new WeakRef(chunk)
+      }
+      const pushed = push()
+      // Until the event loop turns, whatever a reference is made to stays.
+      yield* Effect.sleep("1 millis")
+      collect()
+      assert.isUndefined(pushed.deref())
+      assert.deepStrictEqual(probe.end(), asked === 2 ? image(1, 1) : malformed("Truncated"))
+    }))
 
   it.prop("keeps its place where a parser asks for less, or goes on by less, than it has been shown", [
     FastCheck.array(FastCheck.tuple(FastCheck.nat(6), FastCheck.nat(3)), { minLength: 1, maxLength: 12 }),

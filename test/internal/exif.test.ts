@@ -48,6 +48,7 @@ describe("EXIF", () => {
       read(exif({ orientation: orientation % 10, type: 3, count, littleEndian })) > 0,
       count === 1 && orientation % 10 % 9 > 0
     )
+    assert.strictEqual(read(exif({ orientation: 6, type, count: 1, littleEndian })), type === 3 ? 6 : 0)
   })
 
   it.each<[string, Uint8Array]>([

@@ -82,6 +82,28 @@ describe("JPEG", () => {
     assert.deepStrictEqual(probeJpeg(all), image(9, 3, 5))
   }, { fastCheck: { numRuns: 300 } })
 
+  it("is read with the tables of both codings, the arithmetic one too", () => {
+    for (const marker of [0xc4, 0xcc, 0xdb]) {
+      assert.deepStrictEqual(probeJpeg(jpeg({ segments: [segment(marker, bytes(0, 1))] })), image(1, 1))
+    }
+  })
+
+  it("is refused for a segment behind an empty one of an application as soon as that has come", () => {
+    const all = concat(soi, app1(), bytes(0xff, 0x02))
+    assert.deepStrictEqual(trace(ImageFormat.jpeg, piecesOf(all, 1)), {
+      outcome: malformed("UnexpectedSegment"),
+      toldAt: all.length
+    })
+  })
+
+  it("is refused for the length of its frame as soon as that has come", () => {
+    const all = concat(soi, bytes(0xff, 0xc0, 0, 7))
+    assert.deepStrictEqual(trace(ImageFormat.jpeg, piecesOf(all, 1)), {
+      outcome: malformed("BadLength"),
+      toldAt: all.length
+    })
+  })
+
   it("is walked by lengths: a marker inside a segment is not one, between scans either", () => {
     const trap = concat(bytes(0xff, 0xd9), bytes(0xff, 0xd8), bytes(0xff, 0xc3))
     const all = concat(
@@ -113,6 +135,10 @@ describe("JPEG", () => {
     ["of no other application's segment", [segment(0xe2, concat(exifPrefix, exif({ orientation: 6 })))], 1],
     ["as none where the directory would be behind the segment's end", [
       app1(exifPrefix, exif({ orientation: 6 }).subarray(0, 14))
+    ], 1],
+    ["as none where the entry lies partly behind the segment's end", [
+      app1(exifPrefix, exif({ orientation: 6 }).subarray(0, 21)),
+      bytes(0, 0, 0, 0)
     ], 1]
   ])("takes the orientation %s", (_, segments, orientation) => {
     assert.deepStrictEqual(probeJpeg(jpeg({ segments })), image(1, 1, orientation))

@@ -57,7 +57,10 @@ const examples: Record<Detected, ReadonlyArray<Uint8Array>> = {
     ascii("hello"),
     ascii("BMW"),
     bmp(41),
+    concat(ascii("BN"), bmp(40).subarray(2)),
     bmp(12 + 256),
+    ico(0, 1, 0),
+    ico(3, 1, 0),
     ico(1, 0, 0),
     ico(1, 256, 0),
     ico(1, 1, 7),
@@ -67,6 +70,7 @@ const examples: Record<Detected, ReadonlyArray<Uint8Array>> = {
     ascii("<svgs>"),
     ascii("<article>"),
     ascii("text <svg>"),
+    ascii("text <html>"),
     png().subarray(1),
     png().subarray(0, 7),
     bytes(0xff)

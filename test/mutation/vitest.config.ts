@@ -6,6 +6,9 @@ export default defineConfig({
     exclude: [
       "test/server/**",
       "test/endurance/**",
+      "test/browser/**",
+      "test/examples/**",
+      "test/openapi/**",
       "test/documentation.test.ts",
       "test/package.test.ts",
       "test/types.test.ts",
