@@ -540,6 +540,23 @@ describe("InitImageFrame", () => {
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scopedLive("removes the file of what is refused before it reads on", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const { data } = payloadOf("", big)
+      let left: ReadonlyArray<string> | undefined
+      const stream = Stream.concat(
+        split(Buffer.from(`{"mime":"image/png","data":"${data.slice(0, -4)}!AAA`), [65_536]),
+        Stream.suspend(() => {
+          left = list(directory)
+          return Stream.make(Buffer.from("AAAA\"}"))
+        })
+      )
+      const error = yield* Effect.flip(InitImageFrame.persist(stream, { at: [] }, { directory }))
+      assert.strictEqual(error._tag, "BadBase64")
+      assert.deepStrictEqual(left, [])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
   it.scopedLive("goes on behind data in a stream that is a byte over the limit and has ended", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
