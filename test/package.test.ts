@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import * as vm from "node:vm"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
@@ -58,6 +59,22 @@ const freePort = async (): Promise<number> => {
   assert(typeof address === "object" && address !== null)
   server.close()
   return address.port
+}
+
+/** Waits until somebody does. */
+const listens = async (port: number): Promise<void> => {
+  for (let tries = 0; tries < 200; tries++) {
+    const socket = Net.connect(port, "127.0.0.1")
+    const connected = await Promise.race([
+      once(socket, "connect").then(() => true),
+      once(socket, "close").then(() => false)
+    ])
+      .catch(() => false)
+    socket.destroy()
+    if (connected) return
+    await sleep(100)
+  }
+  assert.fail(`nobody listens on ${port}`)
 }
 
 const temporary = fs.mkdtempSync(path.join(tmpdir(), "session-init-image-package-"))
@@ -198,11 +215,11 @@ describe("the server in the README", () => {
     const server = spawn(process.execPath, ["server.mjs"], {
       cwd: consumer,
       env: { ...process.env, PORT: String(port) },
-      stdio: ["ignore", "pipe", "inherit"]
+      stdio: ["ignore", "inherit", "inherit"]
     })
     const exited = once(server, "exit")
     try {
-      await once(server.stdout, "data")
+      await listens(port)
       const send = async (body: string | FormData | Uint8Array, type?: string) => {
         const response = await fetch(`http://127.0.0.1:${port}/init-image`, {
           method: "POST",
