@@ -47,7 +47,7 @@ describe("a long life of a server", () => {
         const server = yield* Server.start(directory, {
           INIT_IMAGE_MAX_BYTES: String(messages.maxBytes),
           INIT_IMAGE_MAX_BYTES_IN_FLIGHT: String(4 * messages.maxBytes),
-          INIT_IMAGE_MAX_FILES_KEPT: "12"
+          INIT_IMAGE_MAX_FILES_KEPT: "4"
         })
         const pictures = Array.from(
           { length: 300 },
