@@ -24,18 +24,18 @@ const all = Object.values(names)
 const forJpeg = [names.persist, names.frame, names.loop, names.buffer]
 
 export const sizes: ReadonlyArray<Size> = [
-  { label: "4 KiB", format: "png", size: 4096, only: all, rounds: 30, delayRounds: 11, batch: 30, warmUp: 1500 },
-  { label: "64 KiB", format: "png", size: 65_536, only: all, rounds: 30, delayRounds: 11, batch: 20, warmUp: 1000 },
-  { label: "1 MiB", format: "png", size: mebibyte, only: all, rounds: 31, delayRounds: 11, batch: 1, warmUp: 40 },
-  { label: "8 MiB", format: "png", size: 8 * mebibyte, only: all, rounds: 15, delayRounds: 9, batch: 1, warmUp: 40 },
-  { label: "32 MiB", format: "png", size: 32 * mebibyte, only: all, rounds: 11, delayRounds: 9, batch: 1, warmUp: 40 },
+  { label: "4 KiB", format: "png", size: 4096, only: all, rounds: 15, delayRounds: 7, batch: 20, warmUp: 500 },
+  { label: "64 KiB", format: "png", size: 65_536, only: all, rounds: 15, delayRounds: 7, batch: 20, warmUp: 500 },
+  { label: "1 MiB", format: "png", size: mebibyte, only: all, rounds: 15, delayRounds: 7, batch: 1, warmUp: 40 },
+  { label: "8 MiB", format: "png", size: 8 * mebibyte, only: all, rounds: 11, delayRounds: 7, batch: 1, warmUp: 40 },
+  { label: "32 MiB", format: "png", size: 32 * mebibyte, only: all, rounds: 9, delayRounds: 5, batch: 1, warmUp: 40 },
   {
     label: "32 MiB JPEG",
     format: "jpeg",
     size: 32 * mebibyte,
     only: forJpeg,
-    rounds: 11,
-    delayRounds: 9,
+    rounds: 9,
+    delayRounds: 5,
     batch: 1,
     warmUp: 40
   }
@@ -50,9 +50,9 @@ export const quickSizes: ReadonlyArray<Size> = sizes
 export const warmUpSize = 64 * 1024
 
 /** Cycles through all variants, with a fresh process for each. */
-export const cycles = { memory: 2, concurrent: 3, growth: 3 }
+export const cycles = { memory: 1, concurrent: 2, growth: 3 }
 
-export const rounds = { refusals: 15, concurrent: 5, requests: 11, socket: 11 }
+export const rounds = { refusals: 15, concurrent: 5, requests: 9, socket: 9 }
 
 export const sourcesOf: Readonly<Record<"persist" | "frame", ReadonlyArray<Source>>> = {
   persist: ["payload"],
