@@ -25,6 +25,9 @@ import { payloadOf } from "./utils/payloads.js"
 /** Three writes. */
 const image = pngOfSize(2.5 * bufferBytes)
 const payload = payloadOf("image/png", image)
+/** One. */
+const small = pngOfSize(4096)
+const smallPayload = payloadOf("image/png", small)
 const pieces = Stream.make(image.subarray(0, 900_000), image.subarray(900_000, 1_200_000), image.subarray(1_200_000))
 
 const noSpace = (method: string) =>
@@ -80,10 +83,8 @@ const faulty = (at: number, fault: Fault) => {
     })
   const layer = Layer.effect(
     FileSystem.FileSystem,
-    Effect.map(FileSystem.FileSystem, (fs) => ({
-      ...fs,
-      remove: (path: string, options?: FileSystem.RemoveOptions) => inject("remove", fs.remove(path, options)),
-      open: (path: string, options?: FileSystem.OpenFileOptions) =>
+    Effect.map(FileSystem.FileSystem, (fs) => {
+      const open: typeof fs.open = (path, options) =>
         Effect.gen(function*() {
           const scope = yield* Effect.scope
           const file = yield* inject("open", Scope.extend(fs.open(path, options), scope))
@@ -96,7 +97,18 @@ const faulty = (at: number, fault: Fault) => {
                 : Reflect.get(target, key, target)
           })
         })
-    }))
+      return {
+        ...fs,
+        remove: (path: string, options?: FileSystem.RemoveOptions) => inject("remove", fs.remove(path, options)),
+        open,
+        writeFile: (path: string, bytes: Uint8Array, options?: FileSystem.WriteFileOptions) =>
+          inject(
+            "writeFile",
+            fs.writeFile(path, bytes, options),
+            fs.writeFile(path, bytes.subarray(0, bytes.length / 2), options)
+          )
+      }
+    })
   )
   return { layer: Layer.provideMerge(layer, NodeContext.layer), methods }
 }
@@ -106,22 +118,44 @@ type Services = Layer.Layer.Success<typeof NodeContext.layer>
 interface Persisting {
   readonly run: (directory: string) => Effect.Effect<unknown, unknown, Services | Scope.Scope>
   readonly keeps: boolean
+  readonly operations: ReadonlyArray<string>
 }
 
+const inPieces = ["open", "writeAll", "writeAll", "writeAll", "close"]
+const whole = ["writeFile"]
+
 const persisting: Record<string, Persisting> = {
-  persist: { run: (directory) => SessionInitImage.persist(payload, { directory }), keeps: true },
-  persistScoped: { run: (directory) => SessionInitImage.persistScoped(payload, { directory }), keeps: false },
+  persist: {
+    run: (directory) => SessionInitImage.persist(payload, { directory }),
+    keeps: true,
+    operations: inPieces
+  },
+  persistScoped: {
+    run: (directory) => SessionInitImage.persistScoped(payload, { directory }),
+    keeps: false,
+    operations: inPieces
+  },
   persistStream: {
     run: (directory) => SessionInitImage.persistStream({ mime: "image/png" }, pieces, { directory }),
-    keeps: true
+    keeps: true,
+    operations: inPieces
   },
   persistStreamScoped: {
     run: (directory) => SessionInitImage.persistStreamScoped({ mime: "image/png" }, pieces, { directory }),
-    keeps: false
+    keeps: false,
+    operations: inPieces
+  },
+  "persist of a small image": {
+    run: (directory) => SessionInitImage.persist(smallPayload, { directory }),
+    keeps: true,
+    operations: whole
+  },
+  "persistStreamScoped of a small image": {
+    run: (directory) => SessionInitImage.persistStreamScoped({ mime: "image/png" }, Stream.make(small), { directory }),
+    keeps: false,
+    operations: whole
   }
 }
-
-const operations = ["open", "writeAll", "writeAll", "writeAll", "close"]
 
 const quiet = Logger.replace(Logger.defaultLogger, Logger.none)
 
@@ -151,15 +185,16 @@ const attempt = (
   })
 
 const cases = Object.entries(persisting).flatMap(([name, it]) =>
-  operations.map((method, at) => [name, method, at + 1, it] as const)
+  it.operations.map((method, at) => [name, method, at + 1, it] as const)
 )
 
 describe("SessionInitImage on a disk that misbehaves", () => {
   it.scopedLive.each(Object.entries(persisting))("%s does these operations, and no others", ([, persist]) => {
     const { layer, methods } = faulty(0, () => Effect.void)
+    const { keeps, operations } = persist
     return attempt(persist, Effect.exit, () => assert.deepStrictEqual(methods, operations)).pipe(
       Effect.zipRight(
-        Effect.sync(() => assert.deepStrictEqual(methods, persist.keeps ? operations : [...operations, "remove"]))
+        Effect.sync(() => assert.deepStrictEqual(methods, keeps ? operations : [...operations, "remove"]))
       ),
       Effect.provide(layer)
     )
@@ -233,7 +268,7 @@ describe("SessionInitImage on a disk that misbehaves", () => {
     "%s tries again when the removal fails once",
     ([, persist]) =>
       attempt(persist, Effect.exit, (_, exit) => assert.isTrue(Exit.isSuccess(exit))).pipe(
-        Effect.provide(faulty(operations.length + 1, ({ method }) => Effect.fail(noSpace(method))).layer)
+        Effect.provide(faulty(persist.operations.length + 1, ({ method }) => Effect.fail(noSpace(method))).layer)
       )
   )
 
@@ -263,25 +298,32 @@ describe("SessionInitImage on a disk that misbehaves", () => {
       assert.notInclude(logged[0], "secret")
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("does not touch a file of that name that was there before", () =>
-    Effect.gen(function*() {
-      const directory = yield* makeDirectory
-      const real = yield* FileSystem.FileSystem
-      const fs: FileSystem.FileSystem = {
-        ...real,
-        open: (path, options) => {
-          writeFileSync(path, "somebody else's")
-          return real.open(path, options)
+  it.scopedLive.each([payload, smallPayload])(
+    "does not touch a file of that name that was there before",
+    (payload) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const real = yield* FileSystem.FileSystem
+        const fs: FileSystem.FileSystem = {
+          ...real,
+          open: (path, options) => {
+            writeFileSync(path, "somebody else's")
+            return real.open(path, options)
+          },
+          writeFile: (path, bytes, options) => {
+            writeFileSync(path, "somebody else's")
+            return real.writeFile(path, bytes, options)
+          }
         }
-      }
-      const error = yield* SessionInitImage.persist(payload, { directory }).pipe(
-        Effect.provideService(FileSystem.FileSystem, fs),
-        Effect.flip
-      )
-      assert.isTrue(error._tag === "SystemError" && error.reason === "AlreadyExists")
-      assert.lengthOf(list(directory), 1)
-      assert.strictEqual(yield* real.readFileString(`${directory}/${list(directory)[0]}`), "somebody else's")
-    }).pipe(Effect.provide(NodeContext.layer)))
+        const error = yield* SessionInitImage.persist(payload, { directory }).pipe(
+          Effect.provideService(FileSystem.FileSystem, fs),
+          Effect.flip
+        )
+        assert.isTrue(error._tag === "SystemError" && error.reason === "AlreadyExists")
+        assert.lengthOf(list(directory), 1)
+        assert.strictEqual(yield* real.readFileString(`${directory}/${list(directory)[0]}`), "somebody else's")
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
 
   it.scopedLive("creates nothing for what is refused in its first chunk", () =>
     Effect.gen(function*() {

@@ -36,17 +36,24 @@ export const minRoom = 16
 export const bufferSize = (bytes: number): number => Math.min(bufferBytes, bytes + 2 * minRoom)
 
 /**
- * Buffers of the full size that wait for the next image, as many as two images take: new ones cost the system a page at
- * a time, and the garbage collector gets to know of them late.
+ * Buffers of the full size that are kept for the next image, as many as two images take: new ones cost the system a
+ * page at a time, and the garbage collector gets to know of them late. A small image takes one as well, as long as
+ * there are some.
  */
 const spares: Array<Buffer> = []
 const maxSpares = 4
+let kept = 0
 
-const takeBuffer = (size: number): Buffer =>
-  (size === bufferBytes ? spares.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
+const takeBuffer = (size: number): Buffer => {
+  const spare = spares.pop()
+  if (spare !== undefined) return spare
+  if (kept === maxSpares) return Buffer.allocUnsafeSlow(size)
+  kept += 1
+  return Buffer.allocUnsafeSlow(bufferBytes)
+}
 
 const giveBack = (buffer: Buffer): void => {
-  if (buffer.length === bufferBytes && spares.length < maxSpares) spares.push(buffer)
+  if (buffer.length === bufferBytes && spares.length < kept) spares.push(buffer)
 }
 
 /** An image to be written. `extension` is asked for once its first buffer has passed. */
@@ -101,25 +108,23 @@ const writeWith = <A, E, R, E2, E3>(
       })
 
     let bytes = yield* fillAndCheck(bufferAt(0))
-    const whole = ended ? { value: yield* check.end() } : undefined
-    return yield* tempFile.create(
-      extension(),
-      options,
-      spool,
-      (write) =>
-        whole !== undefined ? Effect.as(write(bytes), whole.value) : Effect.gen(function*() {
-          let spare: 0 | 1 = 1
-          while (!ended) {
-            const writing = yield* Effect.fork(write(bytes))
-            // Gives way to the write, which then runs in the system while the next buffer is filled.
-            yield* Effect.yieldNow()
-            const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(bufferAt(spare))), Fiber.await(writing))
-            yield* yield* Fiber.await(writing)
-            bytes = yield* filled
-            spare = spare === 0 ? 1 : 0
-          }
-          if (bytes.length > 0) yield* write(bytes)
-          return yield* check.end()
-        })
-    )
+    if (ended) {
+      const value = yield* check.end()
+      return { path: yield* tempFile.createWhole({ extension: extension(), options, spool }, bytes), value }
+    }
+    return yield* tempFile.create({ extension: extension(), options, spool }, (write) =>
+      Effect.gen(function*() {
+        let spare: 0 | 1 = 1
+        while (!ended) {
+          const writing = yield* Effect.fork(write(bytes))
+          // Gives way to the write, which then runs in the system while the next buffer is filled.
+          yield* Effect.yieldNow()
+          const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(bufferAt(spare))), Fiber.await(writing))
+          yield* yield* Fiber.await(writing)
+          bytes = yield* filled
+          spare = spare === 0 ? 1 : 0
+        }
+        if (bytes.length > 0) yield* write(bytes)
+        return yield* check.end()
+      }))
   })

@@ -5,6 +5,7 @@ import * as Error from "@effect/platform/Error"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
@@ -73,17 +74,13 @@ export const observe: {
           ? "persisted"
           : "none"
         const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
-        return Metric.increment(outcomeCounter(outcome)).pipe(
-          Effect.zipRight(Metric.update(durationSeconds, seconds)),
-          Effect.zipRight(
-            Option.isNone(image) ? Effect.void : Metric.update(bytes, image.value.bytes)
-          ),
-          Effect.zipRight(Effect.annotateCurrentSpan(
-            Option.isNone(image)
-              ? { outcome }
-              : { outcome, format: image.value.mime, bytes: image.value.bytes }
-          ))
-        )
+        return Effect.flatMap(FiberRef.get(FiberRef.currentMetricLabels), (labels) => {
+          outcomeCounter(outcome).unsafeUpdate(1, labels)
+          durationSeconds.unsafeUpdate(seconds, labels)
+          if (Option.isNone(image)) return Effect.annotateCurrentSpan({ outcome })
+          bytes.unsafeUpdate(image.value.bytes, labels)
+          return Effect.annotateCurrentSpan({ outcome, format: image.value.mime, bytes: image.value.bytes })
+        })
       })
     })
 )

@@ -116,17 +116,94 @@ const mayHaveCreated = (cause: Cause.Cause<Error.PlatformError>): boolean =>
     (error) => error._tag === "SystemError" && error.reason === "AlreadyExists"
   )
 
+/** A new file's name: where it goes, and what is told of it. */
+export interface Target<out E> {
+  readonly extension: string
+  readonly options: Options | undefined
+  readonly spool: Files<E>
+}
+
+interface Written<out A> {
+  readonly value: A
+  readonly bytes: number
+}
+
+/**
+ * Creates a file and lets it be written; answers its path, and what was written. The file is removed when the scope
+ * closes, whether or not it was ever finished.
+ */
+const publish = <A, B, E, R, E2>(
+  { extension, options, spool }: Target<E2>,
+  create: (fs: FileSystem.FileSystem, path: string) => Effect.Effect<A, Error.PlatformError>,
+  finish: (created: A, fs: FileSystem.FileSystem, path: string) => Effect.Effect<Written<B>, E, R>
+): Effect.Effect<
+  { readonly path: string; readonly value: B },
+  E | E2 | Error.PlatformError,
+  R | FileSystem.FileSystem | Path.Path | Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const paths = yield* Path.Path
+    const path = paths.resolve(
+      options?.directory ?? (yield* Effect.mapError(spool.directory, withoutPath)) ?? tmpdir(),
+      `${options?.prefix ?? defaultPrefix}${randomName()}${extension}`
+    )
+
+    const created = yield* create(fs, path).pipe(
+      Effect.onError((cause) => Effect.when(remove(fs, path), () => mayHaveCreated(cause))),
+      Effect.mapError(withoutPath)
+    )
+    let closed = false
+    let gone = false
+    // Not `Effect.addFinalizer`: what that registers puts back the references of the fiber that it runs in, and an
+    // interruption that came while the file was removed would be forgotten for good (effect 3.22).
+    yield* Scope.addFinalizer(
+      yield* Effect.scope,
+      Effect.suspend(() => {
+        closed = true
+        return Effect.flatMap(remove(fs, path), (removed) => {
+          gone = removed
+          return gone ? spool.removed(path) : Effect.void
+        })
+      })
+    )
+
+    const { bytes, value } = yield* finish(created, fs, path)
+    yield* spool.keep(path, bytes)
+    if (!closed) return { path, value }
+    if (gone) yield* spool.removed(path)
+    return yield* Effect.interrupt
+  })
+
+/**
+ * Creates a file of these bytes, exclusively and for its owner only, on one descriptor and in one call: each call
+ * costs a turn between the event loop and the system's threads.
+ */
+export const createWhole = <E>(
+  target: Target<E>,
+  bytes: Uint8Array
+): Effect.Effect<string, E | Error.PlatformError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.map(
+      publish(
+        target,
+        (fs, path) => fs.writeFile(path, bytes, { flag: "wx", mode }),
+        // Who has been interrupted meanwhile keeps nothing.
+        () => restore(Effect.succeed({ value: undefined, bytes: bytes.length }))
+      ),
+      ({ path }) => path
+    )
+  )
+
 /**
  * Creates a file, exclusively and for its owner only, lets `use` write it, and closes it; answers its path, and what
- * `use` did. The file is removed when the scope closes, whether or not it was ever finished.
+ * `use` did.
  *
  * The descriptor belongs to this effect and not to the scope, which somebody else may close in the middle: it would be
  * closed under a write, and its number may already be another file's. In that case this ends as interrupted.
  */
 export const create = <A, E, R, E2>(
-  extension: string,
-  options: Options | undefined,
-  spool: Files<E2>,
+  target: Target<E2>,
   use: (write: Write) => Effect.Effect<A, E, R>
 ): Effect.Effect<
   { readonly path: string; readonly value: A },
@@ -134,61 +211,33 @@ export const create = <A, E, R, E2>(
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 > =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const fs = yield* FileSystem.FileSystem
-      const paths = yield* Path.Path
-      const path = paths.resolve(
-        options?.directory ?? (yield* Effect.mapError(spool.directory, withoutPath)) ?? tmpdir(),
-        `${options?.prefix ?? defaultPrefix}${randomName()}${extension}`
-      )
-
-      const descriptor = yield* Scope.make()
-      const file = yield* Scope.extend(fs.open(path, { flag: "wx", mode }), descriptor).pipe(
-        Effect.onError((cause) =>
-          Effect.zipRight(
-            Effect.exit(closeDescriptor(descriptor)),
-            Effect.when(remove(fs, path), () => mayHaveCreated(cause))
-          )
-        ),
-        Effect.mapError(withoutPath)
-      )
-      let closed = false
-      let gone = false
-      // Not `Effect.addFinalizer`: what that registers puts back the references of the fiber that it runs in, and an
-      // interruption that came while the file was removed would be forgotten for good (effect 3.22).
-      yield* Scope.addFinalizer(
-        yield* Effect.scope,
-        Effect.suspend(() => {
-          closed = true
-          return Effect.flatMap(remove(fs, path), (removed) => {
-            gone = removed
-            return gone ? spool.removed(path) : Effect.void
+    publish(
+      target,
+      (fs, path) =>
+        Effect.flatMap(Scope.make(), (descriptor) =>
+          Scope.extend(fs.open(path, { flag: "wx", mode }), descriptor).pipe(
+            Effect.onError(() => Effect.exit(closeDescriptor(descriptor))),
+            Effect.map((file) => ({ file, descriptor }))
+          )),
+      Effect.fnUntraced(function*({ descriptor, file }, fs, path) {
+        let bytes = 0
+        const write: Write = (chunk) =>
+          Effect.suspend(() => {
+            bytes += chunk.length
+            return Effect.uninterruptible(Effect.mapError(file.writeAll(chunk), withoutPath))
           })
-        })
-      )
-
-      let writes = 0
-      let written = 0
-      const write: Write = (bytes) =>
-        Effect.suspend(() => {
-          writes += 1
-          written += bytes.length
-          return Effect.uninterruptible(Effect.mapError(file.writeAll(bytes), withoutPath))
-        })
-      const exit = yield* Effect.exit(restore(use(write)))
-      const finished = yield* Effect.exit(closeDescriptor(descriptor))
-      if (Exit.isFailure(exit) && Exit.isFailure(finished)) {
-        yield* Effect.logWarning("An init image's file could not be closed", finished.cause)
-      }
-      const value = yield* exit
-      yield* finished
-      // While a large image is written, somebody may remove it, or the directory that it is in.
-      if (writes > 1) yield* Effect.mapError(fs.access(path), withoutPath)
-      yield* spool.keep(path, written)
-      if (!closed) return { path, value }
-      if (gone) yield* spool.removed(path)
-      return yield* Effect.interrupt
-    })
+        const exit = yield* Effect.exit(restore(use(write)))
+        const finished = yield* Effect.exit(closeDescriptor(descriptor))
+        if (Exit.isFailure(exit) && Exit.isFailure(finished)) {
+          yield* Effect.logWarning("An init image's file could not be closed", finished.cause)
+        }
+        const value = yield* exit
+        yield* finished
+        // While it was written, somebody may have removed it, or the directory that it is in.
+        yield* Effect.mapError(fs.access(path), withoutPath)
+        return { value, bytes }
+      })
+    )
   )
 
 /**

@@ -109,7 +109,7 @@ disk("a disk that is full", () => {
           )
         const ended = yield* persist(24)
         for (const either of ended) {
-          if (either._tag === "Left") assertDiskError(either.left, "writeAll", "ENOSPC", directory)
+          if (either._tag === "Left") assertDiskError(either.left, "writeFile", "ENOSPC", directory)
         }
         assert.isTrue(ended.some(({ _tag }) => _tag === "Left"), "they do not all fit")
         assert.deepStrictEqual(openIn(directory), [])

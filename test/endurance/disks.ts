@@ -18,6 +18,7 @@ import type { InitImageError } from "../../src/index.js"
 import { InitImageFrame, SessionInitImage } from "../../src/index.js"
 import { list, openIn } from "../utils/directory.js"
 import { payloadOf } from "../utils/payloads.js"
+import { writeFileThrough } from "../utils/writeFileThrough.js"
 
 /** Persists a PNG in the directory and answers its path. */
 export type Persist = (
@@ -62,7 +63,7 @@ export const ways: Readonly<Record<string, Persist>> = {
 
 export const scopedWays = Object.entries(ways).filter(([name]) => /scoped/i.test(name))
 
-export type Operation = "open" | "writeAll" | "close" | "access" | "remove"
+export type Operation = "open" | "writeAll" | "writeFile" | "close" | "access" | "remove"
 
 /** What is done in place of an operation. Only a defect can come out of `close`, as with the platform's. */
 export type Change = (
@@ -81,11 +82,8 @@ export const layerChanged = ({ change = (_, run) => run, writeAll = (file, bytes
   Layer.provideMerge(
     Layer.effect(
       FileSystem.FileSystem,
-      Effect.map(FileSystem.FileSystem, (fs): FileSystem.FileSystem => ({
-        ...fs,
-        access: (path, options) => change("access", fs.access(path, options)),
-        remove: (path, options) => change("remove", fs.remove(path, options)),
-        open: (path, options) =>
+      Effect.map(FileSystem.FileSystem, (fs): FileSystem.FileSystem => {
+        const open: typeof fs.open = (path, options) =>
           Effect.gen(function*() {
             const scope = yield* Effect.scope
             let opened = Option.none<FileSystem.File>()
@@ -104,7 +102,14 @@ export const layerChanged = ({ change = (_, run) => run, writeAll = (file, bytes
                   : Reflect.get(target, key, target)
             })
           })
-      }))
+        return {
+          ...fs,
+          access: (path, options) => change("access", fs.access(path, options)),
+          remove: (path, options) => change("remove", fs.remove(path, options)),
+          open,
+          writeFile: writeFileThrough(open)
+        }
+      })
     ),
     NodeContext.layer
   )

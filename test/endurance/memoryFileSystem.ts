@@ -3,6 +3,7 @@ import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
+import { writeFileThrough } from "../utils/writeFileThrough.js"
 
 export const directory = "/memory"
 
@@ -32,21 +33,24 @@ export class MemoryFileSystem {
     this.removes = 0
   }
 
+  readonly #openFile: FileSystem.FileSystem["open"] = (path, options) =>
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        this.opens++
+        if (options?.flag !== "wx" || options.mode !== 0o600) {
+          return Effect.dieMessage("not exclusive, or not private")
+        }
+        if (!validPath.test(path) || this.files.has(path)) return Effect.dieMessage(`opens ${path}`)
+        this.files.set(path, [])
+        this.#open.add(path)
+        return Effect.succeed(this.#file(path))
+      }),
+      () => Effect.sync(() => this.#open.delete(path))
+    )
+
   readonly fileSystem: FileSystem.FileSystem = FileSystem.makeNoop({
-    open: (path, options) =>
-      Effect.acquireRelease(
-        Effect.suspend(() => {
-          this.opens++
-          if (options?.flag !== "wx" || options.mode !== 0o600) {
-            return Effect.dieMessage("not exclusive, or not private")
-          }
-          if (!validPath.test(path) || this.files.has(path)) return Effect.dieMessage(`opens ${path}`)
-          this.files.set(path, [])
-          this.#open.add(path)
-          return Effect.succeed(this.#file(path))
-        }),
-        () => Effect.sync(() => this.#open.delete(path))
-      ),
+    open: this.#openFile,
+    writeFile: writeFileThrough(this.#openFile),
     access: (path) =>
       Effect.suspend(() =>
         this.files.has(path)

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import type { Stage, Told } from "./spoolModel.js"
 import { diskError, layerWith } from "./spools.js"
+import { writeFileThrough } from "./writeFileThrough.js"
 
 /** Everything that is ready has run, once. */
 export const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
@@ -64,9 +65,8 @@ const stopOrFail = (stage: Stage) =>
   Effect.flatMap(stop(stage), (told) => told === "fault" ? Effect.fail(diskError(stage, "ENOSPC")) : Effect.void)
 
 /** The real file system, which holds those that have a gate before they create, write or remove a file. */
-export const layerGated = layerWith((fs) => ({
-  remove: (path, options) => Effect.zipRight(stop("removing"), fs.remove(path, options)),
-  open: (path, options) =>
+export const layerGated = layerWith((fs) => {
+  const open: typeof fs.open = (path, options) =>
     Effect.map(
       Effect.zipRight(stopOrFail("open"), fs.open(path, options)),
       (file) =>
@@ -77,4 +77,9 @@ export const layerGated = layerWith((fs) => ({
               : Reflect.get(target, key, target)
         })
     )
-}))
+  return {
+    remove: (path, options) => Effect.zipRight(stop("removing"), fs.remove(path, options)),
+    open,
+    writeFile: writeFileThrough(open)
+  }
+})

@@ -3,6 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { writeFileThrough } from "./writeFileThrough.js"
 
 export type Operation = "open" | "writeAll" | "close" | "remove"
 
@@ -14,10 +15,8 @@ export const layerHooked = (hook: Hook): Layer.Layer<Layer.Layer.Success<typeof 
   Layer.provideMerge(
     Layer.effect(
       FileSystem.FileSystem,
-      Effect.map(FileSystem.FileSystem, (fs) => ({
-        ...fs,
-        remove: (path: string, options?: FileSystem.RemoveOptions) => hook("remove", fs.remove(path, options)),
-        open: (path: string, options?: FileSystem.OpenFileOptions) =>
+      Effect.map(FileSystem.FileSystem, (fs) => {
+        const open: typeof fs.open = (path, options) =>
           Effect.gen(function*() {
             const scope = yield* Effect.scope
             const file = yield* hook("open", Scope.extend(fs.open(path, options), scope))
@@ -29,7 +28,13 @@ export const layerHooked = (hook: Hook): Layer.Layer<Layer.Layer.Success<typeof 
                   : Reflect.get(target, key, target)
             })
           })
-      }))
+        return {
+          ...fs,
+          remove: (path: string, options?: FileSystem.RemoveOptions) => hook("remove", fs.remove(path, options)),
+          open,
+          writeFile: writeFileThrough(open)
+        }
+      })
     ),
     NodeContext.layer
   )

@@ -152,8 +152,10 @@ export const make = (limits: Limits, slotCount: number) => {
     }
     const file: File = { image, written: false, counted: false, stale: false }
     files.add(file)
-    const writing = opening === "interrupt" ? "interrupt" : yield "write"
-    if (opening !== "interrupt" && writing !== "fault") file.written = true
+    // Small as they all are, one is created and written in one call, whatever is asked of it meanwhile.
+    const told = yield "write"
+    const writing = opening === "interrupt" ? "interrupt" : told
+    if (told !== "fault") file.written = true
     if (writing === "go" && hasRoom(image.size)) {
       file.counted = true
       return file
