@@ -291,6 +291,7 @@ const writeUntraced = <E, R>(
         // Verified as it comes: nothing is wrong with it, and what it is stands at its end.
         check: { push: () => undefined, end: () => Effect.orDie(done()) },
         maxBytes: Infinity,
+        bytesAtHand: 0,
         options,
         spool
       }))
@@ -360,7 +361,14 @@ const persistPayload = Effect.fnUntraced(function*(
   return yield* inFlight(
     spool.reserve(bytes),
     () =>
-      writeImage(format, payload.name, { fill: source.fromText(payload.data), check, maxBytes: bytes, options, spool })
+      writeImage(format, payload.name, {
+        fill: source.fromText(payload.data),
+        check,
+        maxBytes: bytes,
+        bytesAtHand: bytes,
+        options,
+        spool
+      })
   )
 })
 
@@ -425,7 +433,7 @@ const persistStreamUntraced = <E, R>(
         source.withPull(
           Stream.toChannel(bytes),
           ({ fill }) =>
-            writeImage(format, meta.name, { fill, check, maxBytes, options, spool })
+            writeImage(format, meta.name, { fill, check, maxBytes, bytesAtHand: 0, options, spool })
         )))
   })
 

@@ -13,6 +13,7 @@ import { Buffer } from "node:buffer"
 import { readFileSync } from "node:fs"
 import { extname } from "node:path"
 import { InitImageError, InitImageFrame, InitImageLimits, InitImageSpool, SessionInitImage } from "../src/index.js"
+import { headBytes, persistOrAnnounced } from "../src/internal/frame.js"
 import { bufferBytes } from "../src/internal/imageWriter.js"
 import { list, makeDirectory } from "./utils/directory.js"
 import { layerHooked } from "./utils/hookedFileSystem.js"
@@ -20,6 +21,18 @@ import { jpeg, jpegOfSize, png, pngOfSize, webp } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
 import { withSpans } from "./utils/tracing.js"
 import { countTurns } from "./utils/turns.js"
+
+/** A spool without limits but what it grants. */
+const spoolIn = (
+  directory: string,
+  reserveUpTo: InitImageSpool.Spool["reserveUpTo"] = Effect.succeed
+): InitImageSpool.Spool => ({
+  directory: Effect.succeed(directory),
+  reserve: () => Effect.void,
+  reserveUpTo,
+  keep: () => Effect.void,
+  removed: () => Effect.void
+})
 
 const encodeError = Schema.encodeSync(InitImageError.InitImageError)
 
@@ -540,6 +553,48 @@ describe("InitImageFrame", () => {
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scopedLive("makes nothing for short data that other data takes the place of, however often", () => {
+    const done = { open: 0, remove: 0, reserve: 0 }
+    const layer = layerHooked((operation, run) =>
+      Effect.suspend(() => {
+        if (operation === "open" || operation === "remove") done[operation] += 1
+        return run
+      })
+    )
+    return Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const persist = (json: Json, at: ReadonlyArray<string>) =>
+        Effect.provideService(
+          InitImageFrame.persist(json, { at }),
+          InitImageSpool.InitImageSpool,
+          spoolIn(directory, (bytes) => Effect.sync(() => (done.reserve += 1, bytes)))
+        )
+      const dataOf = (bytes: Uint8Array) => payloadOf("", bytes).data
+      const last = png()
+      const payload = (data: string) => `{"mime":"image/png","data":"${data}"}`
+      const data = ["", "!", "AAAA", dataOf(jpeg()), dataOf(webp()), dataOf(pngOfSize(headBytes - 32))]
+      const members = data.flatMap((data) => Array.from({ length: data.length > 1000 ? 5 : 100 }, () => data))
+      const documents: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
+        [`{"mime":"image/png",${[...members, dataOf(last)].map((data) => `"data":"${data}"`).join(",")}}`, []],
+        [`{${[...members, dataOf(last)].map((data) => `"a":${payload(data)}`).join(",")}}`, ["a"]]
+      ]
+      for (const [json, at] of documents) {
+        for (const input of sources(json, [10, 65_536, 1000])) {
+          Object.assign(done, { open: 0, remove: 0, reserve: 0 })
+          const { image } = yield* persist(input, at)
+          assert.isTrue(readFileSync(Option.getOrThrow(image).path).equals(last))
+          assert.deepStrictEqual(done, { open: 1, remove: 0, reserve: 1 })
+        }
+      }
+      // Nothing either where it is not other data that does.
+      for (const last of ["null", "{}", "1"]) {
+        Object.assign(done, { open: 0, remove: 0, reserve: 0 })
+        yield* Effect.exit(persist(`{"a":${payload(dataOf(png()))},"a":${last}}`, ["a"]))
+        assert.deepStrictEqual(done, { open: 0, remove: 0, reserve: 0 })
+      }
+    }).pipe(Effect.provide(layer))
+  })
+
   it.scopedLive("removes the file of what is refused before it reads on", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
@@ -585,13 +640,8 @@ describe("InitImageFrame", () => {
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const asked: Array<number> = []
-      const spool = (granted: number): InitImageSpool.Spool => ({
-        directory: Effect.succeed(directory),
-        reserve: () => Effect.void,
-        reserveUpTo: (bytes) => Effect.sync(() => (asked.push(bytes), Math.min(bytes, granted))),
-        keep: () => Effect.void,
-        removed: () => Effect.void
-      })
+      const spool = (granted: number) =>
+        spoolIn(directory, (bytes) => Effect.sync(() => (asked.push(bytes), Math.min(bytes, granted))))
       const json = JSON.stringify(payloadOf("image/png", pngOfSize(500)))
       const persist = (input: Json, granted = Infinity) =>
         outcome(InitImageFrame.persist(input, { at: [] })).pipe(
@@ -611,6 +661,47 @@ describe("InitImageFrame", () => {
           Either.left({ _tag: "TooLarge", bytes: 500, limit: 499 })
         )
       }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("writes nothing of what is more than has been reserved, however much has been read by then", () => {
+    let opened = 0
+    const layer = layerHooked((operation, run) => Effect.suspend(() => (opened += operation === "open" ? 1 : 0, run)))
+    return Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      // Others hold the buffers that are larger than what is allowed.
+      let holding = 0
+      const begun = Stream.concat(
+        Stream.make(Buffer.from(bigJson()).subarray(0, 100_000)),
+        Stream.suspend(() => (holding += 1, Stream.never))
+      )
+      const hold = InitImageFrame.persist(begun, { at: ["image"] }, { directory })
+      for (let others = 0; others < 4; others++) yield* Effect.forkScoped(hold)
+      while (holding < 4) yield* Effect.yieldNow()
+      const limit = headBytes - 1000
+      for (const bytes of [limit + 1, headBytes, headBytes + 5000]) {
+        const json = JSON.stringify(payloadOf("image/png", pngOfSize(bytes)))
+        for (const input of sources(json, [10_000])) {
+          const result = yield* outcome(InitImageFrame.persist(input, { at: [] })).pipe(
+            Effect.provideService(InitImageSpool.InitImageSpool, spoolIn(directory, () => Effect.succeed(limit)))
+          )
+          // A stream that has not ended tells no more than that.
+          const possible = [bytes, limit + 1].map((bytes) => Either.left({ _tag: "TooLarge", bytes, limit }))
+          assert.deepInclude(possible, result)
+        }
+      }
+      assert.strictEqual(opened, 0)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.scopedLive("keeps no file of data that an announced image takes the place of", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const json = `{"a":{"mime":"image/png","data":"${payloadOf("", big).data}"},"a":{"mime":"image/png","bytes":5}}`
+      const result = yield* persistOrAnnounced(json, ["a"]).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spoolIn(directory))
+      )
+      assert.deepInclude(result, { announced: { mime: "image/png", bytes: 5 } })
+      assert.deepStrictEqual(list(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("lets the event loop turn while it looks for the data, and not all the time", () =>

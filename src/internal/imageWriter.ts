@@ -10,6 +10,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { Buffer } from "node:buffer"
 import * as tempFile from "./tempFile.js"
+import { turnFor } from "./turns.js"
 
 /**
  * Where the bytes come from. Writes the next ones to the start of the buffer and answers how many, 0 at the end. What
@@ -62,6 +63,8 @@ export interface Image<A, E, R, E2, E3> {
   readonly check: Check<A, E2>
   /** How many bytes it may have. */
   readonly maxBytes: number
+  /** How many of them, at the most, need not be waited for: all or none. */
+  readonly bytesAtHand: number
   readonly extension: () => string
   readonly options: tempFile.Options | undefined
   readonly spool: tempFile.Files<E3>
@@ -78,7 +81,7 @@ export const write = <A, E, R, E2, E3>(image: Image<A, E, R, E2, E3>): Effect.Ef
 > =>
   Effect.suspend(() => {
     const size = bufferSize(image.maxBytes)
-    const buffers = [takeBuffer(size)]
+    const buffers: Array<Buffer> = []
     return Effect.ensuring(
       writeWith(image, (at) => buffers[at] ??= takeBuffer(size)),
       Effect.sync(() => buffers.forEach(giveBack))
@@ -86,13 +89,15 @@ export const write = <A, E, R, E2, E3>(image: Image<A, E, R, E2, E3>): Effect.Ef
   })
 
 const writeWith = <A, E, R, E2, E3>(
-  { check, extension, fill, options, spool }: Image<A, E, R, E2, E3>,
-  bufferAt: (at: 0 | 1) => Buffer
+  { bytesAtHand, check, extension, fill, options, spool }: Image<A, E, R, E2, E3>,
+  bufferAt: (index: 0 | 1) => Buffer
 ) =>
   Effect.gen(function*() {
     let ended = false
-    const fillAndCheck = (target: Buffer) =>
+    const fillAndCheck = (index: 0 | 1) =>
       Effect.gen(function*() {
+        if (bytesAtHand > 0) yield* turnFor(Math.min(bufferBytes, bytesAtHand))
+        const target = bufferAt(index)
         let at = 0
         while (target.length - at >= minRoom) {
           const filled = yield* fill(at === 0 ? target : target.subarray(at))
@@ -107,7 +112,7 @@ const writeWith = <A, E, R, E2, E3>(
         return target.subarray(0, at)
       })
 
-    let bytes = yield* fillAndCheck(bufferAt(0))
+    let bytes = yield* fillAndCheck(0)
     if (ended) {
       const value = yield* check.end()
       return { path: yield* tempFile.createWhole({ extension: extension(), options, spool }, bytes), value }
@@ -119,7 +124,7 @@ const writeWith = <A, E, R, E2, E3>(
           const writing = yield* Effect.fork(write(bytes))
           // Gives way to the write, which then runs in the system while the next buffer is filled.
           yield* Effect.yieldNow()
-          const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(bufferAt(spare))), Fiber.await(writing))
+          const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(spare)), Fiber.await(writing))
           yield* yield* Fiber.await(writing)
           bytes = yield* filled
           spare = spare === 0 ? 1 : 0

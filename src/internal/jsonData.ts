@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
 import { decodedBytes, Decoder, type Invalid } from "./base64.js"
-import type { Fill } from "./imageWriter.js"
+import { type Fill, minRoom } from "./imageWriter.js"
 import type { JsonInput } from "./jsonInput.js"
 import { charactersFor } from "./source.js"
 
@@ -55,22 +55,25 @@ const notDecoded = new NotDecoded()
  */
 export class DataReader<E, R> {
   readonly #input: JsonInput<E, R>
-  readonly #maxBytes: number
   readonly #decoder = new Decoder()
   /** An escape that has not wholly come. */
   #escape = ""
   #lastTwo = ""
   #skipping = false
+  /** How many bytes have been decoded to be written. */
+  #decoded = 0
   /** Whether the closing quote has been read. */
   ended = false
   /** Whether this is no string of JSON: a control character, a wrong escape, or not UTF-8. */
   malformed = false
   /** The string's length in UTF-16 code units, as far as it has been read. */
   length = 0
+  /** How many bytes are allowed. */
+  maxBytes: number
 
   constructor(input: JsonInput<E, R>, maxBytes: number) {
     this.#input = input
-    this.#maxBytes = maxBytes
+    this.maxBytes = maxBytes
   }
 
   /** What is not base64 in it. */
@@ -83,9 +86,13 @@ export class DataReader<E, R> {
     return decodedBytes(this.length, this.#lastTwo)
   }
 
-  /** Whether it is more than is allowed however it goes on: two of the bytes so far may turn out to be padding. */
+  /**
+   * Whether it is more than is allowed however it goes on: two of the bytes by its length may turn out to be padding,
+   * but none that has been decoded.
+   */
   get isTooLarge(): boolean {
-    return !((this.ended ? this.decodedBytes : Math.floor(this.length / 4) * 3 - 2) <= this.#maxBytes)
+    const byLength = this.ended ? this.decodedBytes : Math.floor(this.length / 4) * 3 - 2
+    return !(Math.max(byLength, this.#decoded) <= this.maxBytes)
   }
 
   /** The decoded bytes up to the end of the string; fails where they are no longer decoded, or the text ends first. */
@@ -100,6 +107,7 @@ export class DataReader<E, R> {
         blocked = read < 0
         written += Math.max(0, read)
       }
+      this.#decoded += written
       // What is too much is not written first: no more has been reserved for it than is allowed.
       if (written > 0 && !this.isTooLarge) return Effect.succeed(written)
       if (this.#skips()) return Effect.fail(notDecoded)
@@ -109,7 +117,7 @@ export class DataReader<E, R> {
 
   /** Passes over the rest of the string, and stops where the text ends first, or where a stream brings too much. */
   readonly finish: Effect.Effect<void, E, R> = Effect.suspend(() => {
-    this.#skipping = true
+    this.#skipping = !this.ended
     for (let pieces = 0; pieces < piecesPerTurn; pieces++) {
       if (this.ended || (this.#input.streaming && this.isTooLarge)) return Effect.void
       if (this.#read(charactersFor(scratch.length), scratch, 0) < 0) {
@@ -205,4 +213,42 @@ export class DataReader<E, R> {
       this.malformed = true
     }
   }
+}
+
+/** A string whose first bytes have been decoded. */
+export interface Begun<out E, out R> {
+  readonly reader: DataReader<E, R>
+  /** In the buffer that it was begun with. */
+  readonly head: Buffer
+  /** Whether that is all of it, or all that is decoded. */
+  readonly isWhole: boolean
+}
+
+/** Decodes as much as the buffer takes. */
+export const begin = Effect.fnUntraced(function*<E, R>(
+  reader: DataReader<E, R>,
+  target: Buffer
+): Effect.fn.Return<Begun<E, R>, E, R> {
+  let at = 0
+  let isWhole = false
+  while (!isWhole && target.length - at >= minRoom) {
+    const filled: number = yield* Effect.catchAll(
+      reader.fill(target.subarray(at)),
+      (error) => error instanceof NotDecoded ? Effect.succeed(0) : Effect.fail(error)
+    )
+    at += filled
+    isWhole = reader.ended || filled === 0
+  }
+  return { reader, head: target.subarray(0, at), isWhole }
+})
+
+/** The first bytes again, if they are no more than is allowed, and what follows them. */
+export const resume = <E, R>({ head, reader }: Begun<E, R>): Fill<E | NotDecoded, R> => {
+  let resumed = !(head.length <= reader.maxBytes)
+  return (target) =>
+    Effect.suspend(() => {
+      if (resumed || head.length === 0) return reader.fill(target)
+      resumed = true
+      return Effect.succeed(head.copy(target))
+    })
 }

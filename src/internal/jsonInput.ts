@@ -54,15 +54,22 @@ const quote = 0x22
 export const fromString = (json: string): JsonInput<never, never> => {
   const codes = new Uint16Array(windowUnits)
   const bytes = Buffer.from(codes.buffer)
+  /** Of what is in the codes. */
+  let start = 0
+  let end = 0
   const pieces: Array<string> = []
   let at = 0
   return {
     streaming: false,
     maxDataBytes: json.length,
     window: () => {
-      const slice = json.slice(at, at + windowUnits)
-      bytes.write(slice, "utf16le")
-      return codes.subarray(0, slice.length)
+      if (at >= end) {
+        const slice = json.slice(at, at + windowUnits)
+        bytes.write(slice, "utf16le")
+        start = at
+        end = at + slice.length
+      }
+      return codes.subarray(at - start, end - start)
     },
     peek: () => at < json.length ? json.charCodeAt(at) : undefined,
     refill: Effect.succeed(false),
@@ -98,11 +105,25 @@ export const fromChunks = <E, R>(
   size: number | undefined
 ): JsonInput<E, R> => {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-  const pieces: Array<Buffer> = []
+  let kept: Buffer = Buffer.alloc(0)
+  let keptBytes = 0
   let waiting: ReadonlyArray<Uint8Array> = []
   let next = 0
   let chunk: Buffer = Buffer.alloc(0)
   let at = 0
+
+  // Copied: a chunk that holds little of what is kept must not be held for it, nor changed under it. And into one
+  // buffer: of a hundred thousand pieces, each takes ten times its bytes.
+  const append = (bytes: Uint8Array): void => {
+    const needed = keptBytes + bytes.length
+    if (needed > kept.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * kept.length))
+      larger.set(kept)
+      kept = larger
+    }
+    kept.set(bytes, keptBytes)
+    keptBytes = needed
+  }
 
   const nextChunk = (): boolean => {
     while (at === chunk.length) {
@@ -134,15 +155,14 @@ export const fromChunks = <E, R>(
       at += units
     },
     keep: (units) => {
-      // Copied: a chunk that holds little of what is kept must not be held for it, nor changed under it.
-      pieces.push(Buffer.from(chunk.subarray(at, at + units)))
+      append(chunk.subarray(at, at + units))
       at += units
       return units
     },
     keepText: (text) => {
-      pieces.push(Buffer.from(text))
+      append(Buffer.from(text))
     },
-    kept: () => decoder.decode(Buffer.concat(pieces)),
+    kept: () => decoder.decode(kept.subarray(0, keptBytes)),
     untilQuote: (max) => {
       const bytes = chunk.subarray(at, at + Math.min(max, textUnits))
       const end = bytes.indexOf(quote)

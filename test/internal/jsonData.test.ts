@@ -190,8 +190,7 @@ describe("jsonData", () => {
 
           const limited = yield* read(source, content, bufferBytes, limit)
           assert.strictEqual(limited.reader.isTooLarge, reader.decodedBytes > limit)
-          // Two of them may turn out to be padding.
-          assert.isAtMost(limited.bytes.length, limit + 2)
+          assert.isAtMost(limited.bytes.length, limit)
           assert.isTrue(all.subarray(0, limited.bytes.length).equals(limited.bytes))
         }
       }),
@@ -214,6 +213,21 @@ describe("jsonData", () => {
       assert.isTrue(one.reader.malformed)
       const cut = yield* read(pieces(...all.map(({ length }) => length), 1), Buffer.concat(all), 64)
       assert.isTrue(cut.reader.malformed)
+    }))
+
+  it.effect("gives all of what is allowed and nothing more, padded or not and however it is cut", () =>
+    Effect.gen(function*() {
+      for (let length = 1; length <= 24; length++) {
+        const bytes = Buffer.from(Array.from({ length }, (_, at) => at))
+        for (const cut of [pieces(1), pieces(2, 3), pieces(5), pieces(100)]) {
+          for (let limit = 0; limit <= length; limit++) {
+            const limited = yield* read(cut, bytes.toString("base64"), 64, limit)
+            assert.strictEqual(limited.reader.isTooLarge, limit < length)
+            assert.isAtMost(limited.bytes.length, limit)
+            if (limit === length) assert.isTrue(limited.bytes.equals(bytes))
+          }
+        }
+      }
     }))
 
   it.effect("decodes nothing behind what is wrong", () =>

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { turn } from "./gates.js"
 
 /** How often the event loop turns while the effect runs. */
 export const countTurns = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
@@ -17,3 +18,20 @@ export const countTurns = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effe
       Effect.map(() => turns)
     )
   })
+
+/** Counts the turns of the event loop as they begin. */
+export const makeClock = Effect.acquireRelease(
+  Effect.zipRight(
+    turn,
+    Effect.sync(() => {
+      const clock = { now: 0, stop: () => clearImmediate(next) }
+      const tick = () => {
+        clock.now += 1
+        next = setImmediate(tick)
+      }
+      let next = setImmediate(tick)
+      return clock
+    })
+  ),
+  (clock) => Effect.sync(() => clock.stop())
+)
