@@ -22,6 +22,7 @@ import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import { formFile } from "./internal/formFile.js"
+import { turnToBegin } from "./internal/newcomers.js"
 import * as origin from "./internal/origin.js"
 import * as requestBody from "./internal/requestBody.js"
 import * as SessionInitImage from "./SessionInitImage.js"
@@ -156,6 +157,7 @@ export const fromRequest: (
   InitImageError | PlatformError | RequestError,
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = Effect.fn("InitImageHttp.fromRequest")(function*(options?: RequestOptions) {
+  yield* turnToBegin
   const request = yield* HttpServerRequest.HttpServerRequest
   const body = yield* requestBody.open(request, {
     ...requestBody.defaultPatience,

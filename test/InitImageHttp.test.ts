@@ -20,6 +20,7 @@ import { list, makeDirectory, openIn } from "./utils/directory.js"
 import { type Hook, layerHooked } from "./utils/hookedFileSystem.js"
 import { png, pngOfSize } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
+import { makeClock } from "./utils/turns.js"
 import { connectRaw, eventually, type RawClient, upgradeRequest } from "./utils/webSocketClient.js"
 
 type Services = FileSystem.FileSystem | Path.Path | Scope.Scope
@@ -559,6 +560,28 @@ describe("fromRequest in a web handler", () => {
         assert.include(JSON.parse(text), { bytes: 50_000, display_name: "ref.png" })
         yield* eventually(() => assert.deepStrictEqual(list(directory), []))
       }
+    }))
+
+  it.scopedLive("begins with each of a crowd in a turn of its own, when all are there", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* webHandler()
+      const clock = yield* makeClock
+      const png = pngOfSize(50_000)
+      const begun: Array<number> = []
+      const request = Effect.suspend(() => {
+        const body = new ReadableStream({
+          pull: (controller) => {
+            begun.push(clock.now)
+            controller.enqueue(png)
+            controller.close()
+          }
+        }, { highWaterMark: 0 })
+        return handle({ body, duplex: "half", headers: { "content-type": "image/png" } })
+      })
+      const answers = yield* Effect.all(Array.from({ length: 20 }, () => request), { concurrency: "unbounded" })
+      for (const { status } of answers) assert.strictEqual(status, 200)
+      assert.lengthOf(begun, 20)
+      assert.lengthOf(new Set(begun), 20)
     }))
 
   it.scopedLive("says what is wrong with a request that has no body at all", () =>

@@ -206,17 +206,17 @@ export const open = (
 ): Effect.Effect<RequestBody> => {
   const incoming = request.source
   const length = lengthOf(request)
-  const stalled = requestError(request, "the client has sent nothing for too long")
+  const stalled = () => requestError(request, "the client has sent nothing for too long")
   if (!(incoming instanceof IncomingMessage)) {
     const isEmpty = Predicate.hasProperty(incoming, "body") && incoming.body === null
     // The stream of a request without a body fails.
     const bytes = isEmpty ? Stream.empty : request.stream
-    return Effect.succeed({ stream: Stream.timeoutFail(bytes, () => stalled, patience.stallTimeout), length })
+    return Effect.succeed({ stream: Stream.timeoutFail(bytes, stalled, patience.stallTimeout), length })
   }
   let left = patience
   const onStalled = Effect.suspend(() => {
     left = { ...patience, maxDiscarded: 0, stallTimeout: 0 }
-    return Effect.fail(stalled)
+    return Effect.fail(stalled())
   })
   const onGone = Effect.suspend(() => Effect.fail(requestError(request, "the client has gone away")))
   return Effect.as(
