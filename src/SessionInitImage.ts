@@ -134,7 +134,7 @@ export const checkSize: (
 ) => Effect.Effect<number, TooLarge | Empty | BadBase64> = Effect.fn("SessionInitImage.checkSize")(checkSizeUntraced)
 
 /**
- * The payload's bytes, in chunks of at most 1.5 MiB: strict base64, RFC 4648 section 4.
+ * The payload's bytes, in chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4.
  *
  * Fails with `BadBase64` where it comes to something that is not, after all bytes that stand before it.
  *

@@ -488,7 +488,7 @@ describe("SessionInitImage", () => {
         assert.strictEqual(yield* SessionInitImage.checkSize(payload), 1_600_000)
       }))
 
-    it.effect("decode into chunks of their own, of at most 1.5 MiB", () =>
+    it.effect("decode into chunks of their own, of at most 1.4 MiB", () =>
       Effect.gen(function*() {
         const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(SessionInitImage.decode(payload)))
         assert.lengthOf(chunks, 2)

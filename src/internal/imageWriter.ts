@@ -25,10 +25,10 @@ export interface Check<out A, out E> {
 }
 
 /**
- * How large each of the two buffers is: 1.5 MiB, decoded in about 0.3 ms. To turn from one to the other costs about
+ * How large each of the two buffers is: 1.4 MiB, decoded in about 0.3 ms. To turn from one to the other costs about
  * 0.1 ms, nearly all of it in Effect, so that smaller ones cost more than they save.
  */
-export const bufferBytes = 1536 * 1024
+export const bufferBytes = 1408 * 1024
 
 /** A buffer is full when fewer than so many bytes fit. */
 export const minRoom = 16

@@ -7,7 +7,7 @@ import { once } from "node:events"
 import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
 import { parse } from "./frame.js"
-import { collectGarbage, idleDelay, probeDelay, timed } from "./measure.js"
+import { collectGarbage, idleDelay, probeDelay, repeatFor, timed } from "./measure.js"
 import { find, type Source } from "./variants.js"
 
 export interface Options {
@@ -22,10 +22,11 @@ export interface Options {
   readonly directory: string
 }
 
-/** What to measure, and how often. */
+/** What to measure, and for how long. */
 interface Turn {
   readonly kind: "time" | "delay"
-  readonly batch: number
+  /** In milliseconds; there is one sample at least. */
+  readonly duration: number
 }
 
 export interface Contestant {
@@ -60,8 +61,11 @@ export const start = async (options: Options): Promise<Contestant> => {
   }
 }
 
-/** How often it is then run on the frame itself: what is small takes other ways than what is large. */
-const ownWarmUp = 5
+/**
+ * For how long a turn runs before it measures, in milliseconds: after seconds of waiting the first runs of all take up
+ * to twice the time of those that follow, which no server in use would see.
+ */
+const warmUpOfTurn = 300
 
 const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }: Options): Promise<void> => {
   const { prepare } = find(name, from)
@@ -75,7 +79,6 @@ const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }:
     throw new Error(`${name} from ${from} wrote something else`)
   }
   fs.rmSync(written)
-  for (let i = 0; i < ownWarmUp; i++) fs.rmSync(await run())
 
   const idle = await idleDelay()
   const sample = {
@@ -92,11 +95,10 @@ const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }:
   }
   process.on("message", async (turn) => {
     // Only `start` sends anything.
-    const { batch, kind } = turn as Turn
+    const { duration, kind } = turn as Turn
+    await repeatFor(warmUpOfTurn, sample.time)
     collectGarbage()
-    const values: Array<number> = []
-    for (let i = 0; i < batch; i++) values.push(await sample[kind]())
-    process.send?.(values)
+    process.send?.(await repeatFor(duration, sample[kind]))
   })
   process.send?.([])
 }

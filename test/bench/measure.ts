@@ -49,6 +49,15 @@ export const timed = async <A>(run: () => Promise<A>): Promise<Timed<A>> => {
   return { value, milliseconds: performance.now() - start }
 }
 
+/** Once at least, and again until so many milliseconds have passed. */
+export const repeatFor = async <A>(duration: number, run: () => Promise<A>): Promise<ReadonlyArray<A>> => {
+  const values: Array<A> = []
+  const end = performance.now() + duration
+  do values.push(await run())
+  while (performance.now() < end)
+  return values
+}
+
 /** Long enough for the probe's timer to have fired before and after. */
 const margin = 5
 

@@ -14,7 +14,8 @@ export interface Size {
   readonly only: ReadonlyArray<string>
   readonly rounds: number
   readonly delayRounds: number
-  readonly batch: number
+  /** Fresh processes for each variant. */
+  readonly memoryRounds: number
   readonly warmUp: number
 }
 
@@ -24,11 +25,29 @@ const all = Object.values(names)
 const forJpeg = [names.persist, names.frame, names.loop, names.buffer]
 
 export const sizes: ReadonlyArray<Size> = [
-  { label: "4 KiB", format: "png", size: 4096, only: all, rounds: 15, delayRounds: 7, batch: 20, warmUp: 500 },
-  { label: "64 KiB", format: "png", size: 65_536, only: all, rounds: 15, delayRounds: 7, batch: 20, warmUp: 500 },
-  { label: "1 MiB", format: "png", size: mebibyte, only: all, rounds: 15, delayRounds: 7, batch: 1, warmUp: 40 },
-  { label: "8 MiB", format: "png", size: 8 * mebibyte, only: all, rounds: 11, delayRounds: 7, batch: 1, warmUp: 40 },
-  { label: "32 MiB", format: "png", size: 32 * mebibyte, only: all, rounds: 9, delayRounds: 5, batch: 1, warmUp: 40 },
+  { label: "4 KiB", format: "png", size: 4096, only: all, rounds: 11, delayRounds: 5, memoryRounds: 1, warmUp: 500 },
+  { label: "64 KiB", format: "png", size: 65_536, only: all, rounds: 11, delayRounds: 5, memoryRounds: 1, warmUp: 500 },
+  { label: "1 MiB", format: "png", size: mebibyte, only: all, rounds: 11, delayRounds: 5, memoryRounds: 1, warmUp: 40 },
+  {
+    label: "8 MiB",
+    format: "png",
+    size: 8 * mebibyte,
+    only: all,
+    rounds: 9,
+    delayRounds: 5,
+    memoryRounds: 1,
+    warmUp: 40
+  },
+  {
+    label: "32 MiB",
+    format: "png",
+    size: 32 * mebibyte,
+    only: all,
+    rounds: 9,
+    delayRounds: 5,
+    memoryRounds: 3,
+    warmUp: 40
+  },
   {
     label: "32 MiB JPEG",
     format: "jpeg",
@@ -36,7 +55,7 @@ export const sizes: ReadonlyArray<Size> = [
     only: forJpeg,
     rounds: 9,
     delayRounds: 5,
-    batch: 1,
+    memoryRounds: 1,
     warmUp: 40
   }
 ]
@@ -44,13 +63,13 @@ export const sizes: ReadonlyArray<Size> = [
 /** For a smoke run: every line is executed, and no figure means anything. */
 export const quickSizes: ReadonlyArray<Size> = sizes
   .filter(({ label }) => label === "64 KiB" || label === "32 MiB")
-  .map((size) => ({ ...size, rounds: 2, delayRounds: 1, batch: 1, warmUp: 1 }))
+  .map((size) => ({ ...size, rounds: 2, delayRounds: 1, memoryRounds: 1, warmUp: 1 }))
 
 /** What code is warmed up with, whatever the size that is measured: nothing larger, so that none of its buffers is. */
 export const warmUpSize = 64 * 1024
 
 /** Cycles through all variants, with a fresh process for each. */
-export const cycles = { memory: 1, concurrent: 2, growth: 3 }
+export const cycles = { concurrent: 1, growth: 3 }
 
 export const rounds = { refusals: 15, concurrent: 5, requests: 9, socket: 9 }
 

@@ -36,6 +36,13 @@ export interface ServerRow extends client.Row {
   readonly growth: number
 }
 
+export interface SocketRow extends socket.Result {
+  readonly how: "text frame" | "binary frames"
+  /** For how long the server's event loop ran at the most in a turn, of a run and of all, in milliseconds. */
+  readonly turn: number
+  readonly worstTurn: number
+}
+
 /** What was not asked for is empty. */
 export interface Results {
   readonly machine: ReturnType<typeof machine>
@@ -45,7 +52,7 @@ export interface Results {
   readonly refusals: ReadonlyArray<refusals.Row>
   readonly concurrent: ReadonlyArray<ConcurrentRow>
   readonly server: ReadonlyArray<ServerRow>
-  readonly socket: ReadonlyArray<socket.Row>
+  readonly socket: ReadonlyArray<SocketRow>
 }
 
 export const machine = () => ({

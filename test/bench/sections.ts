@@ -7,10 +7,9 @@ import { inChild } from "./inChild.js"
 import { median } from "./measure.js"
 import * as plan from "./plan.js"
 import * as Python from "./python.js"
-import type { ConcurrentRow, MemoryRow, ServerRow, TimingRow } from "./results.js"
+import type { ConcurrentRow, MemoryRow, ServerRow, SocketRow, TimingRow } from "./results.js"
 import { type RunningServer, serverNames, start } from "./servers.js"
 import type * as refusals from "./tasks/refusals.js"
-import type * as socketTask from "./tasks/socket.js"
 import * as timing from "./timing.js"
 import { names, type Source, variants } from "./variants.js"
 
@@ -76,34 +75,29 @@ const medianOf = <A>(values: ReadonlyArray<A>, of: (value: A) => number): number
 export const memory = async ({ directory, quick }: Options): Promise<ReadonlyArray<MemoryRow>> => {
   say("memory")
   const python = Python.version === undefined ? [] : Python.sources.map((from) => ({ name: names.python, from }))
-  const entries = sizesOf(quick).flatMap(({ format, label: image, only, size }) =>
-    [...variants, ...python].filter(({ name }) => only.some((wanted) => wanted === name)).map(({ from, name }) => ({
+  const rows: Array<MemoryRow> = []
+  for (const { format, label: image, memoryRounds, only, size } of sizesOf(quick)) {
+    const cycles = await inCycles(
+      memoryRounds,
+      [...variants, ...python].filter(({ name }) => only.some((wanted) => wanted === name)),
+      ({ from, name }) =>
+        inChild("memory", {
+          name,
+          from,
+          frame: frameFile(directory, format, size),
+          smallFrame: frameFile(directory, format, plan.warmUpSize),
+          directory
+        })
+    )
+    rows.push(...cycles.map(({ entry: { from, name }, values }) => ({
       image,
-      format,
-      size,
       name,
-      from
-    }))
-  )
-  const cycles = await inCycles(
-    quick ? 1 : plan.cycles.memory,
-    entries,
-    ({ format, from, name, size }) =>
-      inChild("memory", {
-        name,
-        from,
-        frame: frameFile(directory, format, size),
-        smallFrame: frameFile(directory, format, plan.warmUpSize),
-        directory
-      })
-  )
-  return cycles.map(({ entry: { from, image, name }, values }) => ({
-    image,
-    name,
-    from,
-    peak: medianOf(values, ({ peak }) => peak),
-    sampled: medianOf(values, ({ sampled }) => sampled)
-  }))
+      from,
+      peak: medianOf(values, ({ peak }) => peak),
+      sampled: medianOf(values, ({ sampled }) => sampled)
+    })))
+  }
+  return rows
 }
 
 export const concurrent = async ({ directory, quick }: Options): Promise<ReadonlyArray<ConcurrentRow>> => {
@@ -173,16 +167,29 @@ export const server = async ({ directory, quick }: Options): Promise<ReadonlyArr
   }))
 }
 
-/** Each way has a server of its own, so that the one's garbage is not the other's. */
-export const socket = async ({ directory, quick }: Options): Promise<ReadonlyArray<socketTask.Row>> => {
+const socketTasks = [["text frame", "socketText"], ["binary frames", "socketBinary"]] as const
+
+/**
+ * Each way has a server of its own, so that the one's garbage is not the other's. A client that
+ * is not measured warms the server up; the longest turn is asked for with a new client for each image.
+ */
+export const socket = async ({ directory, quick }: Options): Promise<ReadonlyArray<SocketRow>> => {
   say("a WebSocket")
   const rounds = quick ? 1 : plan.rounds.socket
-  const rows: Array<socketTask.Row> = []
-  for (const task of ["socketBinary", "socketText"] as const) {
+  const rows: Array<SocketRow> = []
+  for (const [how, task] of socketTasks) {
     rows.push(
       await withServers(["session-init-image"], directory, async ([server]) => {
         if (server === undefined) throw new Error("the server has not started")
-        return inChild(task, { server, rounds })
+        await inChild(task, { server, rounds: 3 })
+        const result = await inChild(task, { server, rounds })
+        await server.longestTurn()
+        const turns: Array<number> = []
+        for (let round = 0; round < rounds; round++) {
+          await inChild(task, { server, rounds: 1 })
+          turns.push(await server.longestTurn())
+        }
+        return { how, ...result, turn: median(turns), worstTurn: Math.max(...turns) }
       })
     )
   }

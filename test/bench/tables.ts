@@ -94,12 +94,12 @@ const server = ({ server }: Results): string =>
 const socket = ({ socket }: Results): string =>
   table(
     "32 MiB over a WebSocket",
-    ["how", "ms", "healthz, ms", "worst", "growth, MiB"],
+    ["how", "ms", "longest turn of the server, ms", "worst", "growth, MiB"],
     socket.map((row) => [
       row.how,
       round(row.milliseconds),
-      round(row.healthz),
-      round(row.worstHealthz),
+      round(row.turn),
+      round(row.worstTurn),
       mebibytes(row.growth)
     ])
   )

@@ -1,6 +1,6 @@
 /** Time and event-loop delay of the variants at one size, in interleaved rounds. */
 import * as Contestant from "./contestant.js"
-import { median } from "./measure.js"
+import { median, repeatFor } from "./measure.js"
 import * as Python from "./python.js"
 import { names, type Source, variants } from "./variants.js"
 
@@ -14,8 +14,6 @@ export interface Options {
   readonly rounds: number
   /** Rounds of their own for the delay: its probe is not to weigh on the time. */
   readonly delayRounds: number
-  /** How many samples each variant takes in its turn, so that small ones are measured warm. */
-  readonly batch: number
   /** How often each variant runs before, on the small frame. */
   readonly warmUp: number
   readonly directory: string
@@ -31,6 +29,9 @@ export interface Row {
   readonly worstDelay?: number
 }
 
+/** For how long each variant takes samples of its time in its turn, in milliseconds. */
+const turnDuration = 100
+
 interface Entry {
   readonly name: string
   readonly from: Source
@@ -42,7 +43,7 @@ interface Entry {
 }
 
 const startAll = async (options: Options): Promise<ReadonlyArray<Entry>> => {
-  const { batch, directory, frame, from, only, smallFrame, warmUp } = options
+  const { directory, frame, from, only, smallFrame, warmUp } = options
   const isWanted = (variant: { readonly name: string; readonly from: Source }) =>
     only.includes(variant.name) && from.includes(variant.from)
   const entries: Array<Entry> = []
@@ -51,8 +52,8 @@ const startAll = async (options: Options): Promise<ReadonlyArray<Entry>> => {
     entries.push({
       name,
       from,
-      time: () => turn({ kind: "time", batch }),
-      delay: () => turn({ kind: "delay", batch: 1 }),
+      time: () => turn({ kind: "time", duration: turnDuration }),
+      delay: () => turn({ kind: "delay", duration: 0 }),
       stop,
       times: [],
       delays: []
@@ -61,11 +62,7 @@ const startAll = async (options: Options): Promise<ReadonlyArray<Entry>> => {
   if (Python.version === undefined) return entries
   for (const from of Python.sources.filter((from) => isWanted({ name: names.python, from }))) {
     const { stop, turn } = Python.start(frame, directory)
-    const time = async () => {
-      const times: Array<number> = []
-      for (let i = 0; i < batch; i++) times.push((await turn(from)).milliseconds)
-      return times
-    }
+    const time = () => repeatFor(turnDuration, async () => (await turn(from)).milliseconds)
     await time()
     entries.push({ name: names.python, from, time, stop, times: [], delays: [] })
   }
