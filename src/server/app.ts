@@ -48,10 +48,13 @@ const persistBody = Effect.map(
   Effect.tapDefect((cause) => Effect.logError("A request failed", cause))
 )
 
+/** As many characters as the api's paths take. */
+const maxIdLength = 100
+
 /** A client that would read its image back names its session in the query. */
 const sessionIdIn = (
   { session_id: id }: Context.Tag.Service<typeof HttpServerRequest.ParsedSearchParams>
-): string | undefined => typeof id === "string" && id.length > 0 && id.length <= 128 ? id : undefined
+): string | undefined => typeof id === "string" && id.length > 0 && id.length <= maxIdLength ? id : undefined
 
 /** A slot among those of the api, where it can be read for as long as the socket is open. */
 const slotOf = (sessions: InitImageApi.SessionsService, sessionId: string) =>
