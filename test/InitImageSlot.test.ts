@@ -13,13 +13,13 @@ import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import * as Tracer from "effect/Tracer"
 import { InitImageLimits, InitImageSlot, SessionInitImage } from "../src/index.js"
 import type { InitImageError } from "../src/index.js"
 import { makeDirectory } from "./utils/directory.js"
 import { layerHooked } from "./utils/hookedFileSystem.js"
 import { pngOfSize } from "./utils/images.js"
 import { brokenOfSize, leaseOf, openSlot, payloadOfSize, sizeOf, sizes } from "./utils/slots.js"
+import { withSpans } from "./utils/tracing.js"
 
 describe("InitImageSlot", () => {
   it.scopedLive("is empty at first", () =>
@@ -237,21 +237,11 @@ describe("InitImageSlot", () => {
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
-      const spans: Array<Tracer.Span> = []
-      const native = yield* Effect.tracer
-      const tracer = Tracer.make({
-        span: (...settings) => {
-          const span = native.span(...settings)
-          spans.push(span)
-          return span
-        },
-        context: (f) => f()
-      })
-      yield* slot.set(payloadOfSize(100), { directory }).pipe(
+      const spans = yield* slot.set(payloadOfSize(100), { directory }).pipe(
         Effect.zipRight(slot.lease),
         Effect.zipRight(slot.clear),
         Effect.zipRight(slot.setWith(Effect.succeedNone)),
-        Effect.withTracer(tracer)
+        withSpans
       )
       const own = spans.filter(({ name }) => name.startsWith("InitImageSlot"))
       assert.deepStrictEqual(own.map(({ name }) => name), [
