@@ -358,9 +358,9 @@ const persistPayload = Effect.fnUntraced(function*(
   const spool = yield* InitImageSpool.InitImageSpool
   const format = ImageFormat.byMime[payload.mime]
   const check = yield* makeVerifierOfKnownSize(format)
-  return yield* inFlight(
-    spool.reserve(bytes),
-    () =>
+  return yield* inFlight((hold) =>
+    Effect.zipRight(
+      hold(spool.reserve(bytes)),
       writeImage(format, payload.name, {
         fill: source.fromText(payload.data),
         check,
@@ -369,6 +369,7 @@ const persistPayload = Effect.fnUntraced(function*(
         options,
         spool
       })
+    )
   )
 })
 
@@ -428,13 +429,15 @@ const persistStreamUntraced = <E, R>(
     yield* tempFile.checkOptions(options)
     const format = yield* InitImagePayload.decodeMime(meta.mime)
     const spool = yield* InitImageSpool.InitImageSpool
-    return yield* inFlight(spool.reserveUpTo(yield* InitImageLimits.MaxBytes), (maxBytes) =>
-      Effect.flatMap(makeCountingVerifier(format, maxBytes), (check) =>
-        source.withPull(
-          Stream.toChannel(bytes),
-          ({ fill }) =>
-            writeImage(format, meta.name, { fill, check, maxBytes, bytesAtHand: 0, options, spool })
-        )))
+    const limit = yield* InitImageLimits.MaxBytes
+    return yield* inFlight(Effect.fnUntraced(function*(hold) {
+      const maxBytes = yield* hold(spool.reserveUpTo(limit))
+      const check = yield* makeCountingVerifier(format, maxBytes)
+      return yield* source.withPull(
+        Stream.toChannel(bytes),
+        ({ fill }) => writeImage(format, meta.name, { fill, check, maxBytes, bytesAtHand: 0, options, spool })
+      )
+    }))
   })
 
 /**

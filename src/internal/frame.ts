@@ -29,7 +29,7 @@ import * as InitImagePayload from "../InitImagePayload.js"
 import { InitImageSpool, type Spool } from "../InitImageSpool.js"
 import { makeImage, type PersistOptions, type SessionInitImage } from "../SessionInitImage.js"
 import * as imageWriter from "./imageWriter.js"
-import { inFlight } from "./inFlight.js"
+import { type Hold, inFlight } from "./inFlight.js"
 import { begin, type Begun, DataReader, NotDecoded, resume, turn } from "./jsonData.js"
 import * as jsonInput from "./jsonInput.js"
 import type { JsonInput } from "./jsonInput.js"
@@ -66,8 +66,8 @@ const optionIfRefused = <A, E, R>(
   })
 
 /**
- * How many bytes of a `data` are read before room is reserved and a file made for it. A file that is created and removed
- * costs half a millisecond; what is only read, 4 µs beside its bytes.
+ * How many bytes of a `data` are read before a file is made for it. One that is created and removed costs half a
+ * millisecond; what is only read, 4 µs beside its bytes.
  */
 export const headBytes = 48 * 1024
 
@@ -195,12 +195,13 @@ export interface Persisted {
 const isAnnounced = (payload: unknown): payload is Readonly<Record<string, unknown>> =>
   Predicate.isRecord(payload) && Object.hasOwn(payload, "bytes") && !Object.hasOwn(payload, "data")
 
-/** With `onAnnounced`, a payload that has `bytes` in the place of `data` is left to that. */
-const read = Effect.fnUntraced(function*<A, E, R>(
+/** Room for one image is held from the first `data` on, however many there are. */
+const readWith = Effect.fnUntraced(function*<A, E, R>(
+  hold: Hold,
   input: JsonInput<E, R>,
   at: ReadonlyArray<string>,
   options: PersistOptions | undefined,
-  onAnnounced?: (announced: Announced) => A
+  onAnnounced: ((announced: Announced) => A) | undefined
 ): Effect.fn.Return<
   Persisted | A,
   InitImageError | PlatformError | E,
@@ -210,6 +211,8 @@ const read = Effect.fnUntraced(function*<A, E, R>(
   const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
   const spool = yield* InitImageSpool
   const scanner = new Scanner([...at, "data"], input.textOf)
+  /** How many bytes an image may have. */
+  let limit: number | undefined
   /** Of all `data` in turn. */
   let target: Buffer | undefined
   /** The last `data` so far. */
@@ -222,11 +225,10 @@ const read = Effect.fnUntraced(function*<A, E, R>(
   const dropExtraction = Effect.suspend(() =>
     extraction === undefined ? Effect.void : Scope.close(extraction.scope, Exit.void)
   )
-  const extractReserved = (begun: Begun<E, R>) =>
-    inFlight(spool.reserveUpTo(Math.min(maxBytes, input.maxDataBytes)), (reserved) => {
-      if (reserved < input.maxDataBytes) begun.reader.maxBytes = reserved
-      return extract(input, begun, options, spool)
-    })
+  const reserve = Effect.map(
+    hold(spool.reserveUpTo(Math.min(maxBytes, input.maxDataBytes))),
+    (reserved) => reserved < input.maxDataBytes ? reserved : maxBytes
+  )
 
   while (true) {
     const window = input.window()
@@ -240,11 +242,12 @@ const read = Effect.fnUntraced(function*<A, E, R>(
     if (scanner.stop === "Value") {
       yield* dropExtraction
       extraction = undefined
-      const reader = new DataReader(input, maxBytes)
+      limit ??= yield* reserve
+      const reader = new DataReader(input, limit)
       target ??= Buffer.allocUnsafeSlow(Math.min(headBytes, input.maxDataBytes + imageWriter.minRoom))
       begun = yield* begin(reader, target)
       if (begun.isWhole) yield* reader.finish
-      else extraction = yield* extractReserved(begun)
+      else extraction = yield* extract(input, begun, options, spool)
       if (reader.malformed) return yield* notJson
       if (input.streaming && !reader.ended && reader.isTooLarge) {
         return yield* tooLargeInStream(input, scanner.depth, at, reader.maxBytes)
@@ -266,13 +269,21 @@ const read = Effect.fnUntraced(function*<A, E, R>(
   const decoded = yield* InitImagePayload.decodeUntraced(payload)
   if (Predicate.isRecord(payload)) delete payload["data"]
   if (Option.isSome(decoded) && begun !== undefined) {
-    extraction ??= yield* extractReserved(begun)
+    extraction ??= yield* extract(input, begun, options, spool)
     return { message, image: Option.some(yield* judge(decoded.value, extraction)) }
   }
   // An image that something behind it took the place of.
   yield* dropExtraction
   return { message, image: Option.none() }
 })
+
+/** With `onAnnounced`, a payload that has `bytes` in the place of `data` is left to that. */
+const read = <A, E, R>(
+  input: JsonInput<E, R>,
+  at: ReadonlyArray<string>,
+  options: PersistOptions | undefined,
+  onAnnounced?: (announced: Announced) => A
+) => inFlight((hold) => readWith(hold, input, at, options, onAnnounced))
 
 const once = (bytes: Uint8Array): Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<never>> => {
   let pulled = false

@@ -3,19 +3,21 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 
+/** Makes a reservation that lasts as long as what it is made for. */
+export type Hold = <A, E>(reserve: Effect.Effect<A, E, Scope.Scope>) => Effect.Effect<A, E>
+
 /**
- * Holds what has been reserved for as long as `use` runs; a scope that `use` needs is the caller's. When it does not
+ * Holds what `use` reserves for as long as that runs; a scope that it needs otherwise is the caller's. When it does not
  * succeed, what is reserved is given back by the caller's scope, after what `use` has put into it is gone: until then
  * a file may still take its room on the disk.
  */
-export const inFlight = <A, E, A2, E2, R2>(
-  reserve: Effect.Effect<A, E, Scope.Scope>,
-  use: (reserved: A) => Effect.Effect<A2, E2, R2>
-): Effect.Effect<A2, E | E2, R2 | Scope.Scope> =>
+export const inFlight = <A, E, R>(
+  use: (hold: Hold) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-      const value = yield* restore(Effect.flatMap(Scope.extend(reserve, scope), use))
+      const value = yield* restore(use((reserve) => Scope.extend(reserve, scope)))
       yield* Scope.close(scope, Exit.void)
       return value
     })

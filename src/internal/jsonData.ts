@@ -69,7 +69,7 @@ export class DataReader<E, R> {
   /** The string's length in UTF-16 code units, as far as it has been read. */
   length = 0
   /** How many bytes are allowed. */
-  maxBytes: number
+  readonly maxBytes: number
 
   constructor(input: JsonInput<E, R>, maxBytes: number) {
     this.#input = input
@@ -242,12 +242,12 @@ export const begin = Effect.fnUntraced(function*<E, R>(
   return { reader, head: target.subarray(0, at), isWhole }
 })
 
-/** The first bytes again, if they are no more than is allowed, and what follows them. */
+/** The first bytes again, and what follows them. */
 export const resume = <E, R>({ head, reader }: Begun<E, R>): Fill<E | NotDecoded, R> => {
-  let resumed = !(head.length <= reader.maxBytes)
+  let resumed = head.length === 0
   return (target) =>
     Effect.suspend(() => {
-      if (resumed || head.length === 0) return reader.fill(target)
+      if (resumed) return reader.fill(target)
       resumed = true
       return Effect.succeed(head.copy(target))
     })

@@ -170,13 +170,14 @@ export const make = (limits: Limits, slotCount: number) => {
     const told = yield "source"
     if (told === "interrupt") return "Interrupted"
     if (told === "fail") return "told"
-    if (image.size > most) return image.content === "refused" ? "InvalidMime" : `TooLarge ${most}`
+    // What a frame says of its image may stand behind it, and nothing is made of a small one before that.
+    if (image.content === "refused") return "InvalidMime"
+    if (image.size > most) return `TooLarge ${most}`
     return broken ?? (yield* write(image))
   }
 
   function* persist(image: Image): Steps<File | string> {
     if (image.content === "none") return "none"
-    // What a frame says of its image may stand behind it.
     if (image.content === "refused" && image.how !== "frame") return "InvalidMime"
     const payload = image.how === "payload"
     if (payload && image.size > limits.maxBytes) return `TooLarge ${limits.maxBytes}`
@@ -202,10 +203,6 @@ export const make = (limits: Limits, slotCount: number) => {
     // One that fails has left nothing on the disk when what it had reserved is given back.
     const result = hasRoom(least) ? yield* admitted(image, most) : "Busy 10"
     giveBack(bytes)
-    if (typeof result !== "string" && image.content === "refused") {
-      yield* remove(result)
-      return "InvalidMime"
-    }
     return result
   }
 
