@@ -30,6 +30,7 @@ describe("telemetry", () => {
         telemetry.observe((persisted) => persisted),
         Effect.tagMetrics("tenant", "some")
       )
+      yield* TestClock.adjust("5 seconds")
       const fiber = yield* Effect.fork(persisting)
       yield* TestClock.adjust("2 seconds")
       yield* Fiber.join(fiber)

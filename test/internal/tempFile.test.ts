@@ -226,24 +226,29 @@ describe("tempFile", () => {
 
   it.effect("ends as interrupted where its scope is closed in the middle, and leaves nothing", () =>
     Effect.gen(function*() {
-      const gate = yield* Deferred.make<void>()
-      const begun = yield* Deferred.make<void>()
-      const { done, layer, removed, target } = makeDisk()
-      const scope = yield* Scope.make()
-      const created = tempFile.create(
-        target(),
-        (write) =>
-          Deferred.succeed(begun, void 0).pipe(Effect.zipRight(Deferred.await(gate)), Effect.zipRight(pieces(write)))
-      )
-      const fiber = yield* Effect.fork(Effect.provide(Scope.extend(created, scope), layer))
-      yield* Deferred.await(begun)
-      yield* Scope.close(scope, Exit.void)
-      assert.lengthOf(removed, 1)
-      yield* Deferred.succeed(gate, void 0)
-      const exit = yield* Fiber.await(fiber)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
-      assert.deepStrictEqual(done.at(-2), ["close"])
-      // Counted by then, and no more.
-      assert.lengthOf(removed, 2)
+      // What cannot be removed is still there, and still counts.
+      for (const [remove, removals] of [[Effect.void, 2], [Effect.fail(diskError("remove", "EIO")), 0]] as const) {
+        const gate = yield* Deferred.make<void>()
+        const begun = yield* Deferred.make<void>()
+        const { done, kept, layer, removed, target } = makeDisk({
+          remove: () => remove,
+          exists: () => Effect.succeed(true)
+        })
+        const scope = yield* Scope.make()
+        const created = tempFile.create(
+          target(),
+          (write) =>
+            Deferred.succeed(begun, void 0).pipe(Effect.zipRight(Deferred.await(gate)), Effect.zipRight(pieces(write)))
+        )
+        const fiber = yield* Effect.fork(Effect.provide(Scope.extend(created, scope), layer))
+        yield* Deferred.await(begun)
+        yield* Effect.provide(Scope.close(scope, Exit.void), collecting([]))
+        yield* Deferred.succeed(gate, void 0)
+        const exit = yield* Fiber.await(fiber)
+        assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
+        assert.deepStrictEqual(done.at(-2), ["close"])
+        assert.strictEqual(kept.size, 1)
+        assert.lengthOf(removed, removals)
+      }
     }))
 })
