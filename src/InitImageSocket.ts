@@ -21,6 +21,9 @@
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Path from "@effect/platform/Path"
 import type * as Socket from "@effect/platform/Socket"
 import * as Chunk from "effect/Chunk"
@@ -39,6 +42,7 @@ import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSlot from "./InitImageSlot.js"
 import * as frame from "./internal/frame.js"
+import * as handshake from "./internal/handshake.js"
 import * as socketFrames from "./internal/socketFrames.js"
 import * as telemetry from "./internal/telemetry.js"
 import * as tempFile from "./internal/tempFile.js"
@@ -394,7 +398,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
  * @category running
  * @example
  * ```ts
- * import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
  * import { Effect, Option } from "effect"
  * import { InitImageSocket } from "session-init-image"
  *
@@ -402,7 +406,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
  *
  * const router = HttpRouter.empty.pipe(
  *   HttpRouter.get("/stream", Effect.gen(function*() {
- *     const socket = yield* HttpServerRequest.upgrade
+ *     const socket = yield* InitImageSocket.upgrade
  *     yield* InitImageSocket.run(socket, ({ slot }) =>
  *       Effect.gen(function*() {
  *         const image = yield* slot.lease
@@ -424,7 +428,11 @@ export const run = <E, R, E2 = never, R2 = never>(
 > =>
   Effect.scoped(
     Effect.flatMap(socketFrames.make(socket), (frames) =>
-      Effect.raceFirst(converse(frames, handler, options), frames.closed).pipe(
+      // Each can be ended by the other, also where this is run by what cannot be interrupted, as an app without a router.
+      Effect.raceFirst(
+        Effect.interruptible(converse(frames, handler, options)),
+        Effect.interruptible(frames.closed)
+      ).pipe(
         Effect.onExit((exit) =>
           Exit.isSuccess(exit)
             ? Effect.void
@@ -432,6 +440,56 @@ export const run = <E, R, E2 = never, R2 = never>(
         )
       ))
   ).pipe(Effect.withSpan("InitImageSocket.run", { captureStackTrace: false }))
+
+/**
+ * The request is no upgrade to a WebSocket, or not one that can be made.
+ *
+ * Answers 426 (RFC 9110 section 15.5.22).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UpgradeRequired
+  extends Schema.TaggedError<UpgradeRequired>("session-init-image/InitImageSocket/UpgradeRequired")(
+    "UpgradeRequired",
+    {}
+  )
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The request must be an upgrade to a WebSocket."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return Effect.succeed(HttpServerResponse.empty({
+      status: 426,
+      headers: { connection: "upgrade, close", upgrade: "websocket", "sec-websocket-version": "13" }
+    }))
+  }
+}
+
+/**
+ * The WebSocket of a request, which {@link run} opens.
+ *
+ * As `HttpServerRequest.upgrade`, and safe to offer to anybody: with that one, on Node, a handshake that is not as RFC
+ * 6455 section 4.2.1 has it, or a client that leaves in the middle of it, leaves a fiber behind that nothing can
+ * interrupt, and that a server waits for when it is to end.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const upgrade: Effect.Effect<
+  Socket.Socket,
+  UpgradeRequired,
+  HttpServerRequest.HttpServerRequest
+> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+  handshake.isAcceptable(request)
+    ? Effect.mapBoth(request.upgrade, {
+      onFailure: () => new UpgradeRequired(),
+      onSuccess: (socket) => handshake.guard(request, socket)
+    })
+    : Effect.fail(new UpgradeRequired()))
 
 /** What `ws` takes by default and the platform's servers leave as it is, in bytes: 100 MiB. */
 const defaultFrameBytes = 100 * 1024 * 1024

@@ -1,5 +1,9 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,6 +13,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { readFileSync } from "node:fs"
+import { createServer, IncomingMessage } from "node:http"
 import { join } from "node:path"
 import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool } from "../src/index.js"
 import { imagesIn } from "./server/testServer.js"
@@ -16,6 +21,7 @@ import { makeDirectory } from "./utils/directory.js"
 import { makeFakeSocket } from "./utils/fakeSocket.js"
 import { png, pngOfSize } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
+import { connectRaw, upgradeRequest } from "./utils/webSocketClient.js"
 
 const init = (initial_image: unknown) => JSON.stringify({ type: "session_init_v2", initial_image })
 const update = (initial_image: unknown) => JSON.stringify({ type: "init_image_updated", initial_image })
@@ -439,6 +445,48 @@ describe("an image in binary frames", () => {
       yield* close
       yield* Fiber.join(fiber)
       assert.isEmpty(images())
+    }))
+})
+
+describe("an upgrade", () => {
+  /** A server that ends with the scope, which takes for ever where a request of it cannot be ended. */
+  const serve = <E>(app: HttpApp.Default<E, Scope.Scope>) =>
+    Effect.gen(function*() {
+      const http = yield* NodeHttpServer.make(() => createServer(), { host: "127.0.0.1", port: 0 })
+      yield* http.serve(app)
+      return http.address._tag === "TcpAddress" ? http.address.port : 0
+    })
+
+  live("that is none is refused with 426, and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(Effect.zipRight(InitImageSocket.upgrade, HttpServerResponse.empty()))
+      for (const headers of [{ "Upgrade": "h2c" }, { "Sec-WebSocket-Key": "short" }]) {
+        const { ended, received, socket } = yield* connectRaw(port)
+        socket.write(upgradeRequest(headers))
+        yield* ended
+        const [status = "", ...fields] = received().toString().toLowerCase().split("\r\n")
+        assert.match(status, /^http\/1\.1 426 /)
+        assert.includeMembers(fields, ["connection: upgrade, close", "upgrade: websocket", "sec-websocket-version: 13"])
+      }
+      const answer = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}`))
+      assert.strictEqual(answer.status, 426)
+    }))
+
+  live("whose connection is gone by then ends, and its server too", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<void>()
+      const port = yield* serve(
+        Effect.gen(function*() {
+          const { source } = yield* HttpServerRequest.HttpServerRequest
+          const socket = yield* InitImageSocket.upgrade
+          if (source instanceof IncomingMessage) source.socket.destroy()
+          yield* Effect.provide(InitImageSocket.run(socket, () => Effect.never), NodeContext.layer)
+          return HttpServerResponse.empty()
+        }).pipe(Effect.ensuring(Deferred.succeed(ended, void 0)))
+      )
+      const { socket } = yield* connectRaw(port)
+      socket.write(upgradeRequest())
+      yield* Deferred.await(ended)
     }))
 })
 

@@ -22,7 +22,6 @@ import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageHttp from "../InitImageHttp.js"
 import * as InitImageSocket from "../InitImageSocket.js"
 import { joinFiber } from "../internal/joinFiber.js"
-import * as handshake from "./handshake.js"
 import * as metrics from "./metrics.js"
 import * as page from "./page.js"
 
@@ -62,20 +61,14 @@ const slotOf = (sessions: InitImageApi.SessionsService, sessionId: string) =>
 
 const stream = (sessions: InitImageApi.SessionsService, options: InitImageSocket.Options) =>
   Effect.gen(function*() {
-    const request = yield* HttpServerRequest.HttpServerRequest
-    const incoming = request.source
-    if (!(incoming instanceof IncomingMessage) || !handshake.isAcceptable(incoming)) {
-      return HttpServerResponse.empty({
-        status: 426,
-        headers: { connection: "upgrade, close", upgrade: "websocket", "sec-websocket-version": "13" }
-      })
-    }
+    const { source } = yield* HttpServerRequest.HttpServerRequest
+    const socket = yield* InitImageSocket.upgrade
     const sessionId = sessionIdIn(yield* HttpServerRequest.ParsedSearchParams) ?? randomUUID()
-    yield* InitImageSocket.run(
-      yield* request.upgrade,
-      () => Effect.never,
-      { ...options, slot: slotOf(sessions, sessionId), bytesRead: Effect.sync(() => incoming.socket.bytesRead) }
-    )
+    yield* InitImageSocket.run(socket, () => Effect.never, {
+      ...options,
+      slot: slotOf(sessions, sessionId),
+      ...(source instanceof IncomingMessage ? { bytesRead: Effect.sync(() => source.socket.bytesRead) } : {})
+    })
     return HttpServerResponse.empty()
   }).pipe(
     Effect.catchAllDefect((defect) =>

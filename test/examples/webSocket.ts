@@ -3,7 +3,6 @@
  * answered with a clip that begins with the image that is the session's by then.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Mailbox from "effect/Mailbox"
@@ -45,7 +44,7 @@ const serve = Effect.gen(function*() {
         yield* send({ type: "clip", clip })
       }).pipe(Effect.scoped))
 
-  yield* InitImageSocket.run(yield* HttpServerRequest.upgrade, handler, { onMessage, openingTimeout: "5 seconds" })
+  yield* InitImageSocket.run(yield* InitImageSocket.upgrade, handler, { onMessage, openingTimeout: "5 seconds" })
   return HttpServerResponse.empty()
 })
 

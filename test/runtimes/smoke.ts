@@ -5,7 +5,6 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Path from "@effect/platform/Path"
 import * as Socket from "@effect/platform/Socket"
@@ -143,7 +142,7 @@ const checks: Record<string, Effect.Effect<void, unknown, FileSystem.FileSystem 
         "/stream",
         Effect.gen(function*() {
           // The server ends it, or it ends, when the client has gone.
-          yield* library.InitImageSocket.run(yield* HttpServerRequest.upgrade, () => Effect.never).pipe(
+          yield* library.InitImageSocket.run(yield* library.InitImageSocket.upgrade, () => Effect.never).pipe(
             Effect.ensuring(Deferred.succeed(closed, undefined))
           )
           return HttpServerResponse.empty()

@@ -1,4 +1,5 @@
-import { defineConfig } from "vitest/config"
+import { defineConfig, mergeConfig } from "vitest/config"
+import suite from "../../vitest.config.js"
 import { leftOutOn, runtimeOf } from "./plan.js"
 
 const runtime = runtimeOf(process.env["RUNTIMES_NAME"])
@@ -6,18 +7,19 @@ const files = leftOutOn(runtime.name).flatMap(({ files, tests }) => tests === un
 const tests = leftOutOn(runtime.name).flatMap(({ tests }) => tests === undefined ? [] : [tests.source])
 const context = process.env["RUNTIMES_CONTEXT"]
 
-export default defineConfig({
-  resolve: {
-    alias: context === undefined ? [] : [{ find: /^@effect\/platform-node\/NodeContext$/, replacement: context }]
-  },
-  test: {
-    include: ["test/**/*.test.ts"],
-    exclude: ["**/node_modules/**", ...files],
-    ...tests.length === 0 ? {} : { testNamePattern: new RegExp(`^(?!${tests.join("|")})`) },
-    setupFiles: ["test/runtimes/setup.ts"],
-    // A process for each file, as nothing else is the same in all runtimes.
-    pool: "forks",
-    cache: false,
-    testTimeout: 60_000
-  }
-})
+export default mergeConfig(
+  suite,
+  defineConfig({
+    resolve: {
+      alias: context === undefined ? [] : [{ find: /^@effect\/platform-node\/NodeContext$/, replacement: context }]
+    },
+    test: {
+      exclude: ["**/node_modules/**", ...files],
+      ...tests.length === 0 ? {} : { testNamePattern: new RegExp(`^(?!${tests.join("|")})`) },
+      setupFiles: ["test/runtimes/setup.ts"],
+      // A process for each file, as nothing else is the same in all runtimes.
+      pool: "forks",
+      cache: false
+    }
+  })
+)

@@ -50,7 +50,8 @@ const start = Effect.fnUntraced(function*(env: Record<string, string> = {}) {
   })
   return {
     directory,
-    kill: (signal: NodeJS.Signals) => Effect.sync(() => child.kill(signal)),
+    // The `child.kill` of Deno has the child end with the signal, whatever the child makes of it.
+    kill: (signal: NodeJS.Signals) => Effect.sync(() => process.kill(child.pid ?? Number.NaN, signal)),
     output: () => output,
     port: eventually(() => assert.match(output, /:\d+\n/)).pipe(
       Effect.map(() => Number(/:(\d+)\n/.exec(output)?.[1]))
