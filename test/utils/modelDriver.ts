@@ -108,7 +108,8 @@ export const make = Effect.fnUntraced(function*(limits: spoolModel.Limits, seen:
       if (Option.isSome(image) && file !== undefined) check(readFileSync(image.value.path), file)
     }
     const writing = model.operations.filter(({ stage }) => stage === "write").length
-    assert.lengthOf([...openIn(parent), ...openIn(elsewhere)], writing)
+    const open = [...openIn(parent), ...openIn(elsewhere)]
+    assert.lengthOf(open, writing, open.join(" "))
   })
 
   const settleAndCompare = Effect.zipRight(settle, compare)
