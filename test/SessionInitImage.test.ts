@@ -511,6 +511,21 @@ describe("SessionInitImage", () => {
         assert.deepStrictEqual({ ...error }, { _tag: "BadBase64", reason: "Character", offset: 1_500_002 })
       }))
 
+    it.effect("decode nothing of a length that no base64 has", () =>
+      Effect.gen(function*() {
+        const { data } = payload
+        for (const text of [`${data.slice(0, 1_500_001)}?`, `?${data.slice(0, 6)}`]) {
+          const bad = new InitImagePayload.InitImagePayload({ mime: "image/png", data: text })
+          let chunks = 0
+          const error = yield* SessionInitImage.decode(bad).pipe(
+            Stream.runForEach(() => Effect.sync(() => chunks += 1)),
+            Effect.flip
+          )
+          assert.strictEqual(chunks, 0)
+          assert.deepStrictEqual({ ...error }, { _tag: "BadBase64", reason: "Length" })
+        }
+      }))
+
     it.effect("verify the same stream twice, and let nothing pass that is wrong", () =>
       Effect.gen(function*() {
         const verified = SessionInitImage.decode(payload).pipe(SessionInitImage.verify(payload))
