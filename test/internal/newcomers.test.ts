@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -37,9 +37,27 @@ describe("newcomers", () => {
     Effect.gen(function*() {
       const began = yield* begun(range(patience + 50))
       const turns = began.map(([, turn]) => turn)
-      assert.isAtMost(turns[0] ?? Infinity, patience + 2)
-      assert.isBelow(turns[0] ?? Infinity, patience + 50, "before the last has come")
-      assert.deepStrictEqual(turns, range(patience + 50).map((index) => index + (turns[0] ?? 0)))
+      assert.deepStrictEqual(turns, range(patience + 50).map((index) => index + patience + 1))
+    }))
+
+  it.scopedLive("come first again, once nobody has waited any more", () =>
+    Effect.gen(function*() {
+      yield* Effect.scoped(begun(range(patience + 50)))
+      yield* turn
+      const began = yield* begun([0, 1, 2])
+      assert.isAbove(began[0]?.[1] ?? 0, 2)
+    }))
+
+  it.scopedLive("leave the event loop alone, once nobody waits", () =>
+    Effect.gen(function*() {
+      yield* Effect.scoped(begun([0, 0, 1]))
+      yield* turn
+      const scheduled = yield* Effect.acquireRelease(
+        Effect.sync(() => vi.spyOn(globalThis, "setImmediate")),
+        (spy) => Effect.sync(() => spy.mockRestore())
+      )
+      yield* Effect.repeatN(turn, 9)
+      assert.lengthOf(scheduled.mock.calls, 10)
     }))
 
   it.scopedLive("hold up nobody by one that has been interrupted", () =>

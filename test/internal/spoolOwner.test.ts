@@ -15,6 +15,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
@@ -26,6 +27,12 @@ const signatureOf = (directory: string) =>
   Effect.gen(function*() {
     return yield* spoolOwner.signature(yield* FileSystem.FileSystem, yield* Path.Path, directory)
   })
+
+/** As a spool itself refuses, and not the disk. */
+const refused = (reason: "PermissionDenied" | "BadResource", description: string) =>
+  ({ _tag: "SystemError", method: "InitImageSpool", reason, description }) as const
+
+const replaced = refused("PermissionDenied", "something else is in place of the spool's directory")
 
 /** Who may change the owner of a directory. */
 const isRoot = process.getuid?.() === 0
@@ -78,7 +85,10 @@ describe("a spool's directory", () => {
         const parent = yield* makeDirectory
         chmodSync(parent, mode)
         const error = yield* Effect.flip(spoolOwner.make(parent))
-        assert.deepInclude(error, { _tag: "SystemError", reason: "PermissionDenied" })
+        assert.deepInclude(
+          error,
+          refused("PermissionDenied", "others may write to the spool's parent directory, which is not sticky")
+        )
         assert.deepStrictEqual(list(parent), [])
       }).pipe(Effect.provide(NodeContext.layer)))
   }
@@ -98,7 +108,7 @@ describe("a spool's directory", () => {
       const parent = yield* makeDirectory
       if (isRoot) chownSync(parent, 12345, 12345)
       const error = yield* Effect.flip(spoolOwner.make(parent))
-      assert.deepInclude(error, { _tag: "SystemError", reason: "PermissionDenied" })
+      assert.deepInclude(error, refused("PermissionDenied", "the spool's parent directory is another user's"))
       assert.deepStrictEqual(list(parent), [])
     }).pipe(
       Effect.provide(
@@ -133,9 +143,8 @@ describe("a spool's directory", () => {
       const directory = yield* owner.directory
       renameSync(directory, join(parent, "moved"))
       symlinkSync(trap, directory)
-      const error = yield* Effect.flip(owner.directory)
-      assert.deepInclude(error, { _tag: "SystemError", reason: "PermissionDenied" })
-      assert.deepInclude(yield* Effect.flip(owner.beat), { _tag: "SystemError", reason: "PermissionDenied" })
+      assert.deepInclude(yield* Effect.flip(owner.directory), replaced)
+      assert.deepInclude(yield* Effect.flip(owner.beat), replaced)
       yield* end
       assert.isTrue(lstatSync(directory).isSymbolicLink())
       assert.deepStrictEqual(list(trap), ["heartbeat"])
@@ -150,11 +159,28 @@ describe("a spool's directory", () => {
       renameSync(directory, join(parent, "moved"))
       mkdirSync(directory)
       writeFileSync(join(directory, "not ours"), "")
-      const error = yield* Effect.flip(owner.directory)
-      assert.deepInclude(error, { _tag: "SystemError", reason: "PermissionDenied" })
+      assert.deepInclude(yield* Effect.flip(owner.directory), replaced)
       yield* end
       assert.deepStrictEqual(list(directory), ["not ours"])
     }).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
+
+  it.scoped("is left alone when another of the same number is there, on another disk", () => {
+    let isOther = false
+    return Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const { end, value: owner } = yield* openScoped(spoolOwner.make(parent))
+      const directory = yield* owner.directory
+      isOther = true
+      assert.deepInclude(yield* Effect.flip(owner.directory), replaced)
+      yield* end
+      assert.deepStrictEqual(list(directory), ["heartbeat"])
+    }).pipe(
+      Effect.provide(quiet),
+      Effect.provide(layerWith((fs) => ({
+        stat: (path) => Effect.map(fs.stat(path), (info) => isOther ? { ...info, dev: info.dev + 1 } : info)
+      })))
+    )
+  })
 
   it.scoped("is replaced by a new one, by all that ask together, when it has gone", () => {
     const lines: Array<string> = []
@@ -196,8 +222,9 @@ describe("a spool's directory", () => {
       const parent = yield* makeDirectory
       const { end, value: owner } = yield* openScoped(spoolOwner.make(parent))
       yield* end
-      assert.deepInclude(yield* Effect.flip(owner.directory), { _tag: "SystemError", reason: "BadResource" })
-      yield* Effect.flip(owner.beat)
+      const closed = refused("BadResource", "the spool has been closed")
+      assert.deepInclude(yield* Effect.flip(owner.directory), closed)
+      assert.deepInclude(yield* Effect.flip(owner.beat), closed)
       assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
@@ -274,6 +301,18 @@ describe("a heartbeat", () => {
       assert.match(readFileSync(join(directory, "heartbeat"), "utf8"), /^[0-9a-f]{16}$/)
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scoped("is not made where a symbolic link leads that has taken its place", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const elsewhere = yield* makeDirectory
+      const owner = yield* spoolOwner.make(parent)
+      const heartbeat = join(yield* owner.directory, "heartbeat")
+      rmSync(heartbeat)
+      symlinkSync(join(elsewhere, "not there"), heartbeat)
+      assert.deepInclude(yield* Effect.flip(owner.beat), { _tag: "SystemError", reason: "AlreadyExists" })
+      assert.deepStrictEqual(list(elsewhere), [])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
   it.scoped("goes on in the new directory when the old one has gone", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
@@ -329,6 +368,21 @@ describe("a heartbeat", () => {
       utimes: () => diskError("utimes", "EROFS")
     }))))
   })
+
+  it.scoped("is known by its content alone where the disk tells no times", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const owner = yield* spoolOwner.make(parent)
+      const directory = yield* owner.directory
+      const before = yield* signatureOf(directory)
+      assert.match(before, /^0:[0-9a-f]{32}$/)
+      utimesSync(join(directory, "heartbeat"), 1, 1)
+      assert.strictEqual(yield* signatureOf(directory), before)
+      yield* owner.beat
+      assert.notStrictEqual(yield* signatureOf(directory), before)
+    }).pipe(Effect.provide(layerWith((fs) => ({
+      stat: (path) => Effect.map(fs.stat(path), (info) => ({ ...info, mtime: Option.none() }))
+    })))))
 
   it.scoped("is none that is a symbolic link, a directory, or too long to be one", () =>
     Effect.gen(function*() {

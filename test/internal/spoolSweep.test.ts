@@ -86,6 +86,12 @@ const withTime = <A, E, R>(test: (time: ReturnType<typeof makeClock>) => Effect.
 
 const isRoot = process.getuid?.() === 0
 
+/** What has been logged, without when and by whom. */
+const messages = (lines: ReadonlyArray<string>) => lines.map((line) => line.slice(line.indexOf("message=")))
+
+const leftAlone = (path: string, why: string) =>
+  `message="Left in the spools' directory: ${why}" entry=${basename(path)}`
+
 describe("the sweep", () => {
   it.live.prop(
     "removes what a dead spool left within twice staleAfter, and nothing of it before staleAfter has passed",
@@ -263,8 +269,9 @@ describe("the sweep", () => {
         assert.deepStrictEqual(list(dead), left)
         yield* lookFor(time, sweeper, 5 * S)
         assert.deepStrictEqual(list(dead), left)
-        assert.lengthOf(lines, 1)
-        assert.include(lines[0], basename(dead))
+        assert.deepStrictEqual(messages(lines), [
+          leftAlone(dead, "in a dead spool's directory are things that it did not make")
+        ])
         assert.lengthOf(list(taken), 2)
         assert.isTrue(existsSync(join(elsewhere, "precious.png")))
         assert.deepStrictEqual(list(own), ["heartbeat"])
@@ -290,7 +297,10 @@ describe("the sweep", () => {
         assert.isTrue(existsSync(file))
         assert.lengthOf(list(target), 2)
         assert.deepStrictEqual(list(own), ["heartbeat"])
-        assert.lengthOf(lines, 2)
+        assert.sameMembers(
+          messages(lines),
+          [link, file].map((path) => leftAlone(path, "it is named like a spool's directory, but is none"))
+        )
       })
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
@@ -314,10 +324,51 @@ describe("the sweep", () => {
         assert.lengthOf(list(linked), 2)
         assert.lengthOf(list(large), 2)
         assert.strictEqual(readFileSync(join(elsewhere, "heartbeat"), "utf8"), "0000000000000007")
-        assert.lengthOf(lines, 3)
+        assert.sameMembers(
+          messages(lines),
+          [without, linked, large].map((path) =>
+            leftAlone(path, "it is named like a spool's directory, but has no heartbeat")
+          )
+        )
       })
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
+
+  it.scopedLive("sweeps what a dead spool left by a name that had been left alone and was gone in between", () =>
+    withTime((time) =>
+      Effect.gen(function*() {
+        const parent = yield* makeDirectory
+        const { own, sweeper } = yield* makeSweeper(parent)
+        const without = makeDead(parent)
+        rmSync(join(without, "heartbeat"))
+        yield* lookFor(time, sweeper, 2 * S)
+        assert.lengthOf(list(without), 1)
+        rmSync(without, { recursive: true })
+        yield* sweeper.look
+        renameSync(makeDead(parent), without)
+        yield* lookFor(time, sweeper, 2 * S)
+        assert.deepStrictEqual(list(parent), [basename(own)])
+      })
+    ).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("gives one that was gone and is back unchanged the whole time again", () =>
+    withTime((time) =>
+      Effect.gen(function*() {
+        const parent = yield* makeDirectory
+        const elsewhere = yield* makeDirectory
+        const { sweeper } = yield* makeSweeper(parent)
+        const other = makeDead(parent)
+        yield* lookFor(time, sweeper, 1.4 * S)
+        renameSync(other, join(elsewhere, basename(other)))
+        yield* sweeper.look
+        renameSync(join(elsewhere, basename(other)), other)
+        yield* time.pass(S / 10)
+        yield* lookFor(time, sweeper, 1.4 * S)
+        assert.lengthOf(list(other), 2)
+        yield* lookFor(time, sweeper, S / 5)
+        assert.isFalse(existsSync(other))
+      })
+    ).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("leaves another user's alone", () =>
     withTime((time) =>
@@ -423,6 +474,26 @@ describe("the sweep", () => {
         assert.strictEqual((yield* figures).swept - swept, 3)
       })
     ).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("removes also what a dead one had begun to sweep where it leaves something else", () => {
+    const lines: Array<string> = []
+    return withTime((time) =>
+      Effect.gen(function*() {
+        const parent = yield* makeDirectory
+        const { own, sweeper } = yield* makeSweeper(parent)
+        const { swept } = yield* figures
+        const outer = makeDead(parent, [imageName(), "notes.txt"])
+        makeDead(outer)
+        yield* lookFor(time, sweeper, 2 * S)
+        assert.deepStrictEqual(list(outer), ["notes.txt"])
+        assert.deepStrictEqual(list(own), ["heartbeat"])
+        assert.strictEqual((yield* figures).swept - swept, 2)
+        assert.deepStrictEqual(messages(lines), [
+          leftAlone(outer, "in a dead spool's directory are things that it did not make")
+        ])
+      })
+    ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
+  })
 
   it.scopedLive("gives back what turns out to hold something else when it has it", () => {
     let late = true

@@ -39,6 +39,23 @@ describe("telemetry", () => {
       assert.deepInclude(stateOf("session_init_image_duration_seconds", "some"), { count: 1, sum: 2 })
     }))
 
+  it.effect("tells a span how it ended, and of what format and size the image is", () =>
+    Effect.gen(function*() {
+      const persisting = telemetry.observe(Effect.succeed(image), Option.some)
+      const [span] = yield* withSpans(Effect.withSpan(persisting, "own"))
+      assert.deepStrictEqual([...span?.attributes ?? []], [
+        ["outcome", "persisted"],
+        ["format", "image/png"],
+        ["bytes", 5000]
+      ])
+    }))
+
+  it.effect("makes spans by their names, which have no stack trace even of what fails", () =>
+    Effect.gen(function*() {
+      const spans = yield* withSpans(Effect.exit(telemetry.withSpan("own")(new Empty())))
+      assert.deepStrictEqual(spans.map(({ attributes, name }) => [name, [...attributes]]), [["own", []]])
+    }))
+
   it.effect("weighs nothing where there was no image", () =>
     Effect.gen(function*() {
       const none = telemetry.observe(Effect.succeedNone, (persisted) => persisted)

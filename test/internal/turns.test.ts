@@ -37,6 +37,11 @@ describe("turns", () => {
       assert.deepStrictEqual(yield* letGo([bytesPerTurn * 2, bytesPerTurn * 3, 1]), [[0, 0], [1, 1], [2, 2]])
     }))
 
+  it.scopedLive("let nobody pass the first that waits, though there be room for it at once", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* letGo([third, bytesPerTurn, third]), [[0, 0], [1, 1], [2, 2]])
+    }))
+
   it.live("pass over one that has been interrupted", () =>
     Effect.gen(function*() {
       yield* turn
