@@ -6,7 +6,8 @@ export default defineConfig({
     exclude: [
       "test/server/**",
       "test/endurance/**",
-      "test/browser/**",
+      "test/browser/bundle.test.ts",
+      "test/browser/page.test.ts",
       "test/examples/**",
       "test/openapi/**",
       "test/documentation.test.ts",
