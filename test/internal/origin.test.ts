@@ -48,6 +48,8 @@ const refused: ReadonlyArray<Case> = [
   { title: "what is no origin", headers: { host, origin: "" } },
   { title: "a hidden origin beside an extension", headers: { host, origin: "null" }, origins: ["ext://abc"] },
   { title: "an extension of the server's name", headers: { host, origin: `ext://${host}` } },
+  { title: "a scheme that ends as a web page's", headers: { host, origin: `xhttp://${host}` } },
+  { title: "an origin of a name like nothing, and no host", headers: { origin: "http://undefined" } },
   { title: "an origin and no host", headers: { origin: "http://app.example.com" } },
   { title: "an origin and a host that is none", headers: { host: ":::", origin: "http://app.example.com" } },
   {
