@@ -30,6 +30,7 @@ export class Scanner {
   #expectsKey = false
   /** Units of a key that may be on the path. */
   #key: Array<number> | undefined
+  /** Whether the key of the member that is being read is the path's next name. */
   #keyMatches = false
   /** Why the last scan stopped before the end of what it was given. */
   stop: Stop = undefined
@@ -64,7 +65,6 @@ export class Scanner {
       switch (unit) {
         case quote:
           if (this.#isValueOnPath() && this.#depth === this.#path.length) {
-            this.#keyMatches = false
             this.stop = "Value"
             return at
           }
@@ -73,8 +73,8 @@ export class Scanner {
           break
         case 0x7b: // {
         case 0x5b: // [
-          if (unit === 0x7b && this.#onPath === this.#depth && this.#depth < this.#path.length) {
-            if (this.#depth === 0 || this.#isValueOnPath()) this.#onPath++
+          if (unit === 0x7b && this.#depth < this.#path.length && (this.#depth === 0 || this.#isValueOnPath())) {
+            this.#onPath++
           }
           if (++this.#depth > maxDepth) {
             this.stop = "TooDeep"
@@ -85,9 +85,7 @@ export class Scanner {
         case 0x7d: // }
         case 0x5d: // ]
           if (this.#depth > 0) this.#depth--
-          if (this.#onPath > this.#depth) this.#onPath = this.#depth
-          this.#expectsKey = false
-          this.#keyMatches = false
+          this.#onPath = Math.min(this.#onPath, this.#depth)
           break
         case 0x2c: // ,
           this.#begin()
@@ -107,7 +105,7 @@ export class Scanner {
   }
 
   #isValueOnPath(): boolean {
-    return this.#keyMatches && !this.#expectsKey && this.#onPath === this.#depth
+    return this.#keyMatches && !this.#expectsKey
   }
 
   #readString(unit: number): void {

@@ -190,6 +190,24 @@ describe("jsonScanner", () => {
     assert.strictEqual(scanner.stop, "TooDeep")
   })
 
+  it.each([
+    ["an object that the path does not lead to", "{\"b\":{\"k\":1},\"a\":1}", ["b", "a"]],
+    ["an object behind the end of the path", "{\"a\":{\"data\":{\"k\":1}}}", ["a", "data"]],
+    ["an array", "{\"a\":[\"k\",{\"k\":1},[\"k\"]],\"b\":1}", ["a", "b"]],
+    ["an outermost array", "[\"k\",{\"k\":1}]", []],
+    ["values", "{\"a\":\"k\",\"b\":\"k\"}", ["a", "b"]],
+    ["an outermost value", "\"k\"", []],
+    ["what is behind the outermost value", "{\"a\":1},\"k\"", ["a"]]
+  ])("looks at the keys of objects on the path alone: %s", (_, text, keys) => {
+    const read: Array<string> = []
+    const scanner = new Scanner(["a", "data"], (units) => {
+      read.push(textOf(units))
+      return textOf(units)
+    })
+    scan(Buffer.from(text), scanner, 1000)
+    assert.deepStrictEqual(read, keys)
+  })
+
   it("keeps no more of a key than one of the path can have", () => {
     let longest = 0
     const scanner = new Scanner(["a", "data"], (units) => {
