@@ -8,10 +8,10 @@
 import * as Socket from "@effect/platform/Socket"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 
 /** The socket is paused from either of these on. A frame in transit, and what came with it, may still be added. */
@@ -54,7 +54,7 @@ const isPausable = (u: unknown): u is PausableWebSocket =>
 export const make = Effect.fnUntraced(function*(
   socket: Socket.Socket
 ): Effect.fn.Return<Frames, never, Scope.Scope> {
-  const runFork = Runtime.runFork(yield* Effect.runtime())
+  const runFork = yield* FiberSet.makeRuntime()
   const write = yield* socket.writer
   const inbox = yield* Mailbox.make<Frame>()
   const closed = yield* Deferred.make<void>()
@@ -88,6 +88,7 @@ export const make = Effect.fnUntraced(function*(
     if (ws === undefined) return findWebSocket
     return regulate()
   }).pipe(
+    Effect.interruptible,
     Effect.exit,
     Effect.ensuring(Deferred.succeed(closed, void 0)),
     Effect.forkScoped
@@ -106,8 +107,8 @@ export const make = Effect.fnUntraced(function*(
     return frame
   })
 
-  // A writer waits for ever once the socket is closed, also where nothing can interrupt it: so nobody waits for it.
-  const post = (data: string | Socket.CloseEvent) => Effect.sync(() => void runFork(write(data)))
+  // A writer waits for ever once the socket is closed: so nobody waits for it, and what still waits ends with the scope.
+  const post = (data: string | Socket.CloseEvent) => Effect.sync(() => void runFork(Effect.interruptible(write(data))))
 
   return {
     // Nobody ends the queue.

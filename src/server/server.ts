@@ -17,6 +17,7 @@ import type * as Net from "node:net"
 import * as InitImageSocket from "../InitImageSocket.js"
 import * as app from "./app.js"
 import * as config from "./config.js"
+import { Response } from "./response.js"
 
 /** How long clients have to read a last answer, or to answer a closing handshake, when the server ends. */
 const farewell = { schedule: Schedule.spaced("10 millis"), times: 100 }
@@ -27,7 +28,7 @@ const keepAliveInitialDelay = 30_000
 /** A node server that knows its connections, upgraded ones among them, which node forgets. */
 const makeNodeServer = () => {
   const connections = new Set<Net.Socket>()
-  const server = Http.createServer({ keepAlive: true, keepAliveInitialDelay })
+  const server = Http.createServer({ keepAlive: true, keepAliveInitialDelay, ServerResponse: Response })
   server.on("connection", (socket) => {
     connections.add(socket)
     socket.once("close", () => connections.delete(socket))

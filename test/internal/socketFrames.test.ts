@@ -61,4 +61,22 @@ describe("frames", () => {
       assert.isFalse(ws.paused)
       assert.deepStrictEqual(sent, [new Socket.CloseEvent(1003)])
     }))
+
+  it.effect("leaves nobody waiting to send what the socket has not taken by its end", () =>
+    Effect.gen(function*() {
+      const { socket } = yield* makeFakeSocket
+      const waiting = new Set<unknown>()
+      const write = (data: unknown) =>
+        Effect.suspend(() => {
+          waiting.add(data)
+          return Effect.ensuring(Effect.never, Effect.sync(() => waiting.delete(data)))
+        })
+      yield* Effect.gen(function*() {
+        const frames = yield* Frames.make({ ...socket, writer: Effect.succeed(write) })
+        yield* frames.send("message")
+        yield* frames.close(1000)
+        assert.strictEqual(waiting.size, 2)
+      }).pipe(Effect.scoped, Effect.uninterruptible)
+      assert.strictEqual(waiting.size, 0)
+    }))
 })
