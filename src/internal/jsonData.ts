@@ -17,20 +17,17 @@ const piecesPerTurn = 16
  */
 const scratch = Buffer.allocUnsafeSlow(48 * 1024)
 
-/** JSON's escapes are of two characters, or of six where the second is `u`. */
-const isComplete = (escape: string): boolean => escape.length === 6 || (escape.length === 2 && escape[1] !== "u")
+/** JSON's escapes are of two characters, or of six where the second is `u`. At least two are there, and no more. */
+const isComplete = (escape: string): boolean => escape.length === 6 || escape[1] !== "u"
 
 /** How much of a piece there is before an escape at its end that has not wholly come. */
 const wholeEscapes = (piece: string): number => {
   const last = piece.lastIndexOf("\\")
-  if (last < piece.length - 5) return piece.length
+  if (last + 1 < piece.length && isComplete(piece.slice(last, last + 6))) return piece.length
   let first = last
   while (piece.charCodeAt(first - 1) === 0x5c) first--
-  const escapes = (last - first) % 2 === 0
-  const begun = piece.length - last < 2 || (piece[last + 1] === "u" && piece.length - last < 6)
-  return escapes && begun
-    ? last
-    : piece.length
+  // Every second one is what the one before it escapes.
+  return (last - first) % 2 === 0 ? last : piece.length
 }
 
 /** What the content of a string says. Throws where it is none of JSON. */
