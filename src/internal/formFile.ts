@@ -73,7 +73,7 @@ const parseHeaders = (bytes: Uint8Array): ReadonlyMap<string, string> | undefine
     const colon = line.indexOf(":")
     if (colon < 1) return undefined
     const name = line.slice(0, colon).toLowerCase()
-    if (!headers.has(name)) headers.set(name, line.slice(colon + 1).trim())
+    if (!headers.has(name)) headers.set(name, line.slice(colon + 1))
   }
   return headers
 }

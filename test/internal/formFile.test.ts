@@ -163,6 +163,42 @@ describe("formFile", () => {
     assert.deepStrictEqual(readNow([untyped]), taken("a", "BYTES", "application/octet-stream"))
   })
 
+  const octets = "application/octet-stream"
+
+  it.each([
+    [undefined, undefined, undefined],
+    [undefined, "text/plain", undefined],
+    [undefined, "image/png", "image/png"],
+    [undefined, octets, octets],
+    ["", undefined, undefined],
+    ["", octets, undefined],
+    ["", "text/plain", "text/plain"],
+    ["", "image/png", "image/png"],
+    ["a", undefined, octets],
+    ["a", octets, octets],
+    ["a", "text/plain", "text/plain"],
+    ["a", "image/png ; charset=utf-8", "image/png"]
+  ])("tells a file by its name, %j, or its type, %j", (name, type, mime) => {
+    const fileName = name === undefined ? "" : `; filename="${name}"`
+    const form = formOf({ disposition: `form-data; name="image"${fileName}`, type, body: "BYTES" })
+    assert.deepStrictEqual(readNow([form]), mime === undefined ? null : taken(name, "BYTES", mime))
+  })
+
+  it("takes the first of two headers", () => {
+    const disposition = ["a", "b"].map((name) => `form-data; name="image"; filename="${name}"`)
+    const form = formOf({
+      disposition: disposition.join("\r\nContent-Disposition: "),
+      type: "image/png\r\nContent-Type: image/webp",
+      body: "BYTES"
+    })
+    assert.deepStrictEqual(readNow([form]), taken("a"))
+  })
+
+  it.each(["iso-8859-1''b", "x-utf-8''b", "utf-8'b"])("takes no extended name but of UTF-8: %s", (extended) => {
+    const disposition = `form-data; name="image"; filename="a"; filename*=${extended}`
+    assert.deepStrictEqual(readNow([formOf({ disposition, type: "image/png", body: "BYTES" })]), taken("a"))
+  })
+
   it("takes a file without a byte", () => {
     assert.deepStrictEqual(readNow([formOf(fileAs("a.png", ""))]), taken("a.png", ""))
   })
