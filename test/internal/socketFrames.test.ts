@@ -1,5 +1,5 @@
 import * as Socket from "@effect/platform/Socket"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -16,6 +16,8 @@ describe("frames", () => {
   it.scoped("pauses the socket at 16 that wait, and resumes it when one is taken", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
+      const pause = vi.spyOn(ws, "pause")
+      const resume = vi.spyOn(ws, "resume")
       for (let i = 0; i < 15; i++) yield* deliver(String(i))
       assert.isFalse(ws.paused)
       for (let i = 15; i < 20; i++) yield* deliver(String(i))
@@ -24,6 +26,41 @@ describe("frames", () => {
         assert.strictEqual(yield* frames.take, String(i))
         assert.strictEqual(ws.paused, 20 - i - 1 >= 16)
       }
+      assert.lengthOf(pause.mock.calls, 1)
+      assert.lengthOf(resume.mock.calls, 1)
+    }))
+
+  const others: ReadonlyArray<readonly [name: string, value: unknown]> = [
+    ["pause", undefined],
+    ["pause", true],
+    ["resume", undefined],
+    ["resume", true],
+    ["bufferedAmount", undefined],
+    ["bufferedAmount", "0"]
+  ]
+
+  it.scoped.each(others)(
+    "takes all that comes from a socket that is none of ws: its %s is %j",
+    ([name, value]) =>
+      Effect.gen(function*() {
+        const { deliver, frames, ws } = yield* makeSocket
+        Object.assign(ws, { [name]: value })
+        for (let i = 0; i < 40; i++) yield* deliver(String(i))
+        for (let i = 0; i < 40; i++) assert.strictEqual(yield* frames.take, String(i))
+        assert.isFalse(ws.paused)
+      })
+  )
+
+  it.scoped("counts what has come, taken or not", () =>
+    Effect.gen(function*() {
+      const { deliver, frames } = yield* makeSocket
+      assert.strictEqual(yield* frames.received, 0)
+      yield* deliver("a", new Uint8Array(3), "c")
+      assert.strictEqual(yield* frames.received, 3)
+      yield* frames.take
+      yield* frames.close(1000)
+      yield* deliver("d")
+      assert.strictEqual(yield* frames.received, 4)
     }))
 
   it.scoped("pauses the socket at one that is large", () =>
@@ -60,6 +97,10 @@ describe("frames", () => {
       for (let i = 0; i < 100; i++) yield* deliver(String(i))
       assert.isFalse(ws.paused)
       assert.deepStrictEqual(sent, [new Socket.CloseEvent(1003)])
+      for (let i = 0; i < 16; i++) assert.strictEqual(yield* frames.take, String(i))
+      const next = yield* Effect.fork(frames.take)
+      yield* Effect.yieldNow()
+      assert.isTrue(Option.isNone(yield* Fiber.poll(next)))
     }))
 
   it.effect("leaves nobody waiting to send what the socket has not taken by its end", () =>
