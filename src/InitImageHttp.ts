@@ -17,7 +17,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as ImageFormat from "./ImageFormat.js"
-import { type InitImageError, InvalidMime, TooLarge } from "./InitImageError.js"
+import { type InitImageError, TooLarge } from "./InitImageError.js"
 import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
@@ -76,10 +76,8 @@ const fromJson = (body: Body, options: RequestOptions | undefined): Persisted =>
     return (yield* withinBody(persisted, body, maxBytes, 3 / 4)).image
   })
 
-const nameIn = (request: HttpServerRequest.HttpServerRequest): string | undefined => {
-  const query = request.url.indexOf("?")
-  return query < 0 ? undefined : new URLSearchParams(request.url.slice(query)).get("name") ?? undefined
-}
+const nameIn = (request: HttpServerRequest.HttpServerRequest): string | undefined =>
+  new URLSearchParams(request.url.replace(/^[^?]*/, "")).get("name") ?? undefined
 
 const fromRaw = (
   request: HttpServerRequest.HttpServerRequest,
@@ -166,8 +164,7 @@ export const fromRequest: (
   const mediaType = (request.headers["content-type"] ?? "").replace(/;.*/s, "").trim().toLowerCase()
   if (isJson(mediaType)) return yield* fromJson(body, options)
   if (mediaType === "multipart/form-data") return yield* fromForm(request, body, options)
-  if (mediaType.startsWith("image/")) return yield* fromRaw(request, mediaType, body, options)
-  return yield* new InvalidMime({ accepted: yield* InitImageLimits.AcceptedFormats })
+  return yield* fromRaw(request, mediaType, body, options)
 })
 
 /**

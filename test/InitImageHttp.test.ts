@@ -9,13 +9,15 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
 import { Buffer } from "node:buffer"
 import * as Http from "node:http"
-import { InitImageHttp, InitImageLimits, InitImageSlot, type SessionInitImage } from "../src/index.js"
+import { InitImageHttp, InitImageLimits, InitImageSlot, InitImageSpool, type SessionInitImage } from "../src/index.js"
 import { list, makeDirectory, openIn } from "./utils/directory.js"
 import { type Hook, layerHooked } from "./utils/hookedFileSystem.js"
 import { png, pngOfSize } from "./utils/images.js"
@@ -616,6 +618,99 @@ describe("fromRequest in a web handler", () => {
       yield* eventually(() => assert.deepStrictEqual(list(directory), []))
     }))
 
+  it.scopedLive("takes a body for what its type says, whatever its case and its parameters", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* webHandler()
+      const json = Buffer.from(JSON.stringify(payloadOf("image/png", pngOfSize(1000))))
+      const image = pngOfSize(1000)
+      for (
+        const [type, body, status] of [
+          ["APPLICATION/JSON; charset=utf-8", json, 200],
+          ["application/json ;a=b", json, 200],
+          ["application/vnd.api+json", json, 200],
+          ["Image/PNG\t; a=b;c=d", image, 200],
+          ["text/json", json, 415],
+          ["application/jsonp", json, 415],
+          ["application/a+jsonp", json, 415],
+          ["x-application/a+json", json, 415],
+          ["application/+json", json, 415],
+          ["image/gif", image, 415],
+          ["image", image, 415],
+          ["png", image, 415],
+          ["", image, 415],
+          [undefined, image, 415]
+        ] as const
+      ) {
+        const headers: Record<string, string> = type === undefined ? {} : { "content-type": type }
+        const answer = yield* handle({ body, headers })
+        assert.strictEqual(answer.status, status, type)
+        if (status === 415) assert.strictEqual(JSON.parse(answer.text)._tag, "InvalidMime")
+      }
+    }))
+
+  /** The greatest length that a body may have that brings an image of 1000 bytes, beside 100 of other things. */
+  const longest = { "JSON": 100 + 1668, "the image as it is": 1000, "a form": 100 + 1000 }
+  for (const [title, length] of Object.entries(longest)) {
+    for (const over of [0, 1]) {
+      it.scopedLive(`reads ${over === 0 ? "" : "nothing of "}what may be an image by its length: ${title}, ${over}`, () =>
+        Effect.gen(function*() {
+          let pulled = false
+          const body = new ReadableStream({
+            pull: (controller) => {
+              pulled = true
+              controller.close()
+            }
+          }, { highWaterMark: 0 })
+          const app = answer(InitImageHttp.fromRequest()).pipe(
+            Effect.provide(InitImageLimits.layer({ maxBytes: 1000, maxMessageBytes: 100 })),
+            Effect.provide(NodeContext.layer)
+          )
+          const headers = { "content-type": kinds[title]?.type ?? "", "content-length": String(length + over) }
+          const response = yield* Effect.promise(() =>
+            HttpApp.toWebHandler(app)(
+              new Request("http://localhost/", { method: "POST", body, headers, duplex: "half" })
+            )
+          )
+          assert.strictEqual(response.status, over === 0 ? 400 : 413)
+          assert.strictEqual(pulled, over === 0)
+          if (over === 1) {
+            assert.deepInclude(yield* Effect.promise(() => response.json()), { bytes: 1001, limit: 1000 })
+          }
+        }))
+    }
+  }
+
+  for (const [title, { body, type }] of Object.entries(kinds)) {
+    it.scopedLive(`asks the spool for no more room than its length can fill, nor than its limit: ${title}`, () =>
+      Effect.gen(function*() {
+        const asked: Array<number> = []
+        const spool = {
+          ...yield* InitImageSpool.InitImageSpool,
+          reserveUpTo: (bytes: number) => {
+            asked.push(bytes)
+            return Effect.succeed(bytes)
+          }
+        }
+        const app = answer(InitImageHttp.fromRequest()).pipe(
+          Effect.provideService(InitImageSpool.InitImageSpool, spool),
+          InitImageLimits.withMaxBytes(5000),
+          Effect.provide(NodeContext.layer)
+        )
+        const small = body(1001)
+        const length = body(5000).length
+        for (const [bytes, declared] of [[small, small.length], [body(4000), length], [small, undefined]] as const) {
+          const headers = {
+            "content-type": type,
+            ...declared === undefined ? {} : { "content-length": String(declared) }
+          }
+          const request = new Request("http://localhost/", { method: "POST", body: bytes, headers })
+          assert.strictEqual((yield* Effect.promise(() => HttpApp.toWebHandler(app)(request))).status, 200)
+        }
+        const share = title === "JSON" ? 3 / 4 : 1
+        assert.deepStrictEqual(asked, [Math.floor(small.length * share), 5000, 5000])
+      }))
+  }
+
   it.scopedLive("lets go of a body that is too large before it has all come", () =>
     Effect.gen(function*() {
       const { directory, handle } = yield* webHandler()
@@ -662,6 +757,23 @@ describe("fromRequest in a web handler", () => {
         aborted.abort()
         yield* eventually(() => assert.deepStrictEqual(list(directory), []))
         assert.strictEqual((yield* Effect.promise(() => response)).status, 499)
+      }
+    }))
+})
+
+describe("describe", () => {
+  it.scopedLive("says of an image what its client may know of it", () =>
+    Effect.gen(function*() {
+      const { directory, handle } = yield* webHandler()
+      const headers = { "content-type": "image/png" }
+      const { text } = yield* handle({ body: pngOfSize(1000), headers }, "/?name=a.png")
+      const description = { mime: "image/png", display_name: "a.png", bytes: 1000, width: 1, height: 1 }
+      assert.deepStrictEqual(JSON.parse(text), description)
+      assert.notInclude(text, directory)
+      const decode = Schema.decodeUnknown(InitImageHttp.ImageDescription)
+      assert.deepStrictEqual(yield* decode(description), { ...description, mime: "image/png" })
+      for (const field of Object.keys(description)) {
+        assert.isTrue(Either.isLeft(yield* Effect.either(decode({ ...description, [field]: null }))), field)
       }
     }))
 })

@@ -1,8 +1,8 @@
 /**
  * A request's body as it comes, and answers for clients that are still sending it.
  */
-import * as Headers from "@effect/platform/Headers"
 import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -47,6 +47,12 @@ const lengthOf = (request: HttpServerRequest.HttpServerRequest): number | undefi
 const requestError = (request: HttpServerRequest.HttpServerRequest, description: string) =>
   new HttpServerError.RequestError({ request: request.modify({ url: "" }), reason: "Decode", description })
 
+/** The event loop has looked for what has come. */
+const polled = Effect.async<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
 /**
  * Not the request's own stream, which breaks the connection when it is left before its end, and with it the way for the
  * answer.
@@ -60,7 +66,9 @@ const fromIncomingMessage = (
   Stream.fromPull(Effect.gen(function*() {
     type Pulled = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<HttpServerError.RequestError>>
     const clock = yield* Effect.clock
-    const timeout = Duration.toMillis(stallTimeout)
+    // Of a clock that nobody sets; no less than a timer can wait.
+    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    const timeout = Math.max(1, Duration.toMillis(stallTimeout))
     let waiting: { readonly since: number; readonly resume: (pulled: Pulled) => void } | undefined
 
     const take = (): Pulled | undefined => {
@@ -69,34 +77,36 @@ const fromIncomingMessage = (
       if (incoming.readableEnded) return Effect.fail(Option.none())
       return incoming.destroyed ? Effect.mapError(onGone, Option.some) : undefined
     }
-    const finish = (pulled: Pulled | undefined) => {
-      if (waiting === undefined || pulled === undefined) return
+    const finish = (pull: () => Pulled | undefined) => {
+      if (waiting === undefined) return
       const { resume } = waiting
+      const pulled = pull()
+      if (pulled === undefined) return
       waiting = undefined
       resume(pulled)
     }
-    const wake = () => {
-      if (waiting !== undefined) finish(take())
-    }
+    const wake = () => finish(take)
     yield* Effect.acquireRelease(
       Effect.sync(() => incoming.on("readable", wake).on("end", wake).on("close", wake).on("error", wake)),
       () => Effect.sync(() => incoming.off("readable", wake).off("end", wake).off("close", wake).off("error", wake))
     )
 
     // What keeps the client waiting here, a full disk queue or a spool, is not its fault.
+    const left = () => waiting === undefined ? timeout : waiting.since + timeout - now()
     const watch = Effect.gen(function*() {
       while (true) {
-        const waited = waiting === undefined ? 0 : clock.unsafeCurrentTimeMillis() - waiting.since
-        if (waited >= timeout) finish(Effect.mapError(onStalled, Option.some))
-        yield* Effect.sleep(Math.max(1, timeout - (waited < timeout ? waited : 0)))
+        yield* Effect.sleep(left())
+        // Nor is a busy event loop: it comes to its timers before it comes to what has arrived meanwhile.
+        yield* polled
+        if (left() <= 0) finish(() => Effect.mapError(onStalled, Option.some))
       }
     })
     // Only routers let what runs in them be interrupted.
-    if (Number.isFinite(timeout)) yield* Effect.forkScoped(Effect.interruptible(watch))
+    yield* Effect.forkScoped(Effect.interruptible(watch))
 
     return Effect.suspend(() =>
       take() ?? Effect.async((resume) => {
-        waiting = { since: clock.unsafeCurrentTimeMillis(), resume }
+        waiting = { since: now(), resume }
         return Effect.sync(() => {
           waiting = undefined
         })
@@ -164,11 +174,11 @@ const discard = (incoming: IncomingMessage, { maxDiscarded, stallTimeout }: Pati
       return Effect.sync(stop)
     })
     const silent = Effect.gen(function*() {
-      let last = -1
-      while (last !== discarded) {
+      let last: number
+      do {
         last = discarded
         yield* Effect.sleep(stallTimeout)
-      }
+      } while (last !== discarded)
       yield* close
     })
     return Effect.raceFirst(end, silent)
@@ -184,13 +194,15 @@ const answerEarly = (
   response: HttpServerResponse.HttpServerResponse,
   patience: Patience
 ): HttpServerResponse.HttpServerResponse => {
-  const { body, headers, status } = response
+  const { body } = response
   if (incoming.complete || (body._tag !== "Uint8Array" && body._tag !== "Empty")) return response
   const bytes = body._tag === "Empty" ? new Uint8Array() : body.body
-  return HttpServerResponse.stream(
-    Stream.concat(Stream.succeed(bytes), Stream.execute(discard(incoming, patience))),
+  const held = Stream.concat(Stream.succeed(bytes), Stream.execute(discard(incoming, patience)))
+  return response.pipe(
+    // Without a type that the response does not have, which the platform would give to a stream.
+    HttpServerResponse.setBody(HttpBody.stream(held, body.contentType ?? "")),
     // The platform leaves a length of 0 out.
-    { status, headers: Headers.set(headers, "content-length", String(bytes.length)) }
+    HttpServerResponse.setHeader("content-length", String(bytes.length))
   )
 }
 
