@@ -166,9 +166,11 @@ export const make: (options?: Options) => Effect.Effect<
     owner.beat,
     (cause) => Effect.logWarning("A spool's heartbeat could not be written", cause)
   )
+  // They end with the scope, also where it is opened by what cannot be interrupted, as the acquiring of a resource is.
+  const repeat = (effect: Effect.Effect<void>) => Effect.forkScoped(Effect.interruptible(Effect.forever(effect)))
   // Apart, so that a sweep that takes long delays no heartbeat.
-  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(pause, beat)))
-  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(Effect.zipRight(sweeper.look, quota.refresh), pause)))
+  yield* repeat(Effect.zipRight(pause, beat))
+  yield* repeat(Effect.zipRight(Effect.zipRight(sweeper.look, quota.refresh), pause))
 
   const limit = Math.min(maxBytesInFlight, maxBytesKept)
 

@@ -10,8 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
 import { readFileSync } from "node:fs"
 import { createServer, IncomingMessage } from "node:http"
 import { join } from "node:path"
@@ -19,9 +21,11 @@ import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool } from 
 import { imagesIn } from "./server/testServer.js"
 import { makeDirectory } from "./utils/directory.js"
 import { makeFakeSocket } from "./utils/fakeSocket.js"
+import { layerHooked } from "./utils/hookedFileSystem.js"
 import { png, pngOfSize } from "./utils/images.js"
 import { payloadOf } from "./utils/payloads.js"
-import { connectRaw, upgradeRequest } from "./utils/webSocketClient.js"
+import { collecting, diskError, layerWith } from "./utils/spools.js"
+import { connect, connectRaw, upgradeRequest } from "./utils/webSocketClient.js"
 
 const init = (initial_image: unknown) => JSON.stringify({ type: "session_init_v2", initial_image })
 const update = (initial_image: unknown) => JSON.stringify({ type: "init_image_updated", initial_image })
@@ -64,6 +68,7 @@ const open = Effect.fnUntraced(function*<E = never, R = never>(
   return {
     ...client,
     fiber,
+    spool: service,
     images,
     read: () => images().map((path) => new Uint8Array(readFileSync(join(directory, path)))),
     /** What was sent next other than progress. */
@@ -223,6 +228,122 @@ describe("a session", () => {
       yield* Effect.timeout(session.await, "10 seconds")
       assert.deepStrictEqual(imagesIn(directory), [])
     }))
+})
+
+describe("a message that is refused", () => {
+  const invalid = (message: string) => ({ type: "error", code: "invalid_message", message, retryable: false })
+  const notText = invalid("A message must be a text frame.")
+  const refused: Record<string, {
+    /** The frame in the place of a message of that type. */
+    readonly frame: (type: string) => string | Uint8Array
+    readonly error: (type: string) => unknown
+    readonly closeCode?: number
+    readonly options?: Options<never, never>
+  }> = {
+    "is not JSON": { frame: () => "{", error: () => invalid("A message must be JSON.") },
+    "is nested too deeply": {
+      frame: (type) => `{"type":"${type}","a":${"[".repeat(1000)}${"]".repeat(1000)}}`,
+      error: () => invalid("The message with the image is nested too deeply.")
+    },
+    "is a binary frame": { frame: () => Uint8Array.of(1), error: () => notText },
+    "is of another type": {
+      frame: () => "{\"type\":\"other\"}",
+      error: (type) => invalid(`The message's type must be ${type}.`)
+    },
+    "has no type": { frame: () => "[]", error: (type) => invalid(`The message's type must be ${type}.`) },
+    "has an image that is wrong": {
+      frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
+      error: () => ({
+        type: "error",
+        code: "bad_base64",
+        message: "The image's data is not valid base64: padding in the wrong place at character 0.",
+        retryable: false
+      })
+    },
+    "has an image for which there is no room": {
+      frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),
+      error: () => ({
+        type: "error",
+        code: "busy",
+        message: "The image cannot be taken at the moment; please try again in 1 second.",
+        retryable: true
+      }),
+      closeCode: 1013,
+      options: { spool: { maxBytesInFlight: 1000, onFull: "fail" } }
+    }
+  }
+  for (const [title, { closeCode = 1003, error, frame, options }] of Object.entries(refused)) {
+    live(
+      `since it ${title} is answered with that, and ends the session only where it was to open it`,
+      () =>
+        Effect.gen(function*() {
+          for (const opened of [false, true]) {
+            const type = opened ? "init_image_updated" : "session_init_v2"
+            const { answer, deliver, images, spool } = yield* open(() => Effect.never, options)
+            if (opened) {
+              yield* deliver(init(payloadOf("image/png", png(), "ref.png")))
+              assert.deepStrictEqual(yield* answer, described(png()))
+            }
+            const before = images()
+            yield* Effect.scoped(Effect.gen(function*() {
+              if (options?.spool !== undefined) yield* spool.reserve(500)
+              yield* deliver(frame(type))
+              assert.deepStrictEqual(yield* answer, error(type))
+            }))
+            assert.deepStrictEqual(images(), before)
+            if (opened) {
+              yield* deliver(update(null))
+              assert.deepStrictEqual(yield* answer, noImage)
+            } else assert.strictEqual(yield* answer, closeCode)
+          }
+        })
+    )
+  }
+
+  live(
+    "since its image cannot be stored is answered with no more than that, and the operator told",
+    () =>
+      Effect.gen(function*() {
+        for (const opened of [false, true]) {
+          let broken = false
+          const lines: Array<string> = []
+          const fail = (method: string) => Effect.fail(diskError(method, "EIO"))
+          const disk = layerWith((fs) => ({
+            open: (path, options) => broken ? fail("open") : fs.open(path, options),
+            writeFile: (path, data, options) => broken ? fail("writeFile") : fs.writeFile(path, data, options)
+          }))
+          const { answer, deliver } = yield* Effect.provide(open(), Layer.merge(disk, collecting(lines)))
+          if (opened) {
+            yield* deliver(init(null))
+            yield* answer
+          }
+          broken = true
+          yield* deliver((opened ? update : init)(payloadOf("image/png", png(), "ref.png")))
+          assert.deepStrictEqual(yield* answer, {
+            type: "error",
+            code: "internal_error",
+            message: "The server could not store the image.",
+            retryable: true
+          })
+          if (!opened) assert.strictEqual(yield* answer, 1011)
+          assert.lengthOf(lines.filter((line) => line.includes("An init image could not be stored")), 1)
+          assert.include(lines.join(), "EIO")
+        }
+      })
+  )
+
+  it.scoped("since it does not come in time: 1008", () =>
+    Effect.gen(function*() {
+      for (const [openingTimeout, millis] of [[undefined, 10_000], ["3 seconds", 3000]] as const) {
+        const { fiber, next, sent } = yield* open(() => Effect.never, { openingTimeout })
+        yield* TestClock.adjust(millis - 1)
+        assert.isEmpty(sent)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* next, invalid("No message arrived in time."))
+        assert.strictEqual(yield* next, 1008)
+        yield* Fiber.join(fiber)
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
 })
 
 describe("an image in binary frames", () => {
@@ -401,6 +522,39 @@ describe("an image in binary frames", () => {
       })
   )
 
+  live("may have as many bytes as the limit says, and not one more", () =>
+    Effect.gen(function*() {
+      const { answer, deliver, next } = yield* open(() => Effect.never, { maxBytes: bytes.length })
+      yield* deliver(init(announce(bytes.length)))
+      assert.deepStrictEqual(yield* next, progress(0, bytes.length))
+      yield* deliver(bytes)
+      assert.deepStrictEqual(yield* answer, described(bytes))
+      yield* deliver(update(announce(bytes.length + 1)))
+      assertError(yield* answer, "too_large")
+    }))
+
+  live("has so many bytes dropped as were to come when it was refused, and no more", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(null), update(announce(5000)), ...pieces(new Uint8Array(5000), 500))
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "content_mismatch")
+      yield* deliver(Uint8Array.of(1))
+      assertError(yield* answer, "invalid_payload", "The image has more bytes than it was said to have.")
+      yield* deliver(update(null), Uint8Array.of(1))
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "invalid_message", "A message must be a text frame.")
+    }))
+
+  live("is not late where the server takes its time", () =>
+    Effect.gen(function*() {
+      const large = pngOfSize(3_000_000)
+      const slow = layerHooked((operation, run) => operation === "open" ? Effect.delay(run, "500 millis") : run)
+      const { answer, deliver } = yield* Effect.provide(open(() => Effect.never, { stallTimeout: "100 millis" }), slow)
+      yield* deliver(init(announce(large.length)), ...pieces(large, 1_000_000))
+      assert.deepStrictEqual(yield* answer, described(large))
+    }))
+
   live("is refused when its bytes stop coming, and not while they come slowly", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open(() => Effect.never, { stallTimeout: "200 millis" })
@@ -470,6 +624,35 @@ describe("an upgrade", () => {
       }
       const answer = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}`))
       assert.strictEqual(answer.status, 426)
+    }))
+
+  live("that is one is the session's socket", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(
+        Effect.gen(function*() {
+          const socket = yield* InitImageSocket.upgrade
+          yield* InitImageSocket.run(socket, ({ send }) => send("hello"))
+          return HttpServerResponse.empty()
+        }).pipe(Effect.provide(InitImageSpool.layer()), Effect.provide(NodeContext.layer))
+      )
+      const client = yield* connect(`ws://127.0.0.1:${port}`)
+      yield* client.send(init(payloadOf("image/png", png(), "ref.png")))
+      assert.deepStrictEqual(yield* client.next, described(png()))
+      assert.strictEqual(yield* client.next, "hello")
+      assert.strictEqual(yield* client.closed, 1000)
+    }))
+
+  it.effect("that a server has no way to make is refused as well", () =>
+    Effect.gen(function*() {
+      const [, ...fields] = upgradeRequest().trim().split("\r\n")
+      const headers = fields.map((field) => field.split(": ") as [string, string])
+      const request = HttpServerRequest.fromWeb(new Request("http://localhost/", { headers }))
+      const error = yield* InitImageSocket.upgrade.pipe(
+        Effect.provideService(HttpServerRequest.HttpServerRequest, request),
+        Effect.flip
+      )
+      assert.strictEqual(error._tag, "UpgradeRequired")
+      assert.strictEqual(error.message, "The request must be an upgrade to a WebSocket.")
     }))
 
   live("whose connection is gone by then ends, and its server too", () =>

@@ -9,6 +9,8 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as TestServices from "effect/TestServices"
@@ -41,6 +43,16 @@ const passTime = (millis: number, step: number, sleepers: number) =>
   })
 
 describe("InitImageSpool", () => {
+  it.effect("has metrics by the names that dashboards know, and tells what they are", () =>
+    Effect.gen(function*() {
+      yield* figures
+      const keys = (yield* Metric.snapshot).map(({ metricKey }) => metricKey)
+      for (const name of ["in_flight_bytes", "waiting", "kept_bytes", "kept_files", "swept_files"]) {
+        const key = keys.find((key) => key.name === `session_init_image_spool_${name}`)
+        assert.isTrue(Option.isSome(key?.description ?? Option.none()), name)
+      }
+    }))
+
   it.effect("is the folder of temporary files, without limits, where nobody says otherwise", () =>
     Effect.gen(function*() {
       const spool = yield* InitImageSpool.InitImageSpool
@@ -67,6 +79,13 @@ describe("InitImageSpool", () => {
       assert.isFalse(existsSync(directory))
       assert.deepStrictEqual(list(parent), [])
       yield* isIdle
+    }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
+
+  it.live("ends also where it was made by what cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      yield* Effect.scoped(Effect.uninterruptible(InitImageSpool.make({ directory: parent })))
+      assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
 
   it.scopedLive("is in the folder of temporary files by default, and one for each layer", () =>
@@ -334,24 +353,31 @@ describe("InitImageSpool", () => {
       })))
     ))
 
-  const senseless: ReadonlyArray<InitImageSpool.Options> = [
-    { maxBytesInFlight: -1 },
-    { maxBytesKept: NaN },
-    { maxFilesKept: -0.5 },
-    { staleAfter: 9 },
-    { staleAfter: "0 seconds" }
+  const senseless: ReadonlyArray<readonly [InitImageSpool.Options, problem: string]> = [
+    [{ maxBytesInFlight: -1 }, "maxBytesInFlight must not be negative"],
+    [{ maxBytesKept: NaN }, "maxBytesKept must not be negative"],
+    [{ maxFilesKept: -0.5 }, "maxFilesKept must not be negative"],
+    [{ staleAfter: 9 }, "staleAfter must be at least 10ms"],
+    [{ staleAfter: "0 seconds" }, "staleAfter must be at least 10ms"]
   ]
-  for (const options of senseless) {
+  for (const [options, problem] of senseless) {
     it.scopedLive(`takes no options that make no sense: ${Object.entries(options).join()}`, () =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const all = { directory: parent, ...options }
-        assert.deepInclude(yield* Effect.flip(InitImageSpool.make(all)), { _tag: "BadArgument" })
-        const layer = InitImageSpool.layerConfig(Config.succeed(all))
-        assert.isTrue(ConfigError.isConfigError(yield* Effect.flip(Layer.build(layer))))
+        assert.deepInclude(yield* Effect.flip(InitImageSpool.make(all)), { _tag: "BadArgument", description: problem })
+        const error = yield* Effect.flip(Layer.build(InitImageSpool.layerConfig(Config.succeed(all))))
+        assert.deepInclude(error, { _op: "InvalidData", message: problem, path: [] })
         assert.deepStrictEqual(list(parent), [])
       }).pipe(Effect.provide(NodeContext.layer)))
   }
+
+  it.scopedLive("may have no room at all", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 0 })
+      assert.deepInclude(yield* Effect.flip(spool.reserve(1)), { _tag: "TooLarge", limit: 0 })
+    }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("reads its options from Config", () =>
     Effect.gen(function*() {

@@ -181,7 +181,7 @@ const discard = (incoming: IncomingMessage, { maxDiscarded, stallTimeout }: Pati
       } while (last !== discarded)
       yield* close
     })
-    return Effect.raceFirst(end, silent)
+    return Effect.raceFirst(Effect.interruptible(end), Effect.interruptible(silent))
   })
 
 /**

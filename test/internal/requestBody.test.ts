@@ -329,6 +329,15 @@ describe("an answer", () => {
       }))
   }
 
+  it.scoped("is ended with the request also by what cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const incoming = yield* incomingMessage
+      const all = yield* Effect.fork(Effect.uninterruptible(sent(yield* answer(incoming, refused))))
+      yield* turn
+      incoming.push(null)
+      assert.strictEqual(yield* Fiber.join(all), "refused")
+    }))
+
   it.scoped("is ended where the request was meanwhile", () =>
     Effect.gen(function*() {
       const { connection, incoming } = yield* connected

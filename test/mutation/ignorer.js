@@ -10,13 +10,17 @@ const isForReaders = (callee) =>
     callee.object.name === "Symbol" && callee.property.name === "for"
   )
 
+const isKey = (path, name) => path.parent?.type === "ObjectProperty" && path.parent.key.name === name
+
 export const strykerPlugins = [
   declareValuePlugin(PluginKind.Ignore, "for-readers", {
     shouldIgnore(path) {
       const { node, parent } = path
-      return node.type === "StringLiteral" && parent?.type === "CallExpression" && isForReaders(parent.callee)
-        ? "A text for readers"
-        : undefined
+      const isText = node.type === "StringLiteral" && (
+        parent?.type === "CallExpression" && isForReaders(parent.callee) || isKey(path, "description")
+      )
+      if (isText) return "A text for readers"
+      return isKey(path, "captureStackTrace") ? "What traces cost" : undefined
     }
   })
 ]
