@@ -30,10 +30,11 @@ import { InitImageSpool, type Spool } from "../InitImageSpool.js"
 import { makeImage, type PersistOptions, type SessionInitImage } from "../SessionInitImage.js"
 import * as imageWriter from "./imageWriter.js"
 import { type Hold, inFlight } from "./inFlight.js"
-import { begin, type Begun, DataReader, NotDecoded, resume, turn } from "./jsonData.js"
+import { begin, type Begun, DataReader, NotDecoded, resume } from "./jsonData.js"
 import * as jsonInput from "./jsonInput.js"
 import type { JsonInput } from "./jsonInput.js"
 import { Scanner } from "./jsonScanner.js"
+import { turn } from "./turns.js"
 import * as verifier from "./verifier.js"
 
 const notJson = new InvalidPayload({ reason: "NotJson" })

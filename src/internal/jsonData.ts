@@ -7,6 +7,7 @@ import { decodedBytes, Decoder, type Invalid } from "./base64.js"
 import { type Fill, minRoom } from "./imageWriter.js"
 import type { JsonInput } from "./jsonInput.js"
 import { charactersFor } from "./source.js"
+import { turn } from "./turns.js"
 
 /** How many pieces are passed over before the event loop has its turn: about half a millisecond's. */
 const piecesPerTurn = 16
@@ -32,12 +33,6 @@ const wholeEscapes = (piece: string): number => {
 
 /** What the content of a string says. Throws where it is none of JSON. */
 const unescape = (content: string): string => JSON.parse(`"${content}"`)
-
-/** Lets the event loop turn: `Effect.yieldNow` gives way to other fibers only. */
-export const turn: Effect.Effect<void> = Effect.async<void>((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 /** The string is not, or no longer, decoded: what is wrong with it stands in the reader. */
 export class NotDecoded {

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { IncomingMessage } from "node:http"
+import { turn } from "./turns.js"
 
 /** How long to wait for a client, and how much to read of what nobody needs any more. */
 export interface Patience {
@@ -46,12 +47,6 @@ const lengthOf = (request: HttpServerRequest.HttpServerRequest): number | undefi
  */
 const requestError = (request: HttpServerRequest.HttpServerRequest, description: string) =>
   new HttpServerError.RequestError({ request: request.modify({ url: "" }), reason: "Decode", description })
-
-/** The event loop has looked for what has come. */
-const polled = Effect.async<void>((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 /**
  * Not the request's own stream, which breaks the connection when it is left before its end, and with it the way for the
@@ -97,7 +92,7 @@ const fromIncomingMessage = (
       while (true) {
         yield* Effect.sleep(left())
         // Nor is a busy event loop: it comes to its timers before it comes to what has arrived meanwhile.
-        yield* polled
+        yield* turn
         if (left() <= 0) finish(() => Effect.mapError(onStalled, Option.some))
       }
     })
@@ -122,10 +117,10 @@ const dropsPerTurn = 8
 
 /** What waits for its turn to drop something, in order. */
 const drops = new Set<() => void>()
-let turn: NodeJS.Immediate | undefined
+let immediate: NodeJS.Immediate | undefined
 
 const runDrops = () => {
-  turn = undefined
+  immediate = undefined
   let left = dropsPerTurn
   for (const drop of drops) {
     drops.delete(drop)
@@ -133,12 +128,12 @@ const runDrops = () => {
     left -= 1
     if (left === 0) break
   }
-  if (drops.size > 0) turn ??= setImmediate(runDrops)
+  if (drops.size > 0) immediate ??= setImmediate(runDrops)
 }
 
 const inTurn = (drop: () => void): void => {
   drops.add(drop)
-  turn ??= setImmediate(runDrops)
+  immediate ??= setImmediate(runDrops)
 }
 
 /**

@@ -4,6 +4,12 @@
  */
 import * as Effect from "effect/Effect"
 
+/** Lets the event loop turn: `Effect.yieldNow` gives way to other fibers only. */
+export const turn: Effect.Effect<void> = Effect.async<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
 /** 3 MiB: about a millisecond's. One image alone never waits: its next buffer comes when the last but one is written. */
 export const bytesPerTurn = 3 * 1024 * 1024
 
