@@ -114,7 +114,7 @@ const checkSizeUntraced = (
   Effect.flatMap(InitImageLimits.MaxBytes, (limit): Effect.Effect<number, TooLarge | Empty | BadBase64> => {
     const { data } = payload
     if (data === "") return empty
-    const bytes = decodedBytes(data.length, data.slice(-2))
+    const bytes = decodedBytes(data.length, data)
     if (!(bytes <= limit)) return new TooLarge({ bytes, limit })
     return data.length % 4 === 0 ? Effect.succeed(bytes) : new BadBase64({ reason: "Length" })
   })

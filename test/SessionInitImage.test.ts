@@ -486,6 +486,42 @@ describe("SessionInitImage", () => {
     it.effect("tell the size of a payload without decoding it", () =>
       Effect.gen(function*() {
         assert.strictEqual(yield* SessionInitImage.checkSize(payload), 1_600_000)
+        for (const [data, bytes] of [["AAAA", 3], ["AAA=", 2], ["AA==", 1], ["====", 1], ["AAAAAA==", 4]] as const) {
+          const small = new InitImagePayload.InitImagePayload({ mime: "image/png", data })
+          assert.strictEqual(yield* SessionInitImage.checkSize(small), bytes)
+        }
+      }))
+
+    it.effect("refuse a size that none may have before anything is decoded", () =>
+      Effect.gen(function*() {
+        for (const length of [1, 2, 3, 5, 6, 7]) {
+          const bad = new InitImagePayload.InitImagePayload({ mime: "image/png", data: "A".repeat(length) })
+          assert.deepInclude(yield* Effect.flip(SessionInitImage.checkSize(bad)), {
+            _tag: "BadBase64",
+            reason: "Length"
+          })
+        }
+      }))
+
+    it.effect("take no more memory for a small image than it has bytes", () =>
+      Effect.gen(function*() {
+        const small = new InitImagePayload.InitImagePayload({ mime: "image/png", data: "AAAA".repeat(100) })
+        const chunk = Option.getOrThrow(yield* Stream.runHead(SessionInitImage.decode(small)))
+        assert.isBelow(chunk.buffer.byteLength, 2 * 300)
+      }))
+
+    it.effect("read no further than to what is wrong", () =>
+      Effect.gen(function*() {
+        let read = 0
+        const chunks = Stream.range(1, 100).pipe(
+          Stream.rechunk(1),
+          Stream.map(() => {
+            read += 1
+            return pngOfSize(2000)
+          })
+        )
+        yield* SessionInitImage.verify(chunks, { mime: "image/webp" }).pipe(Stream.runDrain, Effect.flip)
+        assert.strictEqual(read, 1)
       }))
 
     it.effect("decode into chunks of their own, of at most 1.4 MiB", () =>
@@ -548,7 +584,8 @@ describe("SessionInitImage", () => {
         const scope = yield* Scope.make()
         const mine = yield* SessionInitImage.write(verified, { directory })
         const its = yield* verified.pipe(SessionInitImage.writeScoped({ directory }), Scope.extend(scope))
-        assert.deepStrictEqual(list(directory), [basename(mine.path), basename(its.path)].toSorted())
+        const other = yield* SessionInitImage.writeScoped(verified, { directory }).pipe(Scope.extend(scope))
+        assert.deepStrictEqual(list(directory), [mine, its, other].map(({ path }) => basename(path)).toSorted())
         yield* Scope.close(scope, Exit.void)
         assert.deepStrictEqual(list(directory), [basename(mine.path)])
       }).pipe(Effect.provide(NodeContext.layer)))

@@ -24,13 +24,13 @@ const padding = (text: string): 0 | 1 | 2 =>
   text.charCodeAt(text.length - 1) !== equals ? 0 : text.charCodeAt(text.length - 2) !== equals ? 1 : 2
 
 /**
- * How many bytes a text of that length decodes to if it is valid, from its length and its last two characters; for a
- * length that is not a multiple of 4, how many its whole characters hold.
+ * How many bytes a text of that length decodes to if it is valid, from its length and its end, of which two characters
+ * are enough; for a length that is not a multiple of 4, how many its whole characters hold.
  */
-export const decodedBytes = (length: number, lastTwo: string): number => {
+export const decodedBytes = (length: number, end: string): number => {
   const whole = Math.floor(length / 4) * 3
   const rest = length % 4
-  return rest === 0 ? whole - padding(lastTwo) : whole + rest - 1
+  return rest === 0 ? whole - padding(end) : whole + rest - 1
 }
 
 /** The value of each character of the alphabet, and 64 for every other below 128. */

@@ -26,12 +26,9 @@ export const fromText = (text: string): Fill<BadBase64, never> => {
   return (target) =>
     Effect.suspend((): Effect.Effect<number, BadBase64> => {
       if (text.length % 4 !== 0) return badLength
-      let written = 0
-      if (start < text.length) {
-        const end = Math.min(start + charactersFor(target.length), text.length)
-        written = decoder.push(text.slice(start, end), target, 0)
-        start = end
-      }
+      const end = Math.min(start + charactersFor(target.length), text.length)
+      let written = decoder.push(text.slice(start, end), target, 0)
+      start = end
       if (start === text.length && !ended) {
         ended = true
         written += decoder.end(target, written)
@@ -97,7 +94,6 @@ export const withPull = <E, R, Done, A, E2, R2>(
             at += part.length
             return Effect.succeed(part.length)
           }
-          if (Option.isSome(done)) return Effect.succeed(0)
           return Effect.flatMap(
             pull,
             Either.match({
