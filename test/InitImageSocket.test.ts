@@ -11,13 +11,14 @@ import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { readFileSync } from "node:fs"
 import { createServer, IncomingMessage } from "node:http"
 import { join } from "node:path"
-import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool } from "../src/index.js"
+import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool, SessionInitImage } from "../src/index.js"
 import { imagesIn } from "./server/testServer.js"
 import { makeDirectory } from "./utils/directory.js"
 import { makeFakeSocket } from "./utils/fakeSocket.js"
@@ -587,6 +588,30 @@ describe("an image in binary frames", () => {
       assertError(yield* answer, "invalid_payload", "The image has fewer bytes than it was said to have.")
       yield* deliver(cancel, update(announce(bytes.length)), bytes)
       assert.deepStrictEqual(yield* answer, described(bytes))
+    }))
+
+  live("is counted once, as one in its message is", () =>
+    Effect.gen(function*() {
+      const outcome = (name: string) => Metric.value(Metric.tagged(SessionInitImage.outcomes, "outcome", name))
+      const counts = Effect.map(
+        Effect.all([Metric.value(SessionInitImage.imageBytes), outcome("persisted"), outcome("none")]),
+        (states) => states.map(({ count }) => Number(count))
+      )
+      const { answer, deliver } = yield* open()
+      let before = yield* counts
+      const counted = Effect.gen(function*() {
+        yield* answer
+        const after = yield* counts
+        const more = after.map((count, i) => count - (before[i] ?? 0))
+        before = after
+        return more
+      })
+      yield* deliver(init(payloadOf("image/png", png())))
+      assert.deepStrictEqual(yield* counted, [1, 1, 0])
+      yield* deliver(update(announce(bytes.length)), bytes)
+      assert.deepStrictEqual(yield* counted, [1, 1, 0])
+      yield* deliver(update(null))
+      assert.deepStrictEqual(yield* counted, [0, 0, 1])
     }))
 
   live("leaves nothing when the client goes away in its middle", () =>

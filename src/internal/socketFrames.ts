@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     // Nobody ends the queue.
-    take: Effect.zipRight(clientHasRead, Effect.catchTag(take, "NoSuchElementException", () => Effect.never)),
+    take: Effect.zipRight(clientHasRead, Effect.orDie(take)),
     send: (message) => post(JSON.stringify(message)),
     close: (code) =>
       Effect.suspend(() => {
