@@ -695,6 +695,58 @@ describe("InitImageFrame", () => {
     }).pipe(Effect.provide(layer))
   })
 
+  for (
+    const [before, error] of [
+      ["", { _tag: "TooLarge", bytes: 101, limit: 100 }],
+      ["\"mime\":\"image/png\",", { _tag: "TooLarge", bytes: 101, limit: 100 }],
+      ["\"mime\":\"image/gif\",", { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }],
+      ["\"mime\":1,", { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }]
+    ] as const
+  ) {
+    it.scopedLive(`says what is wrong with an endless stream that begins with {"a":{${before}`, () =>
+      Effect.gen(function*() {
+        const json = Stream.concat(
+          Stream.make(Buffer.from(`{"n":1,"a":{${before}"data":"`)),
+          Stream.repeatValue(Buffer.from("AAAA".repeat(10)))
+        )
+        const directory = yield* makeDirectory
+        const result = yield* outcome(InitImageFrame.persist(json, { at: ["a"] }, { directory }))
+        assert.deepStrictEqual(result, Either.left(error))
+        assert.deepStrictEqual(list(directory), [])
+      }).pipe(InitImageLimits.withMaxBytes(100), Effect.provide(NodeContext.layer)))
+  }
+
+  it.scopedLive("is announced only where there are bytes and no data", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const { data, mime } = payloadOf("image/png", png())
+      const read = (image: unknown) =>
+        persistOrAnnounced(JSON.stringify({ image }), ["image"]).pipe(
+          Effect.provideService(InitImageSpool.InitImageSpool, spoolIn(directory)),
+          Effect.either
+        )
+      for (const announced of [{ bytes: 5 }, { bytes: null, mime, name: "a" }]) {
+        assert.deepStrictEqual(yield* read(announced), Either.right({ message: { image: announced }, announced }))
+      }
+      const both = Either.getOrThrow(yield* read({ mime, bytes: 5, data }))
+      assert.isTrue("image" in both && Option.isSome(both.image))
+      for (const image of [null, undefined]) {
+        const none = Either.getOrThrow(yield* read(image))
+        assert.isTrue("image" in none && Option.isNone(none.image))
+      }
+      for (
+        const [image, reason] of [
+          [1, "NotAnObject"],
+          [["bytes"], "NotAnObject"],
+          [{ mime }, "DataNotAString"],
+          [{ mime, bytes: 5, data: 1 }, "DataNotAString"]
+        ] as const
+      ) {
+        const error = Option.getOrThrow(Either.getLeft(yield* read(image)))
+        assert.deepInclude({ ...error }, { _tag: "InvalidPayload", reason })
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
   it.scopedLive("keeps no file of data that an announced image takes the place of", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory

@@ -252,6 +252,15 @@ describe("a message that is refused", () => {
       error: (type) => invalid(`The message's type must be ${type}.`)
     },
     "has no type": { frame: () => "[]", error: (type) => invalid(`The message's type must be ${type}.`) },
+    "has no image, but something in its place": {
+      frame: (type) => JSON.stringify({ type, initial_image: 1 }),
+      error: () => ({
+        type: "error",
+        code: "invalid_payload",
+        message: "The image must be an object with the fields mime, name and data.",
+        retryable: false
+      })
+    },
     "has an image that is wrong": {
       frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
       error: () => ({
