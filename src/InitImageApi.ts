@@ -332,7 +332,7 @@ const putImage = (slot: InitImageSlot.InitImageSlot, options: InitImageHttp.Requ
       RequestError: () => new HttpApiError.RequestTimeout()
     }),
     Effect.map(Option.match({
-      onNone: () => HttpServerResponse.empty({ status: 204 }),
+      onNone: () => HttpServerResponse.empty(),
       onSome: (image) => HttpServerResponse.unsafeJson(InitImageHttp.describe(image))
     }))
   )
@@ -349,7 +349,7 @@ const readSize = 64 * 1024
 
 /** Opened before the answer begins, while it can still be another one. */
 const openImage = (fs: FileSystem.FileSystem, path: string) =>
-  Effect.map(fs.open(path, { flag: "r" }), (file) =>
+  Effect.map(fs.open(path), (file) =>
     Stream.repeatEffectOption(
       // A descriptor must not be closed while it is read.
       Effect.uninterruptible(file.readAlloc(readSize)).pipe(
@@ -442,7 +442,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
               onNone: () => Effect.void,
               onSome: (slot) => slot.clear
             })
-          ).pipe(Effect.as(HttpServerResponse.empty({ status: 204 }))))
+          ).pipe(Effect.as(HttpServerResponse.empty())))
     })
   )
 

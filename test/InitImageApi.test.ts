@@ -13,7 +13,7 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as OpenApi from "@effect/platform/OpenApi"
 import type * as Path from "@effect/platform/Path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -265,6 +265,7 @@ describe("InitImageApi", () => {
       mkdirSync(directory)
       assert.deepStrictEqual([answer.status, answer.text], [500, ""])
       assert.lengthOf(log.filter((line) => line.includes("level=ERROR")), 2)
+      assert.match(log.join("\n"), /could not be read".*NotFound/)
       assert.notInclude(log.join("\n"), directory)
     }))
 
@@ -430,6 +431,12 @@ describe("InitImageApi in somebody's api", () => {
     assert.isTrue(asked)
     // @ts-expect-error the group has not been added
     InitImageApi.layer(HttpApi.make("none").add(Other))
+  })
+
+  // Clients are generated from it: `npx vitest -u` writes what has changed, to be read before it is committed.
+  it("has a document that says the same from one version to the next", async () => {
+    const document = `${JSON.stringify(OpenApi.fromApi(Api), null, 2)}\n`
+    await expect(document).toMatchFileSnapshot("fixtures/openapi.json")
   })
 
   it("has a document of all that it takes and answers", () => {
