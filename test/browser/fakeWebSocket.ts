@@ -28,6 +28,10 @@ export class FakeWebSocket implements WebSocketLike {
     this.readyState = 2
   }
 
+  listensTo(type: string): boolean {
+    return this.listeners.some(([listened]) => listened === type)
+  }
+
   private tell(type: string, event: { readonly data?: unknown; readonly code?: number; readonly reason?: string }) {
     for (const [listened, listener] of this.listeners) {
       if (listened === type) listener({ data: undefined, code: 1006, reason: "", ...event })

@@ -103,6 +103,51 @@ for (const face of faces) {
         assert.deepStrictEqual(yield* Fiber.join(fiber), description(png().length))
       }))
 
+    it.live("announces it once, whenever the socket opens", () =>
+      Effect.gen(function*() {
+        for (const readyState of [0, 1]) {
+          const socket = new FakeWebSocket()
+          socket.readyState = readyState
+          yield* Effect.fork(face.send(socket, fileOf(png()), opening))
+          yield* Effect.yieldNow()
+          socket.open()
+          yield* socket.until(1, 0)
+          socket.open()
+          yield* socket.until(1, 0)
+          assert.deepInclude(socket.texts[0], opening)
+        }
+      }))
+
+    it.live("has nothing to announce on a socket that opens when nobody waits for it any more", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        socket.readyState = 0
+        const fiber = yield* Effect.fork(face.send(socket, fileOf(png()), opening))
+        yield* socket.until(0, 0)
+        yield* Fiber.interrupt(fiber)
+        socket.open()
+        yield* socket.until(0, 0)
+        assert.deepStrictEqual(socket.closed, [])
+      }))
+
+    it.live("hears the errors of its socket, which would end a process otherwise", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        yield* start(face, socket)
+        assert.isTrue(socket.listensTo("error"))
+      }))
+
+    it.live("sends each byte once, however fast the server says that there is room", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        yield* start(face, socket)
+        socket.receive(progress(0), progress(0), progress(256 * kibibyte))
+        yield* socket.until(1, 1.25 * mebibyte)
+        socket.receive(progress(2 * mebibyte), progress(2.5 * mebibyte))
+        yield* socket.until(1, big.length)
+        assert.isTrue(Buffer.concat(socket.frames).equals(big))
+      }))
+
     const wrong = [
       ["InvalidMime", new Blob([png()])],
       ["Empty", new Blob([], { type: "image/png" })],
@@ -127,11 +172,13 @@ for (const face of faces) {
         const socket = new FakeWebSocket()
         for (const retryable of [true, false]) {
           const before = socket.sentBytes
-          const fiber = yield* start(face, socket)
+          const told: Array<unknown> = []
+          const fiber = yield* start(face, socket, fileOf(big), { ...update, onProgress: (p) => told.push(p) })
           socket.receive(progress(0))
           yield* socket.until(socket.texts.length, before + mebibyte)
           socket.receive(progress(512 * kibibyte), refused("busy", retryable))
           const error = yield* Effect.flip(Fiber.join(fiber))
+          assert.deepStrictEqual(told, [0, 512 * kibibyte].map((received) => ({ received, bytes: big.length })))
           assert.deepInclude({ ...error }, { _tag: "ServerError", code: "busy", retryable })
           assert.strictEqual(error.message, "It is busy.")
           yield* Effect.sleep("20 millis")
@@ -148,7 +195,15 @@ for (const face of faces) {
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         const fiber = yield* start(face, socket)
-        const others = ["", "{", "null", "[]", "1", "{\"type\":\"frame\"}", "{\"type\":\"init_image_progress\"}"]
+        const others = [
+          "",
+          "{",
+          "null",
+          "[]",
+          "1",
+          "{\"type\":\"frame\",\"received\":0}",
+          "{\"type\":\"init_image_progress\"}"
+        ]
         for (const data of [...others, new ArrayBuffer(4), undefined]) socket.receiveRaw(data)
         yield* socket.until(1, 0)
         socket.receive(progress(0))
@@ -218,6 +273,7 @@ for (const face of faces) {
     ) {
       const error: object = yield* Effect.flip(Fiber.join(fiber)).pipe(Effect.timeout("5 seconds"))
       assert.deepInclude({ ...error }, { _tag: "SocketClosed", code, reason: reasonOf(code) })
+      assert.include(error, { message: `The connection was closed (${code}).` })
     })
 
     for (const options of types) {
@@ -366,6 +422,15 @@ for (const face of faces) {
         const last = yield* start(face, socket)
         socket.receive(refused("invalid_message"))
         assert.deepInclude({ ...yield* Effect.flip(Fiber.join(last)) }, { code: "invalid_message" })
+      }))
+
+    it.live("knows it also where an application has taken the message for its own", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        yield* Fiber.interrupt(yield* start(face, socket))
+        const next = yield* start(face, socket)
+        socket.receive(...cancelledAnswers.slice(0, 1), refused("too_large"))
+        assert.deepInclude({ ...yield* Effect.flip(Fiber.join(next)) }, { _tag: "ServerError", code: "too_large" })
       }))
 
     it.live("cancels nothing once all bytes are sent, and takes the answer to them for no other's", () =>

@@ -146,7 +146,6 @@ class Upload implements Unanswered {
 
   begin() {
     void check(this.blob, this.options.maxBytes).then((head) => {
-      if (this.isDone) return
       if ("_tag" in head) return this.finish(head)
       const image = JSON.stringify({ ...head, bytes: this.blob.size })
       this.announcement = `${this.message.slice(0, -1)},"initial_image":${image}}`
