@@ -21,7 +21,8 @@ export class Response<Request extends Http.IncomingMessage = Http.IncomingMessag
     }
     this.once("close", once)
     this.#end([...parameters.slice(0, -1), once])
-    if (this.closed) process.nextTick(once)
+    // Deno does not tell whether it is closed.
+    if (this.destroyed) process.nextTick(once)
     return this
   }
 
