@@ -21,7 +21,7 @@ import { type InitImageError, TooLarge } from "./InitImageError.js"
 import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
-import { formFile } from "./internal/formFile.js"
+import { formFile, mediaTypeOf } from "./internal/formFile.js"
 import { turnToBegin } from "./internal/newcomers.js"
 import * as origin from "./internal/origin.js"
 import * as requestBody from "./internal/requestBody.js"
@@ -161,7 +161,7 @@ export const fromRequest: (
     ...requestBody.defaultPatience,
     ...options?.stallTimeout === undefined ? {} : { stallTimeout: options.stallTimeout }
   })
-  const mediaType = (request.headers["content-type"] ?? "").replace(/;.*/s, "").trim().toLowerCase()
+  const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
   if (isJson(mediaType)) return yield* fromJson(body, options)
   if (mediaType === "multipart/form-data") return yield* fromForm(request, body, options)
   return yield* fromRaw(request, mediaType, body, options)

@@ -517,16 +517,10 @@ describe("fromRequest", () => {
     }))
 })
 
-/** The app as a web handler, in a directory of its own. */
-const webHandler = Effect.fnUntraced(function*(options: InitImageHttp.RequestOptions = {}, maxBytes = 100_000) {
-  const directory = yield* makeDirectory
-  const app = routed({ directory, ...options }).pipe(
-    InitImageLimits.withMaxBytes(maxBytes),
-    Effect.provide(NodeContext.layer)
-  )
+/** What the app, as a web handler, answers. */
+const handlerOf = (app: HttpApp.Default<unknown, Scope.Scope>) => {
   const handler = HttpApp.toWebHandler(app)
   return {
-    directory,
     handle: (init: RequestInit & { readonly duplex?: "half" }, path = "/") =>
       Effect.promise(async () => {
         const response = await handler(new Request(`http://localhost${path}`, { method: "POST", ...init }))
@@ -534,6 +528,16 @@ const webHandler = Effect.fnUntraced(function*(options: InitImageHttp.RequestOpt
       }),
     handler
   }
+}
+
+/** The app as a web handler, in a directory of its own. */
+const webHandler = Effect.fnUntraced(function*(options: InitImageHttp.RequestOptions = {}, maxBytes = 100_000) {
+  const directory = yield* makeDirectory
+  const app = routed({ directory, ...options }).pipe(
+    InitImageLimits.withMaxBytes(maxBytes),
+    Effect.provide(NodeContext.layer)
+  )
+  return { directory, ...handlerOf(app) }
 }, Effect.provide(NodeContext.layer))
 
 /** A body that never ends, and that knows when nobody wants it any more. */
@@ -661,21 +665,17 @@ describe("fromRequest in a web handler", () => {
               controller.close()
             }
           }, { highWaterMark: 0 })
-          const app = answer(InitImageHttp.fromRequest()).pipe(
-            Effect.provide(InitImageLimits.layer({ maxBytes: 1000, maxMessageBytes: 100 })),
-            Effect.provide(NodeContext.layer)
-          )
-          const headers = { "content-type": kinds[title]?.type ?? "", "content-length": String(length + over) }
-          const response = yield* Effect.promise(() =>
-            HttpApp.toWebHandler(app)(
-              new Request("http://localhost/", { method: "POST", body, headers, duplex: "half" })
+          const { handle } = handlerOf(
+            answer(InitImageHttp.fromRequest()).pipe(
+              Effect.provide(InitImageLimits.layer({ maxBytes: 1000, maxMessageBytes: 100 })),
+              Effect.provide(NodeContext.layer)
             )
           )
-          assert.strictEqual(response.status, over === 0 ? 400 : 413)
+          const headers = { "content-type": kinds[title]?.type ?? "", "content-length": String(length + over) }
+          const { status, text } = yield* handle({ body, headers, duplex: "half" })
+          assert.strictEqual(status, over === 0 ? 400 : 413)
           assert.strictEqual(pulled, over === 0)
-          if (over === 1) {
-            assert.deepInclude(yield* Effect.promise(() => response.json()), { bytes: 1001, limit: 1000 })
-          }
+          if (over === 1) assert.deepInclude(JSON.parse(text), { bytes: 1001, limit: 1000 })
         }))
     }
   }
@@ -691,10 +691,12 @@ describe("fromRequest in a web handler", () => {
             return Effect.succeed(bytes)
           }
         }
-        const app = answer(InitImageHttp.fromRequest()).pipe(
-          Effect.provideService(InitImageSpool.InitImageSpool, spool),
-          InitImageLimits.withMaxBytes(5000),
-          Effect.provide(NodeContext.layer)
+        const { handle } = handlerOf(
+          answer(InitImageHttp.fromRequest()).pipe(
+            Effect.provideService(InitImageSpool.InitImageSpool, spool),
+            InitImageLimits.withMaxBytes(5000),
+            Effect.provide(NodeContext.layer)
+          )
         )
         const small = body(1001)
         const length = body(5000).length
@@ -703,8 +705,7 @@ describe("fromRequest in a web handler", () => {
             "content-type": type,
             ...declared === undefined ? {} : { "content-length": String(declared) }
           }
-          const request = new Request("http://localhost/", { method: "POST", body: bytes, headers })
-          assert.strictEqual((yield* Effect.promise(() => HttpApp.toWebHandler(app)(request))).status, 200)
+          assert.strictEqual((yield* handle({ body: bytes, headers })).status, 200)
         }
         const share = title === "JSON" ? 3 / 4 : 1
         assert.deepStrictEqual(asked, [Math.floor(small.length * share), 5000, 5000])

@@ -232,7 +232,8 @@ describe("a session", () => {
 })
 
 describe("a message that is refused", () => {
-  const invalid = (message: string) => ({ type: "error", code: "invalid_message", message, retryable: false })
+  const errorOf = (code: string, message: string, retryable = false) => ({ type: "error", code, message, retryable })
+  const invalid = (message: string) => errorOf("invalid_message", message)
   const notText = invalid("A message must be a text frame.")
   const refused: Record<string, {
     /** The frame in the place of a message of that type. */
@@ -254,30 +255,16 @@ describe("a message that is refused", () => {
     "has no type": { frame: () => "[]", error: (type) => invalid(`The message's type must be ${type}.`) },
     "has no image, but something in its place": {
       frame: (type) => JSON.stringify({ type, initial_image: 1 }),
-      error: () => ({
-        type: "error",
-        code: "invalid_payload",
-        message: "The image must be an object with the fields mime, name and data.",
-        retryable: false
-      })
+      error: () => errorOf("invalid_payload", "The image must be an object with the fields mime, name and data.")
     },
     "has an image that is wrong": {
       frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
-      error: () => ({
-        type: "error",
-        code: "bad_base64",
-        message: "The image's data is not valid base64: padding in the wrong place at character 0.",
-        retryable: false
-      })
+      error: () =>
+        errorOf("bad_base64", "The image's data is not valid base64: padding in the wrong place at character 0.")
     },
     "has an image for which there is no room": {
       frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),
-      error: () => ({
-        type: "error",
-        code: "busy",
-        message: "The image cannot be taken at the moment; please try again in 1 second.",
-        retryable: true
-      }),
+      error: () => errorOf("busy", "The image cannot be taken at the moment; please try again in 1 second.", true),
       closeCode: 1013,
       options: { spool: { maxBytesInFlight: 1000, onFull: "fail" } }
     }
@@ -329,12 +316,10 @@ describe("a message that is refused", () => {
           }
           broken = true
           yield* deliver((opened ? update : init)(payloadOf("image/png", png(), "ref.png")))
-          assert.deepStrictEqual(yield* answer, {
-            type: "error",
-            code: "internal_error",
-            message: "The server could not store the image.",
-            retryable: true
-          })
+          assert.deepStrictEqual(
+            yield* answer,
+            errorOf("internal_error", "The server could not store the image.", true)
+          )
           if (!opened) assert.strictEqual(yield* answer, 1011)
           assert.lengthOf(lines.filter((line) => line.includes("An init image could not be stored")), 1)
           assert.include(lines.join(), "EIO")

@@ -53,7 +53,8 @@ const parametersOf = (header: string): ReadonlyMap<string, string> => {
   return parameters
 }
 
-const mediaTypeOf = (header: string): string => header.replace(/;.*/s, "").trim().toLowerCase()
+/** What a `Content-Type` names, without its parameters (RFC 9110 section 8.3.1). */
+export const mediaTypeOf = (header: string): string => header.replace(/;.*/s, "").trim().toLowerCase()
 
 /** An extended value (RFC 8187). Forms are not to have them (RFC 7578 section 4.2), but some do. */
 const decodeExtended = (value: string | undefined): string | undefined => {
