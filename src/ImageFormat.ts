@@ -9,13 +9,13 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Parser } from "./internal/byteReader.js"
-import { run } from "./internal/byteReader.js"
-import { jpegSignature, parseJpeg } from "./internal/jpeg.js"
-import { parsePng, pngSignature } from "./internal/png.js"
-import * as probe from "./internal/probe.js"
-import * as signature from "./internal/signature.js"
-import { parseWebp, webpSignature } from "./internal/webp.js"
+import type { Parser } from "./internal/format/byteReader.js"
+import { run } from "./internal/format/byteReader.js"
+import { jpegSignature, parseJpeg } from "./internal/format/jpeg.js"
+import { parsePng, pngSignature } from "./internal/format/png.js"
+import * as probe from "./internal/format/probe.js"
+import * as signature from "./internal/format/signature.js"
+import { parseWebp, webpSignature } from "./internal/format/webp.js"
 
 /**
  * A format's name.
@@ -224,7 +224,7 @@ export type {
    * @category models
    */
   ProbeOutcome
-} from "./internal/probe.js"
+} from "./internal/format/probe.js"
 
 /**
  * A probe of one image that is said to be of `format`, with at most `maxPixels` pixels (width × height).

@@ -31,7 +31,7 @@ import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageError from "./InitImageError.js"
 import * as InitImageHttp from "./InitImageHttp.js"
 import * as InitImageSlot from "./InitImageSlot.js"
-import { contentDisposition } from "./internal/contentDisposition.js"
+import { contentDisposition } from "./internal/http/contentDisposition.js"
 
 /**
  * The slots of sessions by their ids.

@@ -15,7 +15,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ImageFormat from "./ImageFormat.js"
-import { malformedReasons } from "./internal/probe.js"
+import { malformedReasons } from "./internal/format/probe.js"
 
 /** The error as JSON, with the status that its schema is annotated with. */
 const respond = <A, I>(

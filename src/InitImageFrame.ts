@@ -16,9 +16,9 @@ import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { InitImageError } from "./InitImageError.js"
-import * as frame from "./internal/frame.js"
-import * as telemetry from "./internal/telemetry.js"
-import * as tempFile from "./internal/tempFile.js"
+import * as frame from "./internal/json/message.js"
+import * as telemetry from "./internal/metrics.js"
+import * as tempFile from "./internal/persist/tempFile.js"
 import type { PersistOptions, SessionInitImage } from "./SessionInitImage.js"
 
 /**

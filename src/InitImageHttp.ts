@@ -21,10 +21,9 @@ import { type InitImageError, TooLarge } from "./InitImageError.js"
 import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
-import { formFile, mediaTypeOf } from "./internal/formFile.js"
-import { turnToBegin } from "./internal/newcomers.js"
-import * as origin from "./internal/origin.js"
-import * as requestBody from "./internal/requestBody.js"
+import { formFile, mediaTypeOf } from "./internal/http/multipart.js"
+import * as origin from "./internal/http/origin.js"
+import * as requestBody from "./internal/http/requestBody.js"
 import * as SessionInitImage from "./SessionInitImage.js"
 
 /**
@@ -155,7 +154,6 @@ export const fromRequest: (
   InitImageError | PlatformError | RequestError,
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = Effect.fn("InitImageHttp.fromRequest")(function*(options?: RequestOptions) {
-  yield* turnToBegin
   const request = yield* HttpServerRequest.HttpServerRequest
   const body = yield* requestBody.open(request, {
     ...requestBody.defaultPatience,

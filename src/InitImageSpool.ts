@@ -23,11 +23,11 @@ import type * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import { tmpdir } from "node:os"
 import { type Busy, TooLarge } from "./InitImageError.js"
-import * as spoolAdmission from "./internal/spoolAdmission.js"
-import * as metrics from "./internal/spoolMetrics.js"
-import * as spoolOwner from "./internal/spoolOwner.js"
-import * as spoolQuota from "./internal/spoolQuota.js"
-import * as spoolSweep from "./internal/spoolSweep.js"
+import * as spoolAdmission from "./internal/spool/admission.js"
+import * as metrics from "./internal/spool/metrics.js"
+import * as spoolOwner from "./internal/spool/owner.js"
+import * as spoolQuota from "./internal/spool/quota.js"
+import * as spoolSweep from "./internal/spool/sweep.js"
 
 /**
  * What a spool does for whoever persists an image; `SessionInitImage` makes these calls itself.

@@ -27,19 +27,19 @@ import { BadBase64, type Busy, Empty, type InitImageError, type InvalidMime, Too
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSpool from "./InitImageSpool.js"
-import { decodedBytes } from "./internal/base64.js"
-import * as imageWriter from "./internal/imageWriter.js"
-import { inFlight } from "./internal/inFlight.js"
-import * as source from "./internal/source.js"
-import * as telemetry from "./internal/telemetry.js"
-import * as tempFile from "./internal/tempFile.js"
 import {
   make as makeVerifierOfKnownSize,
   makeCounting as makeCountingVerifier,
   type Verified,
   type Verifier,
   type VerifyError
-} from "./internal/verifier.js"
+} from "./internal/format/verifier.js"
+import * as telemetry from "./internal/metrics.js"
+import { decodedBytes } from "./internal/persist/base64.js"
+import { inFlight } from "./internal/persist/inFlight.js"
+import * as source from "./internal/persist/source.js"
+import * as tempFile from "./internal/persist/tempFile.js"
+import * as imageWriter from "./internal/persist/writer.js"
 
 /**
  * An init image on disk: verified, closed, readable and writable by its owner only.

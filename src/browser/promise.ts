@@ -7,7 +7,7 @@
  * @since 0.1.0
  * @module
  */
-import type { Detected } from "../internal/signature.js"
+import type { Detected } from "../internal/format/signature.js"
 import * as blobs from "./internal/blob.js"
 import * as protocol from "./internal/protocol.js"
 import * as upload from "./internal/upload.js"

@@ -23,6 +23,7 @@ import * as InitImageHttp from "../InitImageHttp.js"
 import * as InitImageSocket from "../InitImageSocket.js"
 import { joinFiber } from "../internal/joinFiber.js"
 import * as metrics from "./metrics.js"
+import { turnToBegin } from "./pacing.js"
 import * as page from "./page.js"
 
 /** The endpoints that have a document, at `/docs` and `/openapi.json`. */
@@ -103,7 +104,7 @@ const runIn = (requests: FiberSet.FiberSet<unknown, unknown>) => <E, R>(app: Htt
     onTrue: () => app,
     onFalse: () =>
       Effect.acquireUseRelease(
-        FiberSet.run(requests, Effect.interruptible(app)),
+        FiberSet.run(requests, Effect.interruptible(Effect.zipRight(turnToBegin, app))),
         (fiber) => Effect.interruptible(joinFiber(fiber)),
         Fiber.interrupt
       )

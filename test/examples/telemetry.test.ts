@@ -9,7 +9,7 @@ import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@o
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { inspect } from "node:util"
-import { moveAway } from "../server/testServer.js"
+import { moveAway } from "../integration/server/testServer.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { connectRaw, eventually } from "../utils/webSocketClient.js"

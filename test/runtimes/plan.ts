@@ -79,14 +79,14 @@ export const runtimes: ReadonlyArray<Runtime> = [
 
 const leftOut: ReadonlyArray<LeftOut> = [
   {
-    files: "test/package.test.ts",
+    files: "test/integration/package.test.ts",
     reason: "it packs the package and reads what is in it, which is the same whatever runs it"
   },
   {
-    files: "test/documentation.test.ts",
+    files: "test/integration/documentation.test.ts",
     reason: "it compiles what the documentation shows, which is the same whatever runs it"
   },
-  { files: "test/browser/**", reason: "it is about browsers" },
+  { files: "test/*/browser/**", reason: "it is about browsers" },
   {
     files: "test/endurance/soak.test.ts",
     reason: "it measures the memory and the descriptors of a child that is started with Node's own flags"
@@ -96,7 +96,7 @@ const leftOut: ReadonlyArray<LeftOut> = [
     reason: "it kills and halts programs that are bundled for Node, which is about the operating system"
   },
   {
-    files: "test/internal/byteReader.test.ts",
+    files: "test/unit/internal/format/byteReader.test.ts",
     tests: /^byteReader lets go of a chunk in which/,
     reason: "it makes V8 collect garbage, which Bun does not have",
     on: ["bun"]

@@ -2,8 +2,8 @@
 import { assert } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as ImageFormat from "../../src/ImageFormat.js"
-import type { Parser } from "../../src/internal/byteReader.js"
-import { run, scratchBytes } from "../../src/internal/byteReader.js"
+import type { Parser } from "../../src/internal/format/byteReader.js"
+import { run, scratchBytes } from "../../src/internal/format/byteReader.js"
 
 /** The same bytes in pieces, cut at these places. */
 export const cutAt = (all: Uint8Array, places: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {

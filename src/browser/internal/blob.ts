@@ -1,5 +1,5 @@
 /** A blob's type, size and first bytes, and its base64 text. */
-import { detect, detectBytes } from "../../internal/signature.js"
+import { detect, detectBytes } from "../../internal/format/signature.js"
 import { type BlobFailure, defaultMaxBytes, type Mime, type Name, type Payload } from "./protocol.js"
 
 const names: ReadonlyMap<string, Name> = new Map([

@@ -2,7 +2,7 @@
  * What a page and the server say to each other, and what can go wrong, as plain data: neither face's own types, and
  * nothing that brings more than itself.
  */
-import type { Detected } from "../../internal/signature.js"
+import type { Detected } from "../../internal/format/signature.js"
 
 export type Mime = "image/png" | "image/jpeg" | "image/webp"
 

@@ -1,6 +1,6 @@
 /** What the clients of the soak test send, and what each must be answered. */
 import { Buffer } from "node:buffer"
-import { refusals } from "../../server/refusals.js"
+import { refusals } from "../../integration/server/refusals.js"
 import { jpegOfSize, pngOfSize, webpOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { encodeFrame } from "../../utils/webSocketClient.js"

@@ -1,0 +1,45 @@
+import { assert, describe, it } from "@effect/vitest"
+import { build } from "esbuild"
+import { fileURLToPath } from "node:url"
+import type * as effectFace from "../../../src/browser/index.js"
+import type * as promiseFace from "../../../src/browser/promise.js"
+import type { ImageFormat, InitImageHttp } from "../../../src/index.js"
+
+const bundle = async (face: string) => {
+  const { metafile, outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL(`../../../src/browser/${face}.ts`, import.meta.url))],
+    bundle: true,
+    minify: true,
+    platform: "browser",
+    format: "esm",
+    write: false,
+    metafile: true,
+    logLevel: "silent"
+  })
+  return {
+    inputs: Object.keys(metafile.inputs),
+    bytes: outputFiles.reduce((sum, { contents }) => sum + contents.length, 0)
+  }
+}
+
+describe("the browser module", () => {
+  it("brings nothing but itself to a page without Effect, in less than 10 KiB", async () => {
+    const { bytes, inputs } = await bundle("promise")
+    assert.isEmpty(inputs.filter((file) => file.includes("node_modules")))
+    assert.isBelow(bytes, 10 * 1024)
+  })
+
+  it("brings to a page with Effect no more than the library's own errors do", async () => {
+    const [{ bytes, inputs }, errors] = await Promise.all([bundle("index"), bundle("../InitImageError")])
+    assert.isEmpty(inputs.filter((file) => file.includes("platform-node") || file.startsWith("node:")))
+    assert.isBelow(bytes, errors.bytes + 20 * 1024)
+  })
+
+  it("describes images as the server does, in both faces", () => {
+    const same = (image: InitImageHttp.ImageDescription): effectFace.ImageDescription & promiseFace.ImageDescription =>
+      image
+    const back = (image: promiseFace.ImageDescription): InitImageHttp.ImageDescription => image
+    const detected = (error: promiseFace.ContentMismatch): ImageFormat.Detected => error.detected
+    assert.isTrue([same, back, detected].every((f) => typeof f === "function"))
+  })
+})

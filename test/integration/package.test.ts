@@ -1,0 +1,324 @@
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { build, transform } from "esbuild"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
+import * as fs from "node:fs"
+import * as Net from "node:net"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import * as vm from "node:vm"
+import { publint } from "publint"
+import { formatMessage } from "publint/utils"
+import { png } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+import { fromMarkdown } from "../utils/snippets.js"
+
+const root = path.resolve(import.meta.dirname, "../..")
+
+interface Manifest {
+  readonly exports: Record<string, string | Record<string, string>>
+  readonly dependencies?: Record<string, string>
+  readonly optionalDependencies?: Record<string, string>
+  readonly peerDependencies: Record<string, string>
+  readonly devDependencies: Record<string, string>
+  readonly overrides: Record<string, string>
+}
+
+// The file's shape is this repository's own.
+const readManifest = (directory: string): Manifest =>
+  JSON.parse(fs.readFileSync(path.join(directory, "package.json"), "utf8")) as Manifest
+
+const manifest = readManifest(root)
+
+/** Paths of all files under a folder, relative to it. */
+const listFiles = (directory: string): Array<string> =>
+  fs.readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(directory, path.join(entry.parentPath, entry.name)))
+    .sort()
+
+const sources = listFiles(path.join(root, "src")).filter((file) => file.endsWith(".ts"))
+const packed = sources.filter((file) => !file.startsWith(`server${path.sep}`))
+const publicModules = packed.filter((file) => !file.includes(path.sep) && file !== "index.ts").map((file) =>
+  file.slice(0, -".ts".length)
+)
+const pureModules = ["DisplayName", "ImageFormat", "InitImageError", "InitImageLimits", "InitImagePayload"]
+
+const succeed = (command: string, args: ReadonlyArray<string>, cwd: string): string => {
+  const { status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8" })
+  assert.strictEqual(status, 0, `${command} ${args.join(" ")}\n${stdout}\n${stderr}`)
+  return stdout
+}
+
+/** One that nobody listens on for now. */
+const freePort = async (): Promise<number> => {
+  const server = Net.createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const address = server.address()
+  assert(typeof address === "object" && address !== null)
+  server.close()
+  return address.port
+}
+
+/** Waits until somebody does. */
+const listens = async (port: number): Promise<void> => {
+  for (let tries = 0; tries < 200; tries++) {
+    const socket = Net.connect(port, "127.0.0.1")
+    const connected = await Promise.race([
+      once(socket, "connect").then(() => true),
+      once(socket, "close").then(() => false)
+    ])
+      .catch(() => false)
+    socket.destroy()
+    if (connected) return
+    await sleep(100)
+  }
+  assert.fail(`nobody listens on ${port}`)
+}
+
+const temporary = fs.mkdtempSync(path.join(tmpdir(), "session-init-image-package-"))
+const project = path.join(temporary, "project")
+const consumer = path.join(temporary, "consumer")
+const installed = path.join(consumer, "node_modules", "session-init-image")
+let tarball: string
+
+/** A copy, so that building it does not disturb whatever else uses `dist` at the time. */
+beforeAll(() => {
+  fs.cpSync(root, project, {
+    recursive: true,
+    filter: (file) => !/^(node_modules|dist|coverage|docs|\.git)$/.test(path.basename(file))
+  })
+  fs.symlinkSync(path.join(root, "node_modules"), path.join(project, "node_modules"))
+  fs.mkdirSync(path.join(project, "dist"))
+  fs.writeFileSync(path.join(project, "dist", "stale.js"), "")
+
+  succeed("npm", ["pack", "--pack-destination", temporary], project)
+  const [name, ...others] = fs.readdirSync(temporary).filter((file) => file.endsWith(".tgz"))
+  assert(name !== undefined && others.length === 0)
+  tarball = path.join(temporary, name)
+
+  fs.cpSync(path.join(root, "test", "integration", "consumer"), consumer, { recursive: true })
+  fs.mkdirSync(path.join(consumer, "node_modules", "@effect"), { recursive: true })
+  for (const dependency of [".bin", "@types", "typescript", "effect", "@effect/platform", "@effect/platform-node"]) {
+    fs.symlinkSync(path.join(root, "node_modules", dependency), path.join(consumer, "node_modules", dependency))
+  }
+  fs.mkdirSync(installed)
+  succeed("tar", ["-xzf", tarball, "--strip-components=1", "-C", installed], temporary)
+})
+
+afterAll(() => fs.rmSync(temporary, { recursive: true, force: true }))
+
+describe("the manifest", () => {
+  it("exports the index, every public module and nothing else", () => {
+    assert.deepStrictEqual(manifest.exports, {
+      "./package.json": "./package.json",
+      ".": { types: "./dist/index.d.ts", default: "./dist/index.js" },
+      ...Object.fromEntries(publicModules.map((name) => [
+        `./${name}`,
+        { types: `./dist/${name}.d.ts`, default: `./dist/${name}.js` }
+      ])),
+      "./browser": { types: "./dist/browser/index.d.ts", default: "./dist/browser/index.js" },
+      "./browser/promise": { types: "./dist/browser/promise.d.ts", default: "./dist/browser/promise.js" }
+    })
+  })
+
+  it("depends on effect and @effect/platform alone, as peers below their next major", () => {
+    assert.deepStrictEqual({ ...manifest.dependencies, ...manifest.optionalDependencies }, {})
+    assert.deepStrictEqual(Object.keys(manifest.peerDependencies).sort(), ["@effect/platform", "effect"])
+    for (const [name, range] of Object.entries(manifest.peerDependencies)) {
+      // A caret range ends before the next major, and below 1.0.0 before the next minor.
+      assert.match(range, /^\^\d+\.\d+\.\d+$/, name)
+    }
+  })
+
+  it("is tried by a consumer with the versions and overrides that it is developed with", () => {
+    const { dependencies, overrides } = readManifest(path.join(root, "test", "integration", "consumer"))
+    for (const [name, range] of Object.entries(dependencies ?? {})) {
+      assert.strictEqual(range, manifest.devDependencies[name], name)
+    }
+    for (const [name, range] of Object.entries(manifest.peerDependencies)) {
+      assert.strictEqual(dependencies?.[name], range, name)
+    }
+    assert.deepStrictEqual(overrides, manifest.overrides)
+  })
+})
+
+describe("the index", () => {
+  it("is one namespace for each public module, without logic", () => {
+    assert.strictEqual(
+      fs.readFileSync(path.join(root, "src", "index.ts"), "utf8").replace(/\/\*\*.*?\*\/\n/gs, "").trim(),
+      publicModules.map((name) => `export * as ${name} from "./${name}.js"`).join("\n")
+    )
+  })
+})
+
+describe("the tarball", () => {
+  it("holds the sources and a fresh build of them, without server and tests", () => {
+    assert.deepStrictEqual(
+      listFiles(installed),
+      [
+        "LICENSE",
+        "README.md",
+        "package.json",
+        ...packed.map((file) => path.join("src", file)),
+        ...packed.map((file) => path.join("dist", file.slice(0, -".ts".length))).flatMap((file) => [
+          `${file}.js`,
+          `${file}.js.map`,
+          `${file}.d.ts`,
+          `${file}.d.ts.map`
+        ])
+      ].sort()
+    )
+  })
+
+  it("has maps that lead to sources which are in it", () => {
+    const files = listFiles(installed)
+    const maps = files.filter((file) => file.endsWith(".map"))
+    assert.isAbove(maps.length, 0)
+    for (const map of maps) {
+      // A source map, version 3.
+      const { sources } = JSON.parse(fs.readFileSync(path.join(installed, map), "utf8")) as {
+        readonly sources: ReadonlyArray<string>
+      }
+      assert.strictEqual(sources.length, 1, map)
+      for (const source of sources) {
+        assert.include(files, path.join(path.dirname(map), source), map)
+      }
+    }
+  })
+
+  it("is clean for publint, which checks that Node and bundlers load it as the manifest says", async () => {
+    const { messages } = await publint({ pkgDir: installed, pack: false, strict: true })
+    assert.deepStrictEqual(messages.map((message) => formatMessage(message, manifest)), [])
+  })
+
+  it("is clean for attw, which checks that its types are what runs", () => {
+    succeed(path.join(root, "node_modules", ".bin", "attw"), [tarball, "--profile", "esm-only"], temporary)
+  })
+
+  it("type-checks, also without skipLibCheck, and runs in a project that has installed it", () => {
+    assert.include(succeed("npm", ["test"], consumer), "The installed package does what it says.")
+  })
+})
+
+describe("the server in the README", () => {
+  const snippet = fromMarkdown("README.md", fs.readFileSync(path.join(root, "README.md"), "utf8"))
+    .find(({ code }) => code.includes("NodeRuntime.runMain"))
+
+  it("is ten lines below its imports, and takes an image as JSON, as it is and as a form, and refuses each", async () => {
+    assert(snippet !== undefined)
+    assert.isAtMost(snippet.code.split("\n").filter((line) => line !== "" && !line.startsWith("import ")).length, 10)
+    // What it is said to be: a module that needs no compiler.
+    fs.writeFileSync(path.join(consumer, "server.mjs"), snippet.code)
+    const port = await freePort()
+    const server = spawn(process.execPath, ["server.mjs"], {
+      cwd: consumer,
+      env: { ...process.env, PORT: String(port) },
+      stdio: ["ignore", "inherit", "inherit"]
+    })
+    const exited = once(server, "exit")
+    try {
+      await listens(port)
+      const send = async (body: string | FormData | Uint8Array, type?: string) => {
+        const response = await fetch(`http://127.0.0.1:${port}/init-image`, {
+          method: "POST",
+          body,
+          headers: type === undefined ? {} : { "content-type": type }
+        })
+        const answer: unknown = await response.json()
+        return { status: response.status, answer }
+      }
+      const form = (bytes: Uint8Array) => {
+        const data = new FormData()
+        data.append("image", new File([bytes], "ref.png", { type: "image/png" }))
+        return data
+      }
+      const image = png({ width: 3, height: 2 })
+      const cut = image.slice(0, -12)
+      const described = (display_name: string) => ({
+        status: 200,
+        answer: { mime: "image/png", display_name, bytes: image.length, width: 3, height: 2 }
+      })
+      const refused = { status: 422, answer: { _tag: "MalformedImage", format: "png", reason: "Truncated" } }
+      const json = (bytes: Uint8Array) => JSON.stringify(payloadOf("image/png", bytes, "ref.png"))
+      assert.deepStrictEqual(await send(json(image), "application/json"), described("ref.png"))
+      assert.deepStrictEqual(await send(json(cut), "application/json"), refused)
+      assert.deepStrictEqual(await send(image, "image/png"), described("init.png"))
+      assert.deepStrictEqual(await send(cut, "image/png"), refused)
+      assert.deepStrictEqual(await send(form(image)), described("ref.png"))
+      assert.deepStrictEqual(await send(form(cut)), refused)
+    } finally {
+      server.kill("SIGINT")
+      await exited
+    }
+  })
+})
+
+describe("the pure modules", () => {
+  const bundle = () =>
+    build({
+      stdin: {
+        contents: [
+          ...pureModules.map((name) => `export * as ${name} from "session-init-image/${name}"`),
+          `export * as Effect from "effect/Effect"`
+        ].join("\n"),
+        resolveDir: consumer
+      },
+      bundle: true,
+      platform: "browser",
+      format: "iife",
+      globalName: "library",
+      write: false,
+      metafile: true,
+      absWorkingDir: consumer,
+      logLevel: "silent"
+    })
+
+  it("bundle for a browser, so that no import of Node's reaches them, and name none of its globals", async () => {
+    const { metafile } = await bundle()
+    const own = Object.keys(metafile.inputs).filter((file) => file.startsWith("node_modules/session-init-image/"))
+    for (const name of pureModules) {
+      assert.include(own, `node_modules/session-init-image/dist/${name}.js`)
+    }
+    for (const file of own) {
+      // Comes back without comments.
+      const { code } = await transform(fs.readFileSync(path.join(consumer, file), "utf8"))
+      assert.notMatch(code, /\b(Buffer|process|global|require|__dirname)\b/, file)
+    }
+  })
+
+  it("run where there is nothing of Node", async () => {
+    const { outputFiles: [bundled] } = await bundle()
+    assert(bundled !== undefined)
+    const page = vm.createContext({ TextEncoder, TextDecoder, URL, URLSearchParams, setTimeout, clearTimeout })
+    assert.strictEqual(vm.runInContext("typeof Buffer + typeof process + typeof require", page), "undefined".repeat(3))
+    vm.runInContext(bundled.text, page)
+
+    const run = (expression: string): unknown =>
+      vm.runInContext(`with (library) { JSON.stringify(${expression}) }`, page)
+    const image = `{ mime: "image/jpg", name: "a/b.jpg", data: "AAAA" }`
+    assert.strictEqual(run(`DisplayName.fromUnknown("a/b.png", ImageFormat.png)`), `"b.png"`)
+    assert.strictEqual(run(`Effect.runSync(InitImagePayload.decode(${image})).value.mime`), `"image/jpeg"`)
+    assert.strictEqual(
+      run(
+        `Effect.runSync(InitImagePayload.decode(${image}).pipe(
+          InitImageLimits.withLimits({ acceptedFormats: ["image/png"] }),
+          Effect.flip
+        ))`
+      ),
+      `{"accepted":["image/png"],"_tag":"InvalidMime"}`
+    )
+    assert.strictEqual(run(`new InitImageError.Empty().message`), `"The image is empty."`)
+    assert.strictEqual(
+      run(
+        `(() => {
+          const probe = ImageFormat.makeProbe(ImageFormat.webp, { maxPixels: 1 })
+          probe.push(new TextEncoder().encode("GIF89a"))
+          return probe.end()
+        })()`
+      ),
+      `{"_tag":"ContentMismatch","detected":"gif"}`
+    )
+  })
+})

@@ -1,0 +1,441 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import { Buffer } from "node:buffer"
+import * as Http from "node:http"
+import { png, pngOfSize } from "../../utils/images.js"
+import { payloadOf } from "../../utils/payloads.js"
+import { connect, connectRaw, eventually, type RawClient } from "../../utils/webSocketClient.js"
+import { makePictures } from "./pictures.js"
+import { hostileName, refusals, safeName } from "./refusals.js"
+import { moveAway, serve } from "./testServer.js"
+
+const postAs = (url: string, type: string, body: string | Uint8Array, query = "") =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}/v1/init-image${query}`, {
+      method: "POST",
+      body,
+      headers: { "content-type": type }
+    })
+    return { status: response.status, text: await response.text(), headers: response.headers }
+  })
+
+const post = (url: string, body: string) =>
+  Effect.map(postAs(url, "application/json", body), ({ status, text }) => ({ status, text }))
+
+const postJson = (url: string, payload: unknown) => post(url, JSON.stringify(payload))
+
+const jsonStart = "{\"mime\":\"image/png\",\"data\":\""
+
+interface RawRequest {
+  readonly type?: string
+  readonly connection?: "keep-alive" | "close"
+  readonly chunked?: boolean
+  /** How much of it is sent before the answer is awaited. */
+  readonly sent?: number
+}
+
+/** Writes as a client does that first sends what it sends and then reads, and answers what it has read then. */
+const write = Effect.fnUntraced(function*(
+  { received, socket, until }: RawClient,
+  body: Uint8Array,
+  { chunked = false, connection = "keep-alive", sent = body.length, type = "application/json" }: RawRequest = {}
+) {
+  const write = (data: string | Uint8Array) =>
+    Effect.async<void>((resume) => {
+      socket.write(data, () => resume(Effect.void))
+    })
+  yield* write([
+    "POST /v1/init-image HTTP/1.1",
+    "Host: localhost",
+    `Content-Type: ${type}`,
+    `Connection: ${connection}`,
+    chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${body.length}`,
+    "",
+    ""
+  ].join("\r\n"))
+  const pieceLength = 1024 * 1024
+  for (let at = 0; at < sent; at += pieceLength) {
+    const piece = body.subarray(at, Math.min(at + pieceLength, sent))
+    if (chunked) yield* write(`${piece.length.toString(16)}\r\n`)
+    yield* write(piece)
+    if (chunked) yield* write("\r\n")
+  }
+  if (chunked && sent === body.length) yield* write("0\r\n\r\n")
+  yield* until("}")
+  return received().toString()
+})
+
+/** A body of so many bytes, which holds an image of about that size, and what it is sent as. */
+const tooMuch = {
+  "JSON": {
+    type: "application/json",
+    body: (length: number) => Buffer.concat([Buffer.from(jsonStart), Buffer.alloc(length - jsonStart.length, "A")])
+  },
+  "raw": { type: "image/png", body: pngOfSize }
+}
+
+describe("POST /v1/init-image", () => {
+  it.scopedLive("takes real pictures and keeps nothing of them", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const { height, payload, width } of yield* Effect.promise(makePictures)) {
+        const { status, text } = yield* postJson(server.url, payload)
+        assert.strictEqual(status, 200)
+        assert.deepStrictEqual(JSON.parse(text), {
+          mime: payload.mime,
+          display_name: payload.name,
+          bytes: Buffer.from(payload.data, "base64").length,
+          width,
+          height
+        })
+        yield* server.empty
+      }
+    }))
+
+  it.scopedLive("takes real pictures as they are", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const { height, payload, width } of yield* Effect.promise(makePictures)) {
+        const bytes = Buffer.from(payload.data, "base64")
+        const image = { mime: payload.mime, bytes: bytes.length, width, height }
+        const named = yield* postAs(server.url, payload.mime, bytes, "?name=..%2Fa%0Ab.png")
+        assert.deepStrictEqual({ status: 200, ...JSON.parse(named.text) }, {
+          status: 200,
+          display_name: "ab.png",
+          ...image
+        })
+        const unnamed = yield* postAs(server.url, `${payload.mime.toUpperCase()} ; q=1`, bytes)
+        assert.include(JSON.parse(unnamed.text), image)
+        assert.match(JSON.parse(unnamed.text).display_name, /^init\.(png|jpg|webp)$/)
+        yield* server.empty
+      }
+    }))
+
+  it.scopedLive("takes JSON by any of its names, and nothing else for it", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const body = JSON.stringify(payloadOf("image/png", png()))
+      for (const type of ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"]) {
+        assert.strictEqual((yield* postAs(server.url, type, body)).status, 200)
+      }
+      for (const type of ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]) {
+        const { status, text } = yield* postAs(server.url, type, body)
+        assert.strictEqual(status, 415)
+        assert.strictEqual(JSON.parse(text)._tag, "InvalidMime")
+      }
+    }))
+
+  const refusedRaw = {
+    "an image type that is not accepted": { type: "image/gif", body: png(), status: 415, tag: "InvalidMime" },
+    "bytes of another type": { type: "image/webp", body: png(), status: 415, tag: "ContentMismatch" },
+    "a cut file": { type: "image/png", body: png().subarray(0, -20), status: 422, tag: "MalformedImage" },
+    "no bytes": { type: "image/png", body: new Uint8Array(), status: 400, tag: "Empty" },
+    "a header of 64250×64250": {
+      type: "image/png",
+      body: png({ width: 64250, height: 64250 }),
+      status: 422,
+      tag: "TooManyPixels"
+    }
+  }
+  for (const [title, { body, status, tag, type }] of Object.entries(refusedRaw)) {
+    it.scopedLive(`refuses ${title} as it is: ${tag}, ${status}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        const answer = yield* postAs(server.url, type, body)
+        assert.strictEqual(answer.status, status)
+        assert.include(JSON.parse(answer.text), { _tag: tag })
+        assert.deepStrictEqual(server.files(), [])
+      }))
+  }
+
+  it.scopedLive("answers null when there is no image", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      assert.deepStrictEqual(yield* post(server.url, "null"), { status: 200, text: "null" })
+      assert.deepStrictEqual(yield* post(server.url, "{}"), { status: 200, text: "null" })
+    }))
+
+  it.scopedLive("shows a hostile name as one that is safe", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const { text } = yield* postJson(server.url, { ...payloadOf("image/png", png()), name: hostileName })
+      assert.include(JSON.parse(text), { display_name: safeName })
+    }))
+
+  for (const { payload, status, tag, title } of refusals) {
+    it.scopedLive(`refuses ${title}: ${tag}, ${status}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        const answer = yield* postJson(server.url, payload())
+        assert.strictEqual(answer.status, status)
+        assert.include(JSON.parse(answer.text), { _tag: tag })
+        assert.isBelow(answer.text.length, 1024)
+        assert.deepStrictEqual(server.files(), [])
+      }))
+  }
+
+  it.scopedLive("refuses a body that is not JSON with 400", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const body of ["", "hello", "{\"mime\":"]) {
+        const { status, text } = yield* post(server.url, body)
+        assert.strictEqual(status, 400)
+        assert.deepStrictEqual(JSON.parse(text), { _tag: "InvalidPayload", reason: "NotJson" })
+      }
+    }))
+
+  for (const [kind, { body, type }] of Object.entries(tooMuch)) {
+    for (const megabytes of [2, 60, 200]) {
+      for (const connection of ["keep-alive", "close"] as const) {
+        for (const chunked of [false, true]) {
+          const title = `${megabytes} MB, ${kind}, ${connection}${chunked ? ", chunked" : ""}`
+          it.scopedLive(`lets a client that sends too much read its 413: ${title}`, () =>
+            Effect.gen(function*() {
+              const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "100000" } })
+              const client = yield* connectRaw(server.port)
+              const answer = yield* write(client, body(megabytes * 1_000_000), { type, connection, chunked })
+              assert.match(answer, /^HTTP\/1\.1 413 /)
+              assert.include(answer, "\"_tag\":\"TooLarge\"")
+              assert.include(answer, "\"limit\":100000")
+              assert.deepStrictEqual(server.files(), [])
+              if (connection === "close") yield* client.ended
+            }))
+        }
+      }
+    }
+
+    for (const connection of ["keep-alive", "close"] as const) {
+      for (const chunked of [false, true]) {
+        const title = `${kind}, ${connection}${chunked ? ", chunked" : ""}`
+        it.scopedLive(`refuses an image as soon as it is too large, and serves what follows: ${title}`, () =>
+          Effect.gen(function*() {
+            const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "3000000" } })
+            const client = yield* connectRaw(server.port)
+            const all = body(10_000_000)
+            const sent = kind === "raw" ? 3_000_001 : 4_000_100
+            const answer = yield* write(client, all, { type, connection, chunked, sent })
+            assert.match(answer, /^HTTP\/1\.1 413 /)
+            assert.match(answer, /\r\ncontent-length: \d+\r\n/)
+            assert.match(answer, /\r\ncontent-type: application\/json\r\n/)
+            assert.deepStrictEqual(server.files(), [])
+
+            const rest = all.subarray(sent)
+            client.socket.write(
+              chunked
+                ? Buffer.concat([Buffer.from(`${rest.length.toString(16)}\r\n`), rest, Buffer.from("\r\n0\r\n\r\n")])
+                : rest
+            )
+            if (connection === "close") return yield* client.ended
+            client.socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            yield* client.until("\"ok\"")
+          }))
+      }
+    }
+  }
+
+  it.scopedLive("refuses what the header says is too large before any of it comes", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connectRaw(server.port)
+      const answer = yield* write(client, pngOfSize(33_554_433), { type: "image/png", sent: 0 })
+      assert.include(answer, "\"bytes\":33554433,\"limit\":33554432")
+      const other = yield* write(yield* connectRaw(server.port), pngOfSize(33_554_433), { type: "image/gif", sent: 0 })
+      assert.include(other, "\"_tag\":\"InvalidMime\"")
+    }))
+
+  const early = {
+    "a type that is not accepted": { type: "image/gif", body: pngOfSize(1_000_000), status: 415 },
+    "bytes of another type": { type: "image/webp", body: pngOfSize(2_000_000), status: 415 },
+    "a wrong type in JSON": {
+      type: "application/json",
+      body: Buffer.from(jsonStart.replace("png", "gif") + "A".repeat(50_000_000)),
+      status: 415
+    },
+    "what is not JSON": { type: "application/json", body: Buffer.from(`[}${" ".repeat(2_000_000)}`), status: 400 },
+    "a message that is too large": {
+      type: "application/json",
+      body: Buffer.from(`{"a":"${"a".repeat(3_000_000)}`),
+      status: 400
+    }
+  }
+  for (const [title, { body, status, type }] of Object.entries(early)) {
+    it.scopedLive(`lets a client that is still sending read its ${status}: ${title}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        for (const connection of ["keep-alive", "close"] as const) {
+          const answer = yield* write(yield* connectRaw(server.port), body, { type, connection })
+          assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
+        }
+        assert.deepStrictEqual(server.files(), [])
+      }))
+  }
+
+  it.scopedLive("serves the next request on a connection whose last one was too large", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "100000" } })
+      const agent = yield* Effect.acquireRelease(
+        Effect.sync(() => new Http.Agent({ keepAlive: true, maxSockets: 1 })),
+        (agent) => Effect.sync(() => agent.destroy())
+      )
+      const send = (body: Buffer) =>
+        Effect.async<{ status: number | undefined; port: number | undefined }>((resume) => {
+          const request = Http.request(`${server.url}/v1/init-image`, {
+            method: "POST",
+            agent,
+            headers: { "content-type": "application/json" }
+          }, (response) => {
+            const port = request.socket?.localPort
+            response.resume()
+            response.on("end", () => resume(Effect.succeed({ status: response.statusCode, port })))
+          })
+          request.on("error", (error) => resume(Effect.die(error)))
+          request.end(body)
+        })
+      const refused = yield* send(tooMuch.JSON.body(30_000_000))
+      assert.strictEqual(refused.status, 413)
+      assert.deepStrictEqual(yield* send(Buffer.from("null")), { status: 200, port: refused.port })
+    }))
+
+  it.scopedLive("takes its limits from the environment", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "1000", INIT_IMAGE_MAX_PIXELS: "100" } })
+      assert.deepStrictEqual(JSON.parse((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1001)))).text), {
+        _tag: "TooLarge",
+        bytes: 1001,
+        limit: 1000
+      })
+      const wide = payloadOf("image/png", png({ width: 101 }))
+      assert.deepStrictEqual(JSON.parse((yield* postJson(server.url, wide)).text), {
+        _tag: "TooManyPixels",
+        width: 101,
+        height: 1,
+        limit: 100
+      })
+      assert.strictEqual((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1000)))).status, 200)
+    }))
+
+  it.scopedLive("calls storage trouble 500 and says nothing about it, also to a client that is still sending", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const server = yield* serve({ log: (line) => log.push(line) })
+      yield* moveAway(server.directory)
+      assert.deepStrictEqual(yield* postJson(server.url, payloadOf("image/png", png())), { status: 500, text: "" })
+      const client = yield* connectRaw(server.port)
+      client.socket.write([
+        "POST /v1/init-image HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: image/png",
+        "Content-Length: 30000000",
+        "",
+        ""
+      ].join("\r\n"))
+      client.socket.write(pngOfSize(30_000_000))
+      client.socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      yield* client.until("\"ok\"")
+      assert.match(
+        client.received().toString(),
+        /^HTTP\/1\.1 500 [^]*\r\ncontent-length: 0\r\n[^]*\r\n\r\nHTTP\/1\.1 200 /i
+      )
+      const errors = log.filter((line) => line.includes("level=ERROR"))
+      assert.lengthOf(errors, 2)
+      assert.notInclude(errors.join("\n"), server.directory)
+    }))
+
+  it.scopedLive("answers Busy, 503 and when to come again, where there is no room to keep it", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ env: { INIT_IMAGE_MAX_FILES_KEPT: "1" } })
+      const session = yield* connect(server.stream)
+      yield* session.sendJson({ type: "session_init_v2", initial_image: payloadOf("image/png", png()) })
+      yield* session.next
+      const { headers, status, text } = yield* postAs(server.url, "image/png", png())
+      assert.strictEqual(status, 503)
+      assert.include(JSON.parse(text), { _tag: "Busy" })
+      assert.strictEqual(headers.get("retry-after"), String(JSON.parse(text).retryAfter))
+      yield* session.close
+      yield* server.empty
+      assert.strictEqual((yield* postAs(server.url, "image/png", png())).status, 200)
+    }))
+
+  for (
+    const [kind, type, body] of [
+      ["JSON", "application/json", JSON.stringify(payloadOf("image/png", pngOfSize(12_000_000)))],
+      ["raw", "image/png", pngOfSize(12_000_000)]
+    ] as const
+  ) {
+    it.scopedLive(`reserves no more than a body can hold, and makes the next one wait for it or fail: ${kind}`, () =>
+      Effect.gen(function*() {
+        for (const onFull of ["wait", "fail"]) {
+          const server = yield* serve({
+            env: { INIT_IMAGE_MAX_BYTES_IN_FLIGHT: "32000000", INIT_IMAGE_ON_FULL: onFull }
+          })
+          const half = Buffer.from(body).subarray(0, 6_000_000)
+          const head = `POST /v1/init-image HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\n`
+          const clients = yield* Effect.forEach([1, 2], () => connectRaw(server.port))
+          for (const { socket } of clients) {
+            socket.write(`${head}Content-Length: ${body.length}\r\n\r\n`)
+            socket.write(half)
+          }
+          yield* eventually(() => assert.lengthOf(server.files(), 2))
+          const third = yield* Effect.fork(postAs(server.url, type, body))
+          if (onFull === "fail") {
+            assert.strictEqual((yield* Fiber.join(third)).status, 503)
+          } else {
+            yield* Effect.sleep("200 millis")
+            assert.isTrue(Option.isNone(yield* Fiber.poll(third)))
+            clients[0]?.socket.destroy()
+            assert.strictEqual((yield* Fiber.join(third)).status, 200)
+          }
+        }
+      }))
+  }
+
+  it.scopedLive("leaves nothing of clients that disconnect at any moment", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const body = JSON.stringify(payloadOf("image/png", pngOfSize(8_000_000)))
+      const request = Buffer.from(
+        `POST /v1/init-image HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+      )
+      yield* Effect.forEach(
+        Array.from({ length: 40 }, (_, i) => i),
+        (i) =>
+          Effect.scoped(Effect.gen(function*() {
+            const { socket } = yield* connectRaw(server.port)
+            socket.write(i % 2 === 0 ? request : request.subarray(0, request.length * i / 40))
+            yield* Effect.sleep(i * 2)
+          })),
+        { concurrency: 8, discard: true }
+      )
+      yield* server.empty
+      assert.strictEqual((yield* post(server.url, body)).status, 200)
+    }))
+})
+
+describe("the server", () => {
+  it.scopedLive("answers GET /healthz", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const response = yield* Effect.promise(() => fetch(`${server.url}/healthz`))
+      assert.strictEqual(response.status, 200)
+      assert.deepStrictEqual(yield* Effect.promise(() => response.json()), { status: "ok" })
+    }))
+
+  it.scopedLive("answers what it does not know with 404", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      assert.strictEqual((yield* Effect.promise(() => fetch(`${server.url}/nothing`))).status, 404)
+    }))
+
+  it.scopedLive("logs where it listens, and nothing of what it is sent", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const server = yield* serve({ log: (line) => log.push(line) })
+      yield* postJson(server.url, { ...payloadOf("image/png", png()), name: "secret-name.png" })
+      yield* postJson(server.url, { ...payloadOf("image/gif", png()), name: "secret-name.png" })
+      yield* post(server.url, "secret-name")
+      yield* eventually(() => assert.lengthOf(log, 1))
+      assert.include(log.join("\n"), server.url)
+    }))
+})

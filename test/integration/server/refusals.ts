@@ -1,0 +1,76 @@
+/** What is wrong with a payload, and the error that each gets. */
+import { ascii, concat, png } from "../../utils/images.js"
+import { payloadOf } from "../../utils/payloads.js"
+
+const gif = concat(ascii("GIF89a"), new Uint8Array(32))
+
+export const refusals = [
+  {
+    title: "a GIF that is named PNG",
+    payload: () => payloadOf("image/png", gif),
+    tag: "ContentMismatch",
+    code: "content_mismatch",
+    status: 415
+  },
+  {
+    title: "a header of 64250×64250",
+    payload: () => payloadOf("image/png", png({ width: 64250, height: 64250 })),
+    tag: "TooManyPixels",
+    code: "too_many_pixels",
+    status: 422
+  },
+  {
+    title: "a cut file",
+    payload: () => payloadOf("image/png", png({ width: 40, height: 30 }).subarray(0, -20)),
+    tag: "MalformedImage",
+    code: "malformed_image",
+    status: 422
+  },
+  {
+    title: "60 MB of base64",
+    payload: () => ({ mime: "image/png", data: "A".repeat(60_000_000) }),
+    tag: "TooLarge",
+    code: "too_large",
+    status: 413
+  },
+  {
+    title: "a mime that is an array",
+    payload: () => ({ mime: [] }),
+    tag: "InvalidMime",
+    code: "invalid_mime",
+    status: 415
+  },
+  {
+    title: "a type that is not accepted",
+    payload: () => payloadOf("image/gif", gif),
+    tag: "InvalidMime",
+    code: "invalid_mime",
+    status: 415
+  },
+  {
+    title: "data that is not base64",
+    payload: () => ({ mime: "image/png", data: "!!!!" }),
+    tag: "BadBase64",
+    code: "bad_base64",
+    status: 400
+  },
+  { title: "empty data", payload: () => ({ mime: "image/png", data: "" }), tag: "Empty", code: "empty", status: 400 },
+  {
+    title: "data that is a number",
+    payload: () => ({ mime: "image/png", data: 1 }),
+    tag: "InvalidPayload",
+    code: "invalid_payload",
+    status: 400
+  },
+  {
+    title: "a payload that is a string",
+    payload: () => "image",
+    tag: "InvalidPayload",
+    code: "invalid_payload",
+    status: 400
+  }
+] as const
+
+/** A name with a newline, an escape sequence and a way out of the directory. */
+export const hostileName = "../../etc/\u001b[31mred\n.png"
+export const safeName = "[31mred.png"

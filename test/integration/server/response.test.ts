@@ -1,0 +1,74 @@
+import { assert, describe, it } from "@effect/vitest"
+import { once } from "node:events"
+import * as Http from "node:http"
+import * as Net from "node:net"
+import { Response } from "../../../src/server/response.js"
+
+type Answer = (response: Http.ServerResponse, ended: () => void) => unknown
+
+const leave = (response: Http.ServerResponse) => response.socket?.destroy()
+
+/** How often the response said that it had ended by the time that its connection was gone, and what its client got. */
+const answered = async (answer: Answer) => {
+  let times = 0
+  const server = Http.createServer(
+    { ServerResponse: Response },
+    (_, response) => void answer(response, () => times += 1)
+  )
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const address = server.address()
+  if (address === null || typeof address === "string") throw new Error("not a TCP address")
+  const socket = Net.connect(address.port, address.address)
+  let received = ""
+  socket.on("data", (data) => received += String(data))
+  socket.on("error", () => {})
+  socket.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+  await once(socket, "close")
+  server.close()
+  await once(server, "close")
+  return { times, body: received.split("\r\n\r\n")[1] }
+}
+
+describe("a response", () => {
+  const answers: ReadonlyArray<readonly [what: string, answer: Answer, body: string | undefined]> = [
+    ["with a body", (response, ended) => response.end("body", ended), "body"],
+    ["with a body in an encoding", (response, ended) => response.end("626f6479", "hex", ended), "body"],
+    ["without a body", (response, ended) => response.end(ended), ""],
+    [
+      "whose client has left",
+      (response, ended) => {
+        leave(response)
+        response.end("body", ended)
+      },
+      undefined
+    ],
+    [
+      "whose client has been gone for a while",
+      (response, ended) => {
+        response.once("close", () => setImmediate(() => response.end("body", ended)))
+        leave(response)
+      },
+      undefined
+    ],
+    [
+      "whose client leaves in its middle",
+      (response, ended) => {
+        response.end("body".repeat(10_000_000), ended)
+        setImmediate(leave, response)
+      },
+      undefined
+    ]
+  ]
+  for (const [what, answer, body] of answers) {
+    it(`${what} says once that it has ended`, async () => {
+      const { body: received, times } = await answered(answer)
+      if (body !== undefined) assert.strictEqual(received, body)
+      assert.strictEqual(times, 1)
+    })
+  }
+
+  it("ends as it does where nobody asks", async () => {
+    assert.deepStrictEqual(await answered((response) => response.end("body")), { times: 0, body: "body" })
+  })
+})

@@ -1,0 +1,193 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as ImageFormat from "../../src/ImageFormat.js"
+import * as images from "../utils/images.js"
+import { assertSameInPieces, image, malformed, piecesOf, probe, trace } from "../utils/probing.js"
+import { samples } from "../utils/samples.js"
+
+const { jpeg, png, webp } = ImageFormat
+
+describe("the table of formats", () => {
+  it("has each format once, under its name and its media types", () => {
+    assert.deepStrictEqual(ImageFormat.formats.map(({ name }) => name), [...ImageFormat.Name.literals])
+    assert.deepStrictEqual(ImageFormat.formats.map(({ mime }) => mime), [...ImageFormat.Mime.literals])
+    assert.deepStrictEqual(ImageFormat.formats.map(({ extension }) => extension), [".png", ".jpg", ".webp"])
+    assert.deepStrictEqual(ImageFormat.formats.map(({ aliases }) => aliases), [[], ["image/jpg"], []])
+    for (const format of ImageFormat.formats) {
+      assert.strictEqual(ImageFormat.byMime[format.mime], format)
+      for (const mime of [format.mime, ...format.aliases]) {
+        assert.strictEqual(Option.getOrNull(ImageFormat.fromMime(mime)), format)
+      }
+    }
+  })
+
+  it.prop("finds a media type in any case", [
+    FastCheck.constantFrom<[string, ImageFormat.ImageFormat]>(
+      ["image/png", png],
+      ["image/jpeg", jpeg],
+      ["image/jpg", jpeg],
+      ["image/webp", webp]
+    ),
+    FastCheck.array(FastCheck.boolean(), { minLength: 10, maxLength: 10 })
+  ], ([[mime, format], upper]) => {
+    const mixed = mime.replace(/./g, (letter, i: number) => upper[i] === true ? letter.toUpperCase() : letter)
+    assert.strictEqual(Option.getOrNull(ImageFormat.fromMime(mixed)), format)
+  })
+
+  it.prop(
+    "finds no other text",
+    [FastCheck.oneof(FastCheck.string({ unit: "binary" }), FastCheck.webPath())],
+    ([mime]) => {
+      assert.isTrue(Option.isNone(ImageFormat.fromMime(mime)))
+    }
+  )
+
+  it.each([
+    "",
+    "image/",
+    "image/gif",
+    "png",
+    " image/png",
+    "image/png ",
+    "image/png\n",
+    "image/png; charset=binary",
+    "image/png;",
+    "image/svg+xml",
+    "\u0131mage/png",
+    "\u0130mage/png",
+    "image/pn\u0067\u0301",
+    "__proto__",
+    "constructor"
+  ])("does not find %j", (mime) => {
+    assert.isTrue(Option.isNone(ImageFormat.fromMime(mime)))
+  })
+
+  it("does not look at the letters of a text that is too long", () => {
+    const mime = "IMAGE/PNG".repeat(2_000_000)
+    const before = performance.now()
+    for (let i = 0; i < 20; i++) {
+      assert.isTrue(Option.isNone(ImageFormat.fromMime(mime)))
+    }
+    assert.isBelow(performance.now() - before, 1000)
+  })
+
+  it("names in its schemas what is detected, and why an image is malformed", () => {
+    assert.isTrue(Schema.is(ImageFormat.Detected)(ImageFormat.detect(images.png())))
+    assert.isTrue(ImageFormat.formats.every(({ name }) => Schema.is(ImageFormat.Detected)(name)))
+    assert.isTrue(Schema.is(ImageFormat.MalformedReason)("Truncated"))
+    assert.isFalse(Schema.is(ImageFormat.MalformedReason)("Other"))
+  })
+})
+
+describe("the probe", () => {
+  it("does not take a cut image for a whole one, wherever it is cut", () => {
+    for (const { all, format } of samples) {
+      for (let length = 0; length < all.length; length++) {
+        const outcome = probe(format, all.subarray(0, length))
+        if (length < format.signature.length) {
+          assert.strictEqual(outcome._tag, "ContentMismatch")
+        } else {
+          assert.deepStrictEqual(outcome, malformed("Truncated"))
+        }
+      }
+      assert.strictEqual(probe(format, all)._tag, "Image")
+    }
+  })
+
+  it("takes any bytes after the image's end", () => {
+    for (const { all, format } of samples) {
+      const behind = images.concat(all, images.noise(5000))
+      assert.deepStrictEqual(probe(format, behind), probe(format, all))
+      assertSameInPieces(format, behind, [all, images.noise(5000)], piecesOf(behind, 1000))
+    }
+  })
+
+  it("knows that an image has begun with the last byte of its signature", () => {
+    for (const { all, format } of samples) {
+      const probe = ImageFormat.makeProbe(format, { maxPixels: 1 })
+      const { length } = format.signature
+      for (let i = 0; i < length; i++) {
+        assert.isFalse(probe.begun())
+        probe.push(all.subarray(i, i + 1))
+      }
+      assert.isTrue(probe.begun())
+    }
+  })
+
+  it("tells another type once it has seen enough, and the same in any pieces", () => {
+    const comment = "<!-- ".padEnd(500) + "-->"
+    const others: ReadonlyArray<[ImageFormat.Detected, Uint8Array]> = [
+      ["gif", images.ascii("GIF89a")],
+      ["unknown", new Uint8Array(0)],
+      ["unknown", images.ascii("RIFF")],
+      ["svg", images.ascii(`${comment}<svg>`)],
+      ["gif", images.concat(images.ascii("GIF89a"), images.noise(5000))],
+      ["unknown", new Uint8Array(5000)]
+    ]
+    for (const format of ImageFormat.formats) {
+      for (const [detected, all] of others) {
+        const { outcome, toldAt } = trace(format, [all])
+        assert.deepStrictEqual(outcome, { _tag: "ContentMismatch", detected })
+        assert.strictEqual(toldAt, all.length < ImageFormat.detectBytes ? Infinity : all.length)
+        assertSameInPieces(format, all, [all], piecesOf(all, 3), piecesOf(all, 1000))
+      }
+      for (const sample of samples.filter((sample) => sample.format !== format)) {
+        assert.deepStrictEqual(probe(format, sample.all), { _tag: "ContentMismatch", detected: sample.format.name })
+      }
+    }
+  })
+
+  it("goes on answering its failure", () => {
+    const failures: ReadonlyArray<[ImageFormat.ImageFormat, Uint8Array]> = [
+      [png, images.noise(2000)],
+      [png, images.png({ bitDepth: 3 })],
+      [png, images.png({ width: 9000, height: 9000 })]
+    ]
+    for (const [format, all] of failures) {
+      const probe = ImageFormat.makeProbe(format, { maxPixels: 50_000_000 })
+      const failure = probe.push(all)
+      assert.isDefined(failure)
+      assert.strictEqual(probe.push(images.png()), failure)
+      assert.strictEqual(probe.end(), failure)
+      assert.strictEqual(probe.push(images.png()), failure)
+      assert.strictEqual(probe.end(), failure)
+    }
+  })
+
+  it("allows as many pixels as its limit and no more, and none where that is no number", () => {
+    const size = { width: 30, height: 20 }
+    for (
+      const [format, all] of [[png, images.png(size)], [jpeg, images.jpeg(size)], [webp, images.webp(size)]] as const
+    ) {
+      const refused = { _tag: "TooManyPixels", width: 30, height: 20 } as const
+      assert.deepStrictEqual(probe(format, all, 600), image(30, 20))
+      assert.deepStrictEqual(probe(format, all, Infinity), image(30, 20))
+      for (const limit of [599, 599.5, 0, -1, NaN]) {
+        assert.deepStrictEqual(probe(format, all, limit), refused)
+      }
+    }
+  })
+
+  it("leaves the bytes as they are", () => {
+    for (const { all, format } of samples) {
+      const copy = all.slice()
+      trace(format, piecesOf(all, 5))
+      assert.deepStrictEqual(all, copy)
+    }
+  })
+
+  it("does not read bytes again after their push", () => {
+    for (const { all, format } of samples) {
+      const probe = ImageFormat.makeProbe(format, { maxPixels: 50_000_000 })
+      const reused = new Uint8Array(5)
+      for (const piece of piecesOf(all, 5)) {
+        reused.set(piece)
+        probe.push(reused.subarray(0, piece.length))
+        reused.fill(0xff)
+      }
+      assert.strictEqual(probe.end()._tag, "Image")
+    }
+  })
+})

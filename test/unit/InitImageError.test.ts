@@ -1,0 +1,232 @@
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as HttpApi from "@effect/platform/HttpApi"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
+import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as InitImageError from "../../src/InitImageError.js"
+
+/** Every error there is, with its tag, the JSON that a client gets beside that, and its status. */
+const table: ReadonlyArray<readonly [string, Record<string, unknown>, number, InitImageError.InitImageError]> = [
+  ["InvalidPayload", { reason: "NotAnObject" }, 400, new InitImageError.InvalidPayload({ reason: "NotAnObject" })],
+  [
+    "InvalidPayload",
+    { reason: "DataNotAString" },
+    400,
+    new InitImageError.InvalidPayload({ reason: "DataNotAString" })
+  ],
+  ["InvalidMime", { accepted: ["image/png"] }, 415, new InitImageError.InvalidMime({ accepted: ["image/png"] })],
+  ["TooLarge", { bytes: 60, limit: 32 }, 413, new InitImageError.TooLarge({ bytes: 60, limit: 32 })],
+  ["Empty", {}, 400, new InitImageError.Empty()],
+  [
+    "BadBase64",
+    { reason: "Character", offset: 7 },
+    400,
+    new InitImageError.BadBase64({ reason: "Character", offset: 7 })
+  ],
+  ["BadBase64", { reason: "Length" }, 400, new InitImageError.BadBase64({ reason: "Length" })],
+  [
+    "ContentMismatch",
+    { declared: "png", detected: "gif" },
+    415,
+    new InitImageError.ContentMismatch({ declared: "png", detected: "gif" })
+  ],
+  [
+    "ContentMismatch",
+    { declared: "webp", detected: "unknown" },
+    415,
+    new InitImageError.ContentMismatch({ declared: "webp", detected: "unknown" })
+  ],
+  [
+    "MalformedImage",
+    { format: "jpeg", reason: "Truncated" },
+    422,
+    new InitImageError.MalformedImage({ format: "jpeg", reason: "Truncated" })
+  ],
+  [
+    "TooManyPixels",
+    { width: 64250, height: 64250, limit: 50_000_000 },
+    422,
+    new InitImageError.TooManyPixels({ width: 64250, height: 64250, limit: 50_000_000 })
+  ],
+  ["Busy", { retryAfter: 1 }, 503, new InitImageError.Busy({ retryAfter: 1 })]
+]
+
+const answer = Effect.gen(function*() {
+  const bodies: Array<unknown> = []
+  for (const index of table.keys()) {
+    const response = yield* HttpClient.get(`/${index}`)
+    bodies.push([response.status, yield* response.json])
+  }
+  return bodies
+})
+
+const expected = table.map(([_tag, fields, status]) => [status, { _tag, ...fields }])
+
+/** All that can be wrong with each, in the order of the documentation. */
+const reasons = {
+  InvalidPayload: [
+    "NotAnObject",
+    "DataNotAString",
+    "NotJson",
+    "TooDeep",
+    "MessageTooLarge",
+    "NotMultipart",
+    "BytesNotACount",
+    "MoreBytes",
+    "FewerBytes",
+    "LateBytes",
+    "FrameTooLarge"
+  ],
+  BadBase64: ["Length", "Character", "Padding", "UnusedBits"],
+  MalformedImage: [
+    "Truncated",
+    "BadHeader",
+    "BadChecksum",
+    "BadLength",
+    "ZeroDimension",
+    "MissingHeader",
+    "MissingImageData",
+    "UnexpectedSegment",
+    "UnsupportedProcess"
+  ]
+} as const
+
+describe("InitImageError", () => {
+  it("has a row in this table for every case", () => {
+    assert.deepStrictEqual(
+      new Set(table.map(([_tag]) => _tag)),
+      new Set<string>(InitImageError.InitImageError.members.map((member) => member._tag))
+    )
+  })
+
+  it.each(table)("%s %j encodes to its tag and closed fields, and back, in little space", (_tag, fields, _, error) => {
+    const encoded = Schema.encodeSync(InitImageError.InitImageError)(error)
+    assert.deepStrictEqual<unknown>(encoded, { _tag, ...fields })
+    assert.isBelow(JSON.stringify(encoded).length, 256)
+    const decoded = Schema.decodeUnknownSync(InitImageError.InitImageError)(JSON.parse(JSON.stringify(encoded)))
+    // Chai compares no fields of errors.
+    assert.deepStrictEqual({ ...decoded }, { ...error })
+    assert.strictEqual(decoded.constructor, error.constructor)
+    assert.isTrue(InitImageError.isInitImageError(decoded))
+  })
+
+  it.each(table)("%s %j has a sentence for a person", (_tag, _fields, _status, error) => {
+    assert.match(error.message, /^The (image|png|jpeg|webp)\b.*\.$/)
+    assert.isBelow(error.message.length, 160)
+  })
+
+  it("has a sentence of its own for every reason", () => {
+    const { BadBase64, InvalidPayload, MalformedImage } = InitImageError
+    const messages = [
+      ...reasons.InvalidPayload.map((reason) => new InvalidPayload({ reason }).message),
+      ...reasons.BadBase64.map((reason) => new BadBase64({ reason }).message),
+      ...reasons.MalformedImage.map((reason) => new MalformedImage({ format: "png", reason }).message)
+    ]
+    assert.lengthOf(new Set(messages), messages.length)
+    for (const message of messages) assert.match(message, /^[A-Z]\w+ (?:\w+(?:'s)?[ ,:;]+){3,}\w+\.$/)
+  })
+
+  it("says what was accepted, allowed and declared, as a person writes it", () => {
+    const messages = [
+      new InitImageError.InvalidMime({ accepted: ["image/png", "image/webp"] }),
+      new InitImageError.TooLarge({ bytes: 33_554_433, limit: 33_554_432 }),
+      new InitImageError.ContentMismatch({ declared: "png", detected: "gif" }),
+      new InitImageError.ContentMismatch({ declared: "webp", detected: "unknown" }),
+      new InitImageError.BadBase64({ reason: "Padding", offset: 1234 }),
+      new InitImageError.TooManyPixels({ width: 64250, height: 9, limit: 50_000 }),
+      new InitImageError.Busy({ retryAfter: 1 })
+    ].map((error) => error.message)
+    assert.deepStrictEqual(messages, [
+      "The image's type must be one of: image/png, image/webp.",
+      "The image is larger than the 33,554,432 bytes that are allowed.",
+      "The image was sent as png, but its bytes are gif.",
+      "The image was sent as webp, but its bytes are not of that type.",
+      "The image's data is not valid base64: padding in the wrong place at character 1,234.",
+      "The image is 64250 by 9 pixels; at most 50,000 are allowed in all.",
+      "The image cannot be taken at the moment; please try again in 1 second."
+    ])
+  })
+
+  it("knows every reason and no other", () => {
+    assert.deepStrictEqual(InitImageError.InvalidPayload.fields.reason.literals, reasons.InvalidPayload)
+    assert.deepStrictEqual(InitImageError.BadBase64.fields.reason.literals, reasons.BadBase64)
+    assert.deepStrictEqual(InitImageError.MalformedImage.fields.reason.literals, reasons.MalformedImage)
+  })
+
+  it("has an offset that is a number or is not there", () => {
+    const decode = Schema.decodeUnknownEither(InitImageError.BadBase64)
+    assert.isTrue(Either.isRight(decode({ _tag: "BadBase64", reason: "Length" })))
+    assert.isTrue(Either.isLeft(decode({ _tag: "BadBase64", reason: "Length", offset: undefined })))
+  })
+
+  it("is named alike by every copy of the library", () => {
+    assert.deepStrictEqual(
+      InitImageError.InitImageError.members.map((member) => member.identifier),
+      Array.from(new Set(table.map(([_tag]) => `session-init-image/InitImageError/${_tag}`)))
+    )
+  })
+
+  it("names the type that was found, but not the unknown one", () => {
+    assert.include(new InitImageError.ContentMismatch({ declared: "png", detected: "gif" }).message, "gif")
+    assert.notInclude(new InitImageError.ContentMismatch({ declared: "png", detected: "unknown" }).message, "unknown")
+  })
+
+  it("points at the offending character where there is one", () => {
+    assert.include(new InitImageError.BadBase64({ reason: "Character", offset: 7 }).message, "7")
+    assert.notMatch(new InitImageError.BadBase64({ reason: "Length" }).message, /at character/)
+  })
+
+  it("says when to try again", () => {
+    assert.include(new InitImageError.Busy({ retryAfter: 1 }).message, "in 1 second.")
+    assert.include(new InitImageError.Busy({ retryAfter: 10 }).message, "in 10 seconds.")
+  })
+
+  it.scopedLive("tells a busy client of a plain HttpRouter when to come again in the header for it", () =>
+    Effect.gen(function*() {
+      const busy = new InitImageError.Busy({ retryAfter: 7 })
+      yield* HttpServer.serveEffect(HttpRouter.get(HttpRouter.empty, "/", Effect.fail(busy)))
+      const { headers } = yield* HttpClient.get("/")
+      assert.strictEqual(headers["retry-after"], "7")
+    }).pipe(Effect.provide(NodeHttpServer.layerTest)))
+
+  it("takes nothing else for one", () => {
+    assert.isFalse(InitImageError.isInitImageError(new Error("TooLarge")))
+    assert.isFalse(InitImageError.isInitImageError({ _tag: "Empty" }))
+  })
+
+  it.scopedLive("answers a plain HttpRouter with its status and its encoded self", () =>
+    Effect.gen(function*() {
+      let router: HttpRouter.HttpRouter<InitImageError.InitImageError> = HttpRouter.empty
+      for (const [index, [, , , error]] of table.entries()) {
+        router = router.pipe(HttpRouter.get(`/${index}`, Effect.fail(error)))
+      }
+      yield* HttpServer.serveEffect(router)
+      assert.deepStrictEqual(yield* answer, expected)
+    }).pipe(Effect.provide(NodeHttpServer.layerTest)))
+
+  it.scopedLive("answers an HttpApi with the same", () =>
+    Effect.gen(function*() {
+      const endpoint = HttpApiEndpoint.get("fail", "/:index")
+        .setPath(Schema.Struct({ index: Schema.NumberFromString }))
+        .addSuccess(Schema.Void)
+        .addError(InitImageError.InitImageError)
+      const api = HttpApi.make("api").add(HttpApiGroup.make("group").add(endpoint))
+      const group = HttpApiBuilder.group(
+        api,
+        "group",
+        (handlers) => handlers.handle("fail", ({ path }) => table[path.index]?.[3] ?? Effect.die("no such row"))
+      )
+      yield* Layer.launch(HttpApiBuilder.serve().pipe(Layer.provide(HttpApiBuilder.api(api)), Layer.provide(group)))
+        .pipe(Effect.forkScoped)
+      yield* Effect.yieldNow()
+      assert.deepStrictEqual(yield* answer, expected)
+    }).pipe(Effect.provide(NodeHttpServer.layerTest)))
+})

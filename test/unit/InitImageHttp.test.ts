@@ -1,0 +1,844 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Path from "@effect/platform/Path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Supervisor from "effect/Supervisor"
+import { Buffer } from "node:buffer"
+import * as Http from "node:http"
+import {
+  InitImageHttp,
+  InitImageLimits,
+  InitImageSlot,
+  InitImageSpool,
+  type SessionInitImage
+} from "../../src/index.js"
+import { list, makeDirectory, openIn } from "../utils/directory.js"
+import { type Hook, layerHooked } from "../utils/hookedFileSystem.js"
+import { png, pngOfSize } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+import { makeClock } from "../utils/turns.js"
+import { connectRaw, eventually, type RawClient, upgradeRequest } from "../utils/webSocketClient.js"
+
+type Services = FileSystem.FileSystem | Path.Path | Scope.Scope
+type App = HttpApp.Default<unknown, Services>
+
+const answer = <E, R>(image: Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, E, R>) =>
+  Effect.map(
+    image,
+    (image) => HttpServerResponse.unsafeJson(Option.getOrNull(Option.map(image, InitImageHttp.describe)))
+  )
+
+const routed = (options: InitImageHttp.RequestOptions = {}): App =>
+  Effect.flatten(HttpRouter.toHttpApp(
+    HttpRouter.empty.pipe(
+      HttpRouter.all("/", answer(InitImageHttp.fromRequest(options))),
+      HttpRouter.get("/ok", HttpServerResponse.text("still there"))
+    )
+  ))
+
+/** What somebody may make of `fromRequest`. */
+const apps: Record<string, (options: InitImageHttp.RequestOptions) => App> = {
+  "in a router": routed,
+  "as an app": (options) => answer(InitImageHttp.fromRequest(options)),
+  "in a slot": (options) =>
+    Effect.flatMap(InitImageSlot.make, (slot) => answer(slot.setWith(InitImageHttp.fromRequest(options)))),
+  "in a slot in a router": (options) =>
+    Effect.flatten(HttpRouter.toHttpApp(HttpRouter.empty.pipe(
+      HttpRouter.post(
+        "/",
+        Effect.flatMap(InitImageSlot.make, (slot) => answer(slot.setWith(InitImageHttp.fromRequest(options))))
+      )
+    )))
+}
+
+const limited = InitImageLimits.withMaxBytes(100_000)
+
+interface Options extends InitImageHttp.RequestOptions {
+  readonly hook?: Hook
+}
+
+/** A server of that app, with a directory of its own, of which it knows what its requests leave behind. */
+const serve = Effect.fnUntraced(function*(
+  makeApp: (options: InitImageHttp.RequestOptions) => App = routed,
+  { hook = (_, run) => run, ...options }: Options = {}
+) {
+  const directory = yield* makeDirectory
+  const supervisor = yield* Supervisor.track
+  const requests: Array<Http.IncomingMessage> = []
+  const node = Http.createServer((request) => void requests.push(request))
+  const http = yield* NodeHttpServer.make(() => node, { host: "127.0.0.1", port: 0 })
+  yield* http.serve(
+    makeApp({ directory, ...options }).pipe(
+      Effect.supervised(supervisor),
+      Effect.provide(layerHooked(hook))
+    )
+  )
+  const port = http.address._tag === "TcpAddress" ? http.address.port : 0
+  const listeners = (request: Http.IncomingMessage) =>
+    ["readable", "data", "close"].map((event) => request.listenerCount(event))
+  return {
+    directory,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    /** How many bytes have been read of all connections. */
+    bytesRead: () => requests.reduce((sum, { socket }) => sum + socket.bytesRead, 0),
+    /** Waits until nothing is left of any request: no file, no descriptor, no fiber and no listener. */
+    clean: Effect.zipRight(
+      eventually(() => {
+        assert.deepStrictEqual(list(directory), [])
+        assert.deepStrictEqual(openIn(directory), [])
+        for (const request of requests) assert.deepStrictEqual(listeners(request), [0, 0, 0])
+      }),
+      Effect.retry(
+        Effect.flatMap(
+          supervisor.value,
+          (fibers) => fibers.length === 0 ? Effect.void : Effect.fail(`${fibers.length} fibers`)
+        ),
+        { times: 200, schedule: Schedule.spaced("20 millis") }
+      )
+    )
+  }
+}, Effect.provide(NodeContext.layer))
+
+const boundary = "b0undary"
+
+const formOf = (bytes: Uint8Array, type = "image/png", before = ""): Buffer =>
+  Buffer.concat([
+    Buffer.from(
+      before + `--${boundary}\r\nContent-Disposition: form-data; name="image"; filename="ref.png"\r\n`
+        + `Content-Type: ${type}\r\n\r\n`
+    ),
+    bytes,
+    Buffer.from(`\r\n--${boundary}--\r\n`)
+  ])
+
+/** An image of that many bytes, in each way that a body may bring it. */
+const kinds: Record<string, { readonly type: string; readonly body: (size: number) => Buffer }> = {
+  "JSON": {
+    type: "application/json",
+    body: (size) => Buffer.from(JSON.stringify(payloadOf("image/png", pngOfSize(size), "ref.png")))
+  },
+  "the image as it is": { type: "image/png", body: (size) => Buffer.from(pngOfSize(size)) },
+  "a form": { type: `multipart/form-data; boundary=${boundary}`, body: (size) => formOf(pngOfSize(size)) }
+}
+
+interface Head {
+  readonly method?: string
+  readonly path?: string
+  readonly version?: string
+  readonly type?: string
+  readonly length?: number
+  readonly headers?: ReadonlyArray<string>
+}
+
+const head = ({ headers = [], length, method = "POST", path = "/", type, version = "1.1" }: Head): string =>
+  [
+    `${method} ${path} HTTP/${version}`,
+    "Host: localhost",
+    ...(type === undefined ? [] : [`Content-Type: ${type}`]),
+    length === undefined ? "Transfer-Encoding: chunked" : `Content-Length: ${length}`,
+    ...headers,
+    "",
+    ""
+  ].join("\r\n")
+
+const chunk = (bytes: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n")])
+
+/** Writes it all, as a client does that reads only then; dies where the connection is broken meanwhile. */
+const write = ({ socket }: RawClient, data: string | Uint8Array) =>
+  Effect.async<void>((resume) => {
+    socket.pause()
+    socket.write(data, (error) => {
+      socket.resume()
+      resume(error instanceof Error ? Effect.die(error) : Effect.void)
+    })
+  })
+
+const post = (url: string, type: string, body: Uint8Array | string, path = "/") =>
+  Effect.promise(async () => {
+    const response = await fetch(url + path, { method: "POST", body, headers: { "content-type": type } })
+    return { status: response.status, text: await response.text() }
+  })
+
+describe("fromRequest", () => {
+  for (const [title, { body, type }] of Object.entries(kinds)) {
+    it.scopedLive(`takes ${title}, whole and in chunks, and keeps nothing of it`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        const image = { mime: "image/png", bytes: 1_000_000, width: 1, height: 1 }
+        assert.include(JSON.parse((yield* post(server.url, type, body(1_000_000))).text), image)
+        const client = yield* connectRaw(server.port)
+        yield* write(client, head({ type }))
+        for (let at = 0, all = body(1_000_000); at < all.length; at += 100_003) {
+          yield* write(client, chunk(all.subarray(at, at + 100_003)))
+        }
+        yield* write(client, "0\r\n\r\n")
+        yield* client.until("\"bytes\":1000000")
+        yield* server.clean
+      }))
+  }
+
+  for (const [where, makeApp] of Object.entries(apps)) {
+    for (const [title, { body, type }] of Object.entries(kinds)) {
+      it.scopedLive(`lets a client that sends too much read why, ${where}: ${title}`, () =>
+        Effect.gen(function*() {
+          const server = yield* serve((options) => limited(makeApp(options)))
+          const all = body(5_000_000)
+          for (const connection of ["keep-alive", "close"]) {
+            for (const chunked of [false, true]) {
+              const client = yield* connectRaw(server.port)
+              const headers = [`Connection: ${connection}`]
+              yield* write(client, head({ type, headers, ...chunked ? {} : { length: all.length } }))
+              yield* write(client, chunked ? Buffer.concat([chunk(all), Buffer.from("0\r\n\r\n")]) : all)
+              yield* client.until("}")
+              assert.match(client.received().toString(), /^HTTP\/1\.1 413 [^]*"limit":100000,"_tag":"TooLarge"/)
+              if (connection === "close") yield* client.ended
+              else {
+                yield* write(client, head({ path: "/", type: "application/json", length: 4 }) + "null")
+                yield* client.until("null")
+              }
+            }
+          }
+          yield* server.clean
+        }))
+    }
+  }
+
+  for (const [title, { type }] of Object.entries(kinds)) {
+    it.scopedLive(`refuses by its declared length what is too large, before any of it comes: ${title}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve((options) => limited(routed(options)))
+        const client = yield* connectRaw(server.port)
+        yield* write(client, head({ type, length: 10_000_000 }))
+        yield* client.until("\"TooLarge\"")
+        assert.match(client.received().toString(), /^HTTP\/1\.1 413 /)
+        client.socket.destroy()
+        yield* server.clean
+      }))
+
+    it.scopedLive(`takes an image that is as large as the limit, and none that is a byte larger: ${title}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve((options) => limited(routed(options)))
+        const { body } = kinds[title] ?? assert.fail()
+        assert.strictEqual((yield* post(server.url, type, body(100_000))).status, 200)
+        const { status, text } = yield* post(server.url, type, body(100_001))
+        assert.strictEqual(status, 413)
+        assert.include(JSON.parse(text), { _tag: "TooLarge", limit: 100_000 })
+        yield* server.clean
+      }))
+
+    it.scopedLive(`leaves nothing of a client that goes away in the middle: ${title}`, () =>
+      Effect.gen(function*() {
+        for (const makeApp of Object.values(apps)) {
+          const server = yield* serve(makeApp)
+          const { body } = kinds[title] ?? assert.fail()
+          const all = body(5_000_000)
+          for (const part of [0, 0.0001, 0.5, 0.9999]) {
+            const client = yield* connectRaw(server.port)
+            yield* write(client, head({ type, length: all.length }))
+            yield* write(client, all.subarray(0, all.length * part))
+            if (part === 0.5) yield* eventually(() => assert.lengthOf(list(server.directory), 1))
+            client.socket.destroy()
+          }
+          yield* server.clean
+        }
+      }))
+
+    it.scopedLive(`drops a client that stalls, once it has been told so: ${title}`, () =>
+      Effect.gen(function*() {
+        for (const makeApp of Object.values(apps)) {
+          const server = yield* serve(makeApp, { stallTimeout: "200 millis" })
+          const { body } = kinds[title] ?? assert.fail()
+          const all = body(1_000_000)
+          for (const part of [0, 0.5]) {
+            const client = yield* connectRaw(server.port)
+            yield* write(client, head({ type, length: all.length }))
+            yield* write(client, all.subarray(0, all.length * part))
+            yield* client.ended
+            assert.match(client.received().toString(), /^HTTP\/1\.1 400 /)
+          }
+          yield* server.clean
+        }
+      }))
+
+    it.scopedLive(`waits for a client that sends slowly, but sends: ${title}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve(routed, { stallTimeout: "600 millis" })
+        const { body } = kinds[title] ?? assert.fail()
+        const all = body(1000)
+        const client = yield* connectRaw(server.port)
+        yield* write(client, head({ type, length: all.length }))
+        for (let i = 0; i < 10; i++) {
+          yield* write(client, all.subarray(all.length * i / 10, all.length * (i + 1) / 10))
+          yield* Effect.sleep("120 millis")
+        }
+        yield* client.until("\"bytes\":1000")
+      }))
+  }
+
+  it.scopedLive("drops a client that stalls as soon as it has been told so", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(routed, { stallTimeout: "2 seconds" })
+      const client = yield* connectRaw(server.port)
+      yield* write(client, head({ type: "image/png", length: 1000 }))
+      const [taken] = yield* Effect.timed(client.ended)
+      assert.isTrue(Duration.between(taken, { minimum: "1900 millis", maximum: "3500 millis" }))
+    }))
+
+  it.scopedLive("drops a client that stalls after its image was refused", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((options) => limited(routed(options)), { stallTimeout: "200 millis" })
+      const client = yield* connectRaw(server.port)
+      yield* write(client, head({ type: "image/png", length: 10_000_000 }))
+      yield* client.ended
+      assert.match(client.received().toString(), /^HTTP\/1\.1 413 [^]*"_tag":"TooLarge"/)
+      yield* server.clean
+    }))
+
+  it.scopedLive("waits for ever where it is told to", () =>
+    Effect.gen(function*() {
+      const stallTimeout = Duration.infinity
+      const server = yield* serve(routed, { stallTimeout })
+      const { handle } = yield* webHandler({ stallTimeout })
+      for (const { body, type } of Object.values(kinds)) {
+        const all = body(1000)
+        const client = yield* connectRaw(server.port)
+        yield* write(client, head({ type, length: all.length }))
+        yield* Effect.sleep("100 millis")
+        yield* write(client, all)
+        yield* client.until("\"bytes\":1000")
+        const late = new ReadableStream({
+          start: (controller) => {
+            setTimeout(() => {
+              controller.enqueue(all)
+              controller.close()
+            }, 100)
+          }
+        })
+        const { status } = yield* handle({ body: late, duplex: "half", headers: { "content-type": type } })
+        assert.strictEqual(status, 200)
+      }
+    }))
+
+  it.scopedLive("does not count what the server itself takes its time for", () =>
+    Effect.gen(function*() {
+      const hook: Hook = (operation, run) => operation === "open" ? Effect.delay(run, "700 millis") : run
+      const server = yield* serve(routed, { hook, stallTimeout: "200 millis" })
+      assert.strictEqual((yield* post(server.url, "image/png", pngOfSize(2_000_000))).status, 200)
+    }))
+
+  it.scopedLive("reads no further than it can write", () =>
+    Effect.gen(function*() {
+      const gate = yield* Deferred.make<void>()
+      const hook: Hook = (operation, run) => operation === "writeAll" ? Effect.zipRight(Deferred.await(gate), run) : run
+      for (const { body, type } of Object.values(kinds)) {
+        const server = yield* serve(routed, { hook })
+        const client = yield* connectRaw(server.port)
+        const all = body(20_000_000)
+        client.socket.write(head({ type, length: all.length }))
+        client.socket.write(all)
+        let before = -1
+        while (before !== server.bytesRead()) {
+          before = server.bytesRead()
+          yield* Effect.sleep("200 millis")
+        }
+        assert.isBelow(before, 5_000_000)
+      }
+      yield* Deferred.succeed(gate, undefined)
+    }))
+
+  it.scopedLive("takes nothing of a client that ends its half of the connection too early", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const all = pngOfSize(1000)
+      const client = yield* connectRaw(server.port)
+      client.socket.end(Buffer.concat([Buffer.from(head({ type: "image/png", length: 1001 })), all]))
+      yield* client.ended
+      assert.notInclude(client.received().toString(), " 200 ")
+      yield* server.clean
+    }))
+
+  it.scopedLive("answers a client of HTTP/1.0, whose connection it then closes", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((options) => limited(routed(options)))
+      for (const [size, status] of [[1000, 200], [5_000_000, 413]] as const) {
+        const all = pngOfSize(size)
+        const client = yield* connectRaw(server.port)
+        yield* write(client, head({ version: "1.0", type: "image/png", length: all.length }))
+        yield* write(client, all)
+        yield* client.ended
+        assert.match(client.received().toString(), new RegExp(`^HTTP/1.1 ${status} [^]*\\}$`))
+      }
+      yield* server.clean
+    }))
+
+  it.scopedLive("answers a HEAD without a body, and what follows it", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connectRaw(server.port)
+      const all = pngOfSize(1000)
+      const request = Buffer.concat([Buffer.from(head({ method: "HEAD", type: "image/png", length: all.length })), all])
+      yield* write(client, request)
+      yield* write(client, head({ method: "HEAD", type: "image/gif", length: 3 }) + "GIF")
+      yield* write(client, head({ method: "GET", path: "/ok", length: 0 }))
+      yield* client.until("still there")
+      assert.match(
+        client.received().toString(),
+        /^HTTP\/1\.1 200 [^{}]*\r\n\r\nHTTP\/1\.1 415 [^{}]*\r\n\r\nHTTP\/1\.1 200 /
+      )
+      yield* server.clean
+    }))
+
+  it.scopedLive("answers a client that waits to be told to continue", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((options) => limited(routed(options)))
+      const client = yield* connectRaw(server.port)
+      const all = pngOfSize(1000)
+      yield* write(client, head({ type: "image/png", length: all.length, headers: ["Expect: 100-continue"] }))
+      yield* client.until("100 Continue")
+      yield* write(client, all)
+      yield* client.until("\"bytes\":1000")
+    }))
+
+  const names: ReadonlyArray<readonly [query: string, name: string]> = [
+    ["", "init.png"],
+    ["?", "init.png"],
+    ["?other=a.png", "init.png"],
+    ["?name=", "init.png"],
+    ["?name=a.png", "a.png"],
+    ["?x=1&name=a%20b+c.png", "a b c.png"],
+    ["?name=a.png&name=b.png", "a.png"],
+    ["?name=%2Fetc%2Fpasswd%00%0A.png", "passwd.png"],
+    ["?name=%E5%86%99%E7%9C%9F.png", "写真.png"],
+    ["?name=%ff%.png", "\ufffd%.png"],
+    [`?name=${"a".repeat(5000)}`, "a".repeat(255)]
+  ]
+  it.scopedLive("takes the name of an image as it is from the query", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const [query, name] of names) {
+        const client = yield* connectRaw(server.port)
+        const all = pngOfSize(1000)
+        yield* write(client, head({ path: `/${query}`, type: "image/png", length: all.length }))
+        yield* write(client, all)
+        yield* client.until("}")
+        const [, json = ""] = client.received().toString().split("\r\n\r\n")
+        assert.strictEqual(JSON.parse(json).display_name, name)
+      }
+    }))
+
+  it.scopedLive("takes the name of a form's file, and answers null where there is none", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const type = kinds["a form"]?.type ?? ""
+      assert.include(JSON.parse((yield* post(server.url, type, formOf(png()))).text), { display_name: "ref.png" })
+      const none = `--${boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--${boundary}--\r\n`
+      assert.deepStrictEqual(yield* post(server.url, type, none), { status: 200, text: "null" })
+    }))
+
+  const field = (length: number) =>
+    `--${boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\n${"x".repeat(length)}\r\n`
+  const form = { type: `multipart/form-data; boundary=${boundary}` }
+  const hostile: Record<
+    string,
+    { readonly type: string; readonly body: Uint8Array | string; readonly error: object; readonly status?: number }
+  > = {
+    "a form without a boundary": {
+      type: "multipart/form-data",
+      body: formOf(png()),
+      error: { _tag: "InvalidPayload", reason: "NotMultipart" }
+    },
+    "a form that is none": { ...form, body: "hello", error: { _tag: "InvalidPayload", reason: "NotMultipart" } },
+    "an empty form": { ...form, body: "", error: { _tag: "InvalidPayload", reason: "NotMultipart" } },
+    "a form that ends in its file": {
+      ...form,
+      body: formOf(pngOfSize(100_000)).subarray(0, 50_000),
+      error: { _tag: "InvalidPayload", reason: "NotMultipart" }
+    },
+    "a form with thousands of fields": {
+      ...form,
+      body: Buffer.concat([Buffer.from(field(1).repeat(5000)), formOf(png())]),
+      error: { _tag: "InvalidPayload", reason: "MessageTooLarge" }
+    },
+    "a form with a field of 3 MB": {
+      ...form,
+      body: formOf(png(), "image/png", field(3_000_000)),
+      error: { _tag: "InvalidPayload", reason: "MessageTooLarge" }
+    },
+    "a form with headers of 3 MB": {
+      ...form,
+      body: `--${boundary}\r\n${"a: b\r\n".repeat(500_000)}`,
+      error: { _tag: "InvalidPayload", reason: "MessageTooLarge" }
+    },
+    "a form with a file of another type": {
+      ...form,
+      body: formOf(png(), "image/webp"),
+      error: { _tag: "ContentMismatch", declared: "webp", detected: "png" },
+      status: 415
+    },
+    "a form with a file that is no image": {
+      ...form,
+      body: formOf(Buffer.from("hello"), "text/plain"),
+      error: { _tag: "InvalidMime" },
+      status: 415
+    },
+    "a form with an empty file": { ...form, body: formOf(new Uint8Array()), error: { _tag: "Empty" } },
+    "no bytes of an image": { type: "image/png", body: "", error: { _tag: "Empty" } },
+    "no bytes of JSON": { type: "application/json", body: "", error: { _tag: "InvalidPayload", reason: "NotJson" } },
+    "no type": { type: "", body: png(), error: { _tag: "InvalidMime" }, status: 415 },
+    "a type that is none": { type: ";;", body: png(), error: { _tag: "InvalidMime" }, status: 415 },
+    "another type": { type: "text/plain", body: "x".repeat(1_000_000), error: { _tag: "InvalidMime" }, status: 415 },
+    "a form of another kind": {
+      type: `multipart/mixed; boundary=${boundary}`,
+      body: formOf(png()),
+      error: { _tag: "InvalidMime" },
+      status: 415
+    }
+  }
+  it.scopedLive("answers whatever else it is sent with what is wrong with it, and keeps nothing", () =>
+    Effect.gen(function*() {
+      for (const makeApp of [routed, apps["in a slot"]]) {
+        const server = yield* serve(makeApp)
+        for (const [title, { body, error, status = 400, type }] of Object.entries(hostile)) {
+          const answer = yield* post(server.url, type, body)
+          assert.strictEqual(answer.status, status, title)
+          assert.deepInclude(JSON.parse(answer.text), error, title)
+          assert.isBelow(answer.text.length, 1024)
+        }
+        yield* server.clean
+      }
+    }))
+})
+
+/** What the app, as a web handler, answers. */
+const handlerOf = (app: HttpApp.Default<unknown, Scope.Scope>) => {
+  const handler = HttpApp.toWebHandler(app)
+  return {
+    handle: (init: RequestInit & { readonly duplex?: "half" }, path = "/") =>
+      Effect.promise(async () => {
+        const response = await handler(new Request(`http://localhost${path}`, { method: "POST", ...init }))
+        return { status: response.status, text: await response.text() }
+      }),
+    handler
+  }
+}
+
+/** The app as a web handler, in a directory of its own. */
+const webHandler = Effect.fnUntraced(function*(options: InitImageHttp.RequestOptions = {}, maxBytes = 100_000) {
+  const directory = yield* makeDirectory
+  const app = routed({ directory, ...options }).pipe(
+    InitImageLimits.withMaxBytes(maxBytes),
+    Effect.provide(NodeContext.layer)
+  )
+  return { directory, ...handlerOf(app) }
+}, Effect.provide(NodeContext.layer))
+
+/** A body that never ends, and that knows when nobody wants it any more. */
+const endless = (first: Uint8Array, more: boolean) => {
+  let cancelled = false
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(first),
+    pull: (controller) => more ? controller.enqueue(new Uint8Array(65_536)) : new Promise(() => {}),
+    cancel: () => {
+      cancelled = true
+    }
+  })
+  return { body, isCancelled: () => cancelled }
+}
+
+describe("fromRequest in a web handler", () => {
+  it.scopedLive("takes an image in each way", () =>
+    Effect.gen(function*() {
+      const { directory, handle } = yield* webHandler()
+      for (const { body, type } of Object.values(kinds)) {
+        const { status, text } = yield* handle(
+          { body: body(50_000), headers: { "content-type": type } },
+          "/?name=ref.png"
+        )
+        assert.strictEqual(status, 200)
+        assert.include(JSON.parse(text), { bytes: 50_000, display_name: "ref.png" })
+        yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+      }
+    }))
+
+  it.scopedLive("starts every request of a burst in the same event-loop turn", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* webHandler()
+      const clock = yield* makeClock
+      const png = pngOfSize(50_000)
+      const begun: Array<number> = []
+      const request = Effect.suspend(() => {
+        const body = new ReadableStream({
+          pull: (controller) => {
+            begun.push(clock.now)
+            controller.enqueue(png)
+            controller.close()
+          }
+        }, { highWaterMark: 0 })
+        return handle({ body, duplex: "half", headers: { "content-type": "image/png" } })
+      })
+      const answers = yield* Effect.all(Array.from({ length: 20 }, () => request), { concurrency: "unbounded" })
+      for (const { status } of answers) assert.strictEqual(status, 200)
+      assert.lengthOf(begun, 20)
+      assert.lengthOf(new Set(begun), 1)
+    }))
+
+  it.scopedLive("says what is wrong with a request that has no body at all", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* webHandler()
+      for (
+        const [type, error] of [
+          ["image/png", { _tag: "Empty" }],
+          ["application/json", { _tag: "InvalidPayload", reason: "NotJson" }],
+          ["multipart/form-data; boundary=b", { _tag: "InvalidPayload", reason: "NotMultipart" }]
+        ] as const
+      ) {
+        const { status, text } = yield* handle({ headers: { "content-type": type } })
+        assert.strictEqual(status, 400)
+        assert.deepStrictEqual(JSON.parse(text), error)
+      }
+    }))
+
+  it.scopedLive("holds to its limit whatever length is declared", () =>
+    Effect.gen(function*() {
+      const { directory, handle } = yield* webHandler()
+      for (const { body, type } of Object.values(kinds)) {
+        for (const length of ["x", "-1", "1e9", "0x10", "Infinity", "", "1, 2"]) {
+          const headers = { "content-type": type, "content-length": length }
+          assert.strictEqual((yield* handle({ body: body(100_001), headers })).status, 413)
+          assert.strictEqual((yield* handle({ body: body(1000), headers })).status, 200)
+        }
+        const headers = { "content-type": type, "content-length": "500" }
+        assert.isAtLeast((yield* handle({ body: body(1000), headers })).status, 400)
+        assert.strictEqual((yield* handle({ body: body(100), headers })).status, 200)
+      }
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("takes a body for what its type says, whatever its case and its parameters", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* webHandler()
+      const json = Buffer.from(JSON.stringify(payloadOf("image/png", pngOfSize(1000))))
+      const image = pngOfSize(1000)
+      for (
+        const [type, body, status] of [
+          ["APPLICATION/JSON; charset=utf-8", json, 200],
+          ["application/json ;a=b", json, 200],
+          ["application/vnd.api+json", json, 200],
+          ["Image/PNG\t; a=b;c=d", image, 200],
+          ["text/json", json, 415],
+          ["application/jsonp", json, 415],
+          ["application/a+jsonp", json, 415],
+          ["x-application/a+json", json, 415],
+          ["application/+json", json, 415],
+          ["image/gif", image, 415],
+          ["image", image, 415],
+          ["png", image, 415],
+          ["", image, 415],
+          [undefined, image, 415]
+        ] as const
+      ) {
+        const headers: Record<string, string> = type === undefined ? {} : { "content-type": type }
+        const answer = yield* handle({ body, headers })
+        assert.strictEqual(answer.status, status, type)
+        if (status === 415) assert.strictEqual(JSON.parse(answer.text)._tag, "InvalidMime")
+      }
+    }))
+
+  /** The greatest length that a body may have that brings an image of 1000 bytes, beside 100 of other things. */
+  const longest = { "JSON": 100 + 1668, "the image as it is": 1000, "a form": 100 + 1000 }
+  for (const [title, length] of Object.entries(longest)) {
+    for (const over of [0, 1]) {
+      it.scopedLive(`reads ${over === 0 ? "" : "nothing of "}what may be an image by its length: ${title}, ${over}`, () =>
+        Effect.gen(function*() {
+          let pulled = false
+          const body = new ReadableStream({
+            pull: (controller) => {
+              pulled = true
+              controller.close()
+            }
+          }, { highWaterMark: 0 })
+          const { handle } = handlerOf(
+            answer(InitImageHttp.fromRequest()).pipe(
+              Effect.provide(InitImageLimits.layer({ maxBytes: 1000, maxMessageBytes: 100 })),
+              Effect.provide(NodeContext.layer)
+            )
+          )
+          const headers = { "content-type": kinds[title]?.type ?? "", "content-length": String(length + over) }
+          const { status, text } = yield* handle({ body, headers, duplex: "half" })
+          assert.strictEqual(status, over === 0 ? 400 : 413)
+          assert.strictEqual(pulled, over === 0)
+          if (over === 1) assert.deepInclude(JSON.parse(text), { bytes: 1001, limit: 1000 })
+        }))
+    }
+  }
+
+  for (const [title, { body, type }] of Object.entries(kinds)) {
+    it.scopedLive(`asks the spool for no more room than its length can fill, nor than its limit: ${title}`, () =>
+      Effect.gen(function*() {
+        const asked: Array<number> = []
+        const spool = {
+          ...yield* InitImageSpool.InitImageSpool,
+          reserveUpTo: (bytes: number) => {
+            asked.push(bytes)
+            return Effect.succeed(bytes)
+          }
+        }
+        const { handle } = handlerOf(
+          answer(InitImageHttp.fromRequest()).pipe(
+            Effect.provideService(InitImageSpool.InitImageSpool, spool),
+            InitImageLimits.withMaxBytes(5000),
+            Effect.provide(NodeContext.layer)
+          )
+        )
+        const small = body(1001)
+        const length = body(5000).length
+        for (const [bytes, declared] of [[small, small.length], [body(4000), length], [small, undefined]] as const) {
+          const headers = {
+            "content-type": type,
+            ...declared === undefined ? {} : { "content-length": String(declared) }
+          }
+          assert.strictEqual((yield* handle({ body: bytes, headers })).status, 200)
+        }
+        const share = title === "JSON" ? 3 / 4 : 1
+        assert.deepStrictEqual(asked, [Math.floor(small.length * share), 5000, 5000])
+      }))
+  }
+
+  it.scopedLive("lets go of a body that is too large before it has all come", () =>
+    Effect.gen(function*() {
+      const { directory, handle } = yield* webHandler()
+      for (const { body, type } of Object.values(kinds)) {
+        const source = endless(body(1_000_000).subarray(0, 150_000), true)
+        const { status } = yield* handle({ body: source.body, duplex: "half", headers: { "content-type": type } })
+        assert.strictEqual(status, 413)
+        yield* eventually(() => assert.isTrue(source.isCancelled()))
+      }
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("lets go of a body that stalls", () =>
+    Effect.gen(function*() {
+      const { directory, handle } = yield* webHandler({ stallTimeout: "100 millis" })
+      for (const { body, type } of Object.values(kinds)) {
+        const source = endless(body(50_000).subarray(0, 25_000), false)
+        const { status } = yield* handle({
+          body: source.body,
+          duplex: "half" as const,
+          headers: { "content-type": type }
+        })
+        assert.strictEqual(status, 400)
+        yield* eventually(() => assert.isTrue(source.isCancelled()))
+      }
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("leaves nothing of a request that is aborted", () =>
+    Effect.gen(function*() {
+      const { directory, handler } = yield* webHandler({}, 5_000_000)
+      for (const { body, type } of Object.values(kinds)) {
+        const source = endless(body(4_000_000).subarray(0, 3_000_000), false)
+        const aborted = new AbortController()
+        const init = {
+          method: "POST",
+          body: source.body,
+          duplex: "half" as const,
+          headers: { "content-type": type },
+          signal: aborted.signal
+        }
+        const response = handler(new Request("http://localhost/", init))
+        yield* eventually(() => assert.lengthOf(list(directory), 1))
+        aborted.abort()
+        yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+        assert.strictEqual((yield* Effect.promise(() => response)).status, 499)
+      }
+    }))
+})
+
+describe("describe", () => {
+  it.scopedLive("says of an image what its client may know of it", () =>
+    Effect.gen(function*() {
+      const { directory, handle } = yield* webHandler()
+      const headers = { "content-type": "image/png" }
+      const { text } = yield* handle({ body: pngOfSize(1000), headers }, "/?name=a.png")
+      const description = { mime: "image/png", display_name: "a.png", bytes: 1000, width: 1, height: 1 }
+      assert.deepStrictEqual(JSON.parse(text), description)
+      assert.notInclude(text, directory)
+      const decode = Schema.decodeUnknown(InitImageHttp.ImageDescription)
+      assert.deepStrictEqual(yield* decode(description), { ...description, mime: "image/png" })
+      for (const field of Object.keys(description)) {
+        assert.isTrue(Either.isLeft(yield* Effect.either(decode({ ...description, [field]: null }))), field)
+      }
+    }))
+})
+
+describe("checkOrigin", () => {
+  /** A server that counts what it lets through. */
+  const guard = Effect.gen(function*() {
+    let passed = 0
+    const app = Effect.suspend(() => {
+      passed += 1
+      return routed()
+    })
+    const { port } = yield* serve(() => InitImageHttp.checkOrigin({ hosts: ["localhost"] })(app))
+    return { port, passed: () => passed }
+  })
+
+  it.scopedLive("lets a page of another site read why its request was refused, however much it sends", () =>
+    Effect.gen(function*() {
+      const { passed, port } = yield* guard
+      for (const connection of ["keep-alive", "close"]) {
+        const client = yield* connectRaw(port)
+        const all = pngOfSize(30_000_000)
+        const headers = ["Origin: https://evil.example", `Connection: ${connection}`]
+        yield* write(client, head({ type: "image/png", length: all.length, headers }))
+        yield* write(client, all)
+        yield* client.until("HTTP/1.1 403 ")
+        if (connection === "close") yield* client.ended
+        else {
+          yield* write(client, head({ method: "GET", path: "/ok", length: 0 }))
+          yield* client.until("still there")
+        }
+      }
+      assert.strictEqual(passed(), 1)
+    }))
+
+  it.scopedLive("refuses a WebSocket that a page of another site opens, and ends its connection", () =>
+    Effect.gen(function*() {
+      const { passed, port } = yield* guard
+      const client = yield* connectRaw(port)
+      yield* write(client, upgradeRequest({ Origin: "https://evil.example" }))
+      yield* client.ended
+      assert.match(client.received().toString(), /^HTTP\/1\.1 403 /)
+      assert.strictEqual(passed(), 0)
+    }))
+
+  it.scopedLive("refuses what comes by a name that is not the server's, and lets the rest through", () =>
+    Effect.gen(function*() {
+      const { passed, port } = yield* guard
+      const get = (...headers: ReadonlyArray<string>) =>
+        Effect.gen(function*() {
+          const client = yield* connectRaw(port)
+          yield* write(client, ["GET /ok HTTP/1.1", ...headers, "Connection: close", "", ""].join("\r\n"))
+          yield* client.ended
+          return client.received().toString().slice(9, 12)
+        })
+      assert.strictEqual(yield* get("Host: evil.example"), "403")
+      assert.strictEqual(yield* get("Host: localhost:1"), "200")
+      assert.strictEqual(yield* get("Host: localhost", "Origin: https://evil.example"), "200")
+      assert.strictEqual(passed(), 2)
+    }))
+})

@@ -1,0 +1,103 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as InitImageLimits from "../../src/InitImageLimits.js"
+
+const current = Effect.all({
+  maxBytes: InitImageLimits.MaxBytes,
+  maxPixels: InitImageLimits.MaxPixels,
+  maxMessageBytes: InitImageLimits.MaxMessageBytes,
+  acceptedFormats: InitImageLimits.AcceptedFormats
+})
+
+const defaults = {
+  maxBytes: 33_554_432,
+  maxPixels: 50_000_000,
+  maxMessageBytes: 1_048_576,
+  acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const
+}
+
+const fromEnvironment = InitImageLimits.layerConfig({
+  maxBytes: Config.integer("MAX_BYTES").pipe(Config.withDefault(7)),
+  maxPixels: Config.number("MAX_PIXELS")
+})
+
+const provider = (entries: Record<string, string>) =>
+  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
+
+describe("InitImageLimits", () => {
+  it.effect("has the documented defaults and needs nothing to be provided", () =>
+    Effect.map(current, (limits) => {
+      assert.deepStrictEqual<unknown>(limits, defaults)
+    }))
+
+  it.effect("changes one limit for one effect, given first or last", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual<unknown>(yield* current.pipe(InitImageLimits.withMaxBytes(1)), {
+        ...defaults,
+        maxBytes: 1
+      })
+      assert.deepStrictEqual<unknown>(yield* InitImageLimits.withMaxPixels(current, 2), { ...defaults, maxPixels: 2 })
+      assert.deepStrictEqual<unknown>(yield* InitImageLimits.withMaxMessageBytes(current, 4), {
+        ...defaults,
+        maxMessageBytes: 4
+      })
+      assert.deepStrictEqual<unknown>(yield* InitImageLimits.withAcceptedFormats(current, ["image/png"]), {
+        ...defaults,
+        acceptedFormats: ["image/png"]
+      })
+      assert.deepStrictEqual<unknown>(yield* current, defaults)
+    }))
+
+  it.effect("changes only the limits that are given together", () =>
+    Effect.gen(function*() {
+      const limits = yield* current.pipe(
+        InitImageLimits.withLimits({ maxPixels: 5, acceptedFormats: undefined }),
+        InitImageLimits.withLimits({ maxBytes: 9, maxMessageBytes: 2, acceptedFormats: ["image/webp"] })
+      )
+      assert.deepStrictEqual<unknown>(limits, {
+        maxBytes: 9,
+        maxPixels: 5,
+        maxMessageBytes: 2,
+        acceptedFormats: ["image/webp"]
+      })
+    }))
+
+  it.effect("changes the limits of a program by a layer", () =>
+    Effect.map(current, (limits) => {
+      assert.deepStrictEqual<unknown>(limits, { ...defaults, maxBytes: 3 })
+    }).pipe(Effect.provide(InitImageLimits.layer({ maxBytes: 3 }))))
+
+  it.effect("reads the limits from Config and keeps the defaults of those it is not told to read", () =>
+    Effect.map(current, (limits) => {
+      assert.deepStrictEqual<unknown>(limits, { ...defaults, maxBytes: 7, maxPixels: 11 })
+    }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "11" }))))))
+
+  it.effect("takes a limit of 0 from Config", () =>
+    Effect.map(current, (limits) => {
+      assert.strictEqual(limits.maxPixels, 0)
+    }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "0" }))))))
+
+  it("is known by the same keys to every copy of the library", () => {
+    const { AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels } = InitImageLimits
+    assert.deepStrictEqual<ReadonlyArray<string>>(
+      [AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels].map(({ key }) => key),
+      ["AcceptedFormats", "MaxBytes", "MaxMessageBytes", "MaxPixels"].map((name) =>
+        `session-init-image/InitImageLimits/${name}`
+      )
+    )
+  })
+
+  it.effect.each(["-1", "NaN", "many"])("refuses a limit of %s in Config", (value) =>
+    Effect.gen(function*() {
+      const layer = fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: value })))
+      const error = yield* Effect.flip(Effect.provide(current, layer))
+      assert.isTrue(ConfigError.isConfigError(error))
+      if (value === "-1") {
+        assert.strictEqual(String(error), "(Invalid data at : \"Expected a limit that is not negative\")")
+      }
+    }))
+})

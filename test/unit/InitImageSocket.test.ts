@@ -1,0 +1,711 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FastCheck from "effect/FastCheck"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
+import { readFileSync } from "node:fs"
+import { createServer, IncomingMessage } from "node:http"
+import { join } from "node:path"
+import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool, SessionInitImage } from "../../src/index.js"
+import { imagesIn } from "../integration/server/testServer.js"
+import { makeDirectory } from "../utils/directory.js"
+import { makeFakeSocket } from "../utils/fakeSocket.js"
+import { layerHooked } from "../utils/hookedFileSystem.js"
+import { png, pngOfSize } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+import { collecting, diskError, layerWith } from "../utils/spools.js"
+import { connect, connectRaw, upgradeRequest } from "../utils/webSocketClient.js"
+
+const init = (initial_image: unknown) => JSON.stringify({ type: "session_init_v2", initial_image })
+const update = (initial_image: unknown) => JSON.stringify({ type: "init_image_updated", initial_image })
+const announce = (bytes: unknown, mime = "image/png") => ({ mime, name: "ref.png", bytes })
+
+const described = (bytes: Uint8Array) => ({
+  type: "session_init_image",
+  image: { mime: "image/png", display_name: "ref.png", bytes: bytes.length, width: 1, height: 1 }
+})
+const progress = (received: number, bytes: number) => ({ type: "init_image_progress", received, bytes })
+const noImage = { type: "session_init_image", image: null }
+
+const assertError = (message: unknown, code: string, text?: string) => {
+  assert.include(message, { type: "error", code })
+  if (text !== undefined) assert.include(message, { message: text })
+}
+
+const pieces = (bytes: Uint8Array, length: number): ReadonlyArray<Uint8Array> =>
+  Array.from({ length: Math.ceil(bytes.length / length) }, (_, i) => bytes.slice(i * length, (i + 1) * length))
+
+interface Options<E, R> extends InitImageSocket.Options<E, R> {
+  readonly maxBytes?: number
+  readonly spool?: Omit<InitImageSpool.Options, "directory">
+}
+
+/** A session with a client of the test's, in a directory of its own. */
+const open = Effect.fnUntraced(function*<E = never, R = never>(
+  handler: (session: InitImageSocket.Session) => Effect.Effect<void, E, R> = () => Effect.never,
+  { maxBytes = 32 * 1024 * 1024, spool, ...options }: Options<E, R> = {}
+) {
+  const directory = yield* makeDirectory
+  const service = yield* InitImageSpool.make({ directory, ...spool })
+  const client = yield* makeFakeSocket
+  const fiber = yield* InitImageSocket.run(client.socket, handler, options).pipe(
+    Effect.provideService(InitImageSpool.InitImageSpool, service),
+    InitImageLimits.withMaxBytes(maxBytes),
+    Effect.fork
+  )
+  const images = () => imagesIn(directory)
+  return {
+    ...client,
+    fiber,
+    spool: service,
+    images,
+    read: () => images().map((path) => new Uint8Array(readFileSync(join(directory, path)))),
+    /** What was sent next other than progress. */
+    answer: Effect.repeat(client.next, {
+      until: (message) => (message as { readonly type?: unknown }).type !== "init_image_progress"
+    })
+  }
+})
+
+const live = (name: string, test: () => Effect.Effect<void, unknown, NodeContext.NodeContext | Scope.Scope>) =>
+  it.scopedLive(name, () => Effect.provide(test(), NodeContext.layer))
+
+describe("a session", () => {
+  live("gives the message and the slot to its handler, and ends with it: 1000", () =>
+    Effect.gen(function*() {
+      const { deliver, fiber, images, next } = yield* open((session) =>
+        Effect.gen(function*() {
+          const image = yield* session.slot.lease
+          yield* session.send({ message: session.message, width: Option.map(image, ({ width }) => width) })
+        }).pipe(Effect.scoped)
+      )
+      yield* deliver(JSON.stringify({
+        type: "session_init_v2",
+        prompt: "a cat",
+        initial_image: payloadOf("image/png", png(), "ref.png")
+      }))
+      assert.deepStrictEqual(yield* next, described(png()))
+      assert.deepStrictEqual(yield* next, {
+        message: { type: "session_init_v2", prompt: "a cat", initial_image: { mime: "image/png", name: "ref.png" } },
+        width: { _id: "Option", _tag: "Some", value: 1 }
+      })
+      assert.strictEqual(yield* next, 1000)
+      yield* Fiber.join(fiber)
+      assert.isEmpty(images())
+    }))
+
+  live("fails as its handler does: 1011", () =>
+    Effect.gen(function*() {
+      const { deliver, fiber, images, next } = yield* open(() => Effect.fail("broken"))
+      yield* deliver(init(payloadOf("image/png", png())))
+      yield* next
+      assert.strictEqual(yield* next, 1011)
+      assert.deepStrictEqual(yield* fiber.await, Exit.fail("broken"))
+      assert.isEmpty(images())
+    }))
+
+  live("is closed with 1001 when it is interrupted", () =>
+    Effect.gen(function*() {
+      const { deliver, fiber, images, next } = yield* open()
+      yield* deliver(init(payloadOf("image/png", png())))
+      yield* next
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(yield* next, 1001)
+      assert.isEmpty(images())
+    }))
+
+  live("interrupts its handler when the client goes away, and releases what that holds", () =>
+    Effect.gen(function*() {
+      const released = yield* Deferred.make<void>()
+      const { close, deliver, fiber, images, next } = yield* open(({ slot }) =>
+        Effect.zipRight(
+          slot.lease,
+          Effect.ensuring(Effect.never, Deferred.succeed(released, void 0))
+        )
+      )
+      yield* deliver(init(payloadOf("image/png", png())))
+      yield* next
+      assert.lengthOf(images(), 1)
+      yield* close
+      yield* Fiber.join(fiber)
+      yield* Deferred.await(released)
+      assert.isEmpty(images())
+    }))
+
+  live(
+    "hands other messages to the application, one at a time and in their order with the images",
+    () =>
+      Effect.gen(function*() {
+        const gate = yield* Deferred.make<void>()
+        const { answer, deliver } = yield* open(() => Effect.never, {
+          onMessage: (message, { send, slot }) =>
+            Effect.gen(function*() {
+              yield* Deferred.await(gate)
+              const image = yield* slot.lease
+              yield* send({ echo: message, bytes: Option.getOrNull(Option.map(image, ({ bytes }) => bytes)) })
+            }).pipe(Effect.scoped)
+        })
+        const [first, second] = [pngOfSize(1000), pngOfSize(2000)]
+        yield* deliver(
+          init(payloadOf("image/png", first, "ref.png")),
+          "{\"type\":\"prompt\",\"n\":1}",
+          update(payloadOf("image/png", second, "ref.png")),
+          "{\"type\":\"prompt\",\"n\":2}"
+        )
+        assert.deepStrictEqual(yield* answer, described(first))
+        yield* Effect.sleep("30 millis")
+        yield* Deferred.succeed(gate, void 0)
+        assert.deepStrictEqual(yield* answer, { echo: { type: "prompt", n: 1 }, bytes: 1000 })
+        assert.deepStrictEqual(yield* answer, described(second))
+        assert.deepStrictEqual(yield* answer, { echo: { type: "prompt", n: 2 }, bytes: 2000 })
+      })
+  )
+
+  live("has names and places of its own where it is given them", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open(() => Effect.never, {
+        at: ["input", "image"],
+        openingType: "open",
+        updateType: "replace"
+      })
+      const input = { image: payloadOf("image/png", png(), "ref.png") }
+      yield* deliver(JSON.stringify({ type: "open", input }), JSON.stringify({ type: "replace", input: {} }))
+      assert.deepStrictEqual(yield* answer, described(png()))
+      assert.deepStrictEqual(yield* answer, noImage)
+    }))
+
+  live("uses the slot that it is given", () =>
+    Effect.gen(function*() {
+      const slot = yield* Deferred.make<InitImageSlot.InitImageSlot>()
+      const { answer, deliver } = yield* open(() => Effect.never, {
+        slot: Effect.tap(InitImageSlot.make, (made) => Deferred.succeed(slot, made))
+      })
+      yield* deliver(init(payloadOf("image/png", png(), "ref.png")))
+      yield* answer
+      const { lease } = yield* Deferred.await(slot)
+      const image = yield* lease
+      assert.isTrue(Option.isSome(image))
+    }))
+
+  live("ends also when its socket closes while a replaced image is being removed", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const fs = yield* FileSystem.FileSystem
+      const spool = yield* InitImageSpool.make({ directory })
+      const removing = yield* Deferred.make<void>()
+      const removed = yield* Deferred.make<void>()
+      const slow = FileSystem.FileSystem.of({
+        ...fs,
+        remove: (path, options) =>
+          Deferred.succeed(removing, void 0).pipe(
+            Effect.zipRight(Deferred.await(removed)),
+            Effect.zipRight(fs.remove(path, options))
+          )
+      })
+      const { close, deliver, socket } = yield* makeFakeSocket
+      const session = yield* InitImageSocket.run(socket, () => Effect.never).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spool),
+        Effect.provideService(FileSystem.FileSystem, slow),
+        Effect.fork
+      )
+      const payload = payloadOf("image/png", png())
+      yield* deliver(init(payload), update(payload), update(payload))
+      yield* Deferred.await(removing)
+      yield* close
+      yield* Effect.sleep("20 millis")
+      yield* Deferred.succeed(removed, void 0)
+      yield* Effect.timeout(session.await, "10 seconds")
+      assert.deepStrictEqual(imagesIn(directory), [])
+    }))
+})
+
+describe("a message that is refused", () => {
+  const errorOf = (code: string, message: string, retryable = false) => ({ type: "error", code, message, retryable })
+  const invalid = (message: string) => errorOf("invalid_message", message)
+  const notText = invalid("A message must be a text frame.")
+  const refused: Record<string, {
+    /** The frame in the place of a message of that type. */
+    readonly frame: (type: string) => string | Uint8Array
+    readonly error: (type: string) => unknown
+    readonly closeCode?: number
+    readonly options?: Options<never, never>
+  }> = {
+    "is not JSON": { frame: () => "{", error: () => invalid("A message must be JSON.") },
+    "is nested too deeply": {
+      frame: (type) => `{"type":"${type}","a":${"[".repeat(1000)}${"]".repeat(1000)}}`,
+      error: () => invalid("The message with the image is nested too deeply.")
+    },
+    "is a binary frame": { frame: () => Uint8Array.of(1), error: () => notText },
+    "is of another type": {
+      frame: () => "{\"type\":\"other\"}",
+      error: (type) => invalid(`The message's type must be ${type}.`)
+    },
+    "has no type": { frame: () => "[]", error: (type) => invalid(`The message's type must be ${type}.`) },
+    "has no image, but something in its place": {
+      frame: (type) => JSON.stringify({ type, initial_image: 1 }),
+      error: () => errorOf("invalid_payload", "The image must be an object with the fields mime, name and data.")
+    },
+    "has an image that is wrong": {
+      frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
+      error: () =>
+        errorOf("bad_base64", "The image's data is not valid base64: padding in the wrong place at character 0.")
+    },
+    "has an image for which there is no room": {
+      frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),
+      error: () => errorOf("busy", "The image cannot be taken at the moment; please try again in 1 second.", true),
+      closeCode: 1013,
+      options: { spool: { maxBytesInFlight: 1000, onFull: "fail" } }
+    }
+  }
+  for (const [title, { closeCode = 1003, error, frame, options }] of Object.entries(refused)) {
+    live(
+      `since it ${title} is answered with that, and ends the session only where it was to open it`,
+      () =>
+        Effect.gen(function*() {
+          for (const opened of [false, true]) {
+            const type = opened ? "init_image_updated" : "session_init_v2"
+            const { answer, deliver, images, spool } = yield* open(() => Effect.never, options)
+            if (opened) {
+              yield* deliver(init(payloadOf("image/png", png(), "ref.png")))
+              assert.deepStrictEqual(yield* answer, described(png()))
+            }
+            const before = images()
+            yield* Effect.scoped(Effect.gen(function*() {
+              if (options?.spool !== undefined) yield* spool.reserve(500)
+              yield* deliver(frame(type))
+              assert.deepStrictEqual(yield* answer, error(type))
+            }))
+            assert.deepStrictEqual(images(), before)
+            if (opened) {
+              yield* deliver(update(null))
+              assert.deepStrictEqual(yield* answer, noImage)
+            } else assert.strictEqual(yield* answer, closeCode)
+          }
+        })
+    )
+  }
+
+  live(
+    "since its image cannot be stored is answered with no more than that, and the operator told",
+    () =>
+      Effect.gen(function*() {
+        for (const opened of [false, true]) {
+          let broken = false
+          const lines: Array<string> = []
+          const fail = (method: string) => Effect.fail(diskError(method, "EIO"))
+          const disk = layerWith((fs) => ({
+            open: (path, options) => broken ? fail("open") : fs.open(path, options),
+            writeFile: (path, data, options) => broken ? fail("writeFile") : fs.writeFile(path, data, options)
+          }))
+          const { answer, deliver } = yield* Effect.provide(open(), Layer.merge(disk, collecting(lines)))
+          if (opened) {
+            yield* deliver(init(null))
+            yield* answer
+          }
+          broken = true
+          yield* deliver((opened ? update : init)(payloadOf("image/png", png(), "ref.png")))
+          assert.deepStrictEqual(
+            yield* answer,
+            errorOf("internal_error", "The server could not store the image.", true)
+          )
+          if (!opened) assert.strictEqual(yield* answer, 1011)
+          assert.lengthOf(lines.filter((line) => line.includes("An init image could not be stored")), 1)
+          assert.include(lines.join(), "EIO")
+        }
+      })
+  )
+
+  it.scoped("since it does not come in time: 1008", () =>
+    Effect.gen(function*() {
+      for (const [openingTimeout, millis] of [[undefined, 10_000], ["3 seconds", 3000]] as const) {
+        const { fiber, next, sent } = yield* open(() => Effect.never, { openingTimeout })
+        yield* TestClock.adjust(millis - 1)
+        assert.isEmpty(sent)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* next, invalid("No message arrived in time."))
+        assert.strictEqual(yield* next, 1008)
+        yield* Fiber.join(fiber)
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+})
+
+describe("an image in binary frames", () => {
+  live("is written as it arrives, whatever the frames", () =>
+    Effect.gen(function*() {
+      const bytes = pngOfSize(3 * 1024 * 1024 + 7)
+      for (const length of [1024 * 1024, 65_536, 700_001]) {
+        const { answer, deliver, read } = yield* open()
+        yield* deliver(init(announce(bytes.length)), ...pieces(bytes, length))
+        assert.deepStrictEqual(yield* answer, described(bytes))
+        assert.deepStrictEqual(read(), [new Uint8Array(bytes)])
+      }
+    }))
+
+  live("comes to what its base64 comes to, whatever the cuts", () =>
+    Effect.promise(() =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(
+          FastCheck.integer({ min: 100, max: 5000 }),
+          FastCheck.integer({ min: 1, max: 700 }),
+          FastCheck.boolean(),
+          (size, length, cut) =>
+            Effect.gen(function*() {
+              const whole = pngOfSize(size)
+              const bytes = cut ? whole.slice(0, -13) : whole
+              const inline = yield* open()
+              yield* inline.deliver(init(payloadOf("image/png", bytes, "ref.png")))
+              const binary = yield* open()
+              yield* binary.deliver(init(announce(bytes.length)), ...pieces(bytes, length))
+              assert.deepStrictEqual(yield* binary.answer, yield* inline.answer)
+              assert.deepStrictEqual(binary.read(), inline.read())
+            }).pipe(Effect.scoped, Effect.provide(NodeContext.layer), Effect.runPromise)
+        ),
+        { numRuns: 60 }
+      )
+    ))
+
+  live("is told how much of it has been taken, first nothing, then every 256 KiB", () =>
+    Effect.gen(function*() {
+      const bytes = pngOfSize(600 * 1024)
+      const { deliver, next } = yield* open()
+      yield* deliver(init(announce(bytes.length)))
+      assert.deepStrictEqual(yield* next, progress(0, bytes.length))
+      for (const piece of pieces(bytes, 100 * 1024)) yield* deliver(piece)
+      assert.deepStrictEqual(yield* next, progress(300 * 1024, bytes.length))
+      assert.deepStrictEqual(yield* next, described(bytes))
+    }))
+
+  live("is not asked for before there is room for it", () =>
+    Effect.gen(function*() {
+      const bytes = pngOfSize(1000)
+      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory, maxBytesInFlight: 1500 })
+      const client = yield* makeFakeSocket
+      yield* Effect.fork(Effect.provideService(
+        InitImageSocket.run(client.socket, () => Effect.never),
+        InitImageSpool.InitImageSpool,
+        spool
+      ))
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* spool.reserve(1000)
+        yield* client.deliver(init(announce(bytes.length)))
+        yield* Effect.sleep("50 millis")
+        assert.isEmpty(client.sent)
+      }))
+      assert.deepStrictEqual(yield* client.next, progress(0, bytes.length))
+    }))
+
+  live("takes no more room than was announced", () =>
+    Effect.gen(function*() {
+      const bytes = pngOfSize(1000)
+      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory, maxBytesInFlight: 2000 })
+      for (let i = 0; i < 2; i++) {
+        const client = yield* makeFakeSocket
+        yield* Effect.fork(Effect.provideService(
+          InitImageSocket.run(client.socket, () => Effect.never),
+          InitImageSpool.InitImageSpool,
+          spool
+        ))
+        yield* client.deliver(init(announce(bytes.length)))
+        assert.deepStrictEqual(yield* client.next, progress(0, bytes.length))
+      }
+    }))
+
+  for (
+    const [title, payload, code, text] of [
+      ["of a type that is not accepted", announce(10, "image/gif"), "invalid_mime", undefined],
+      ["of no bytes", announce(0), "empty", undefined],
+      ["that is too large", announce(40_000_000), "too_large", undefined],
+      ["of half a byte", announce(1.5), "invalid_payload", "The number of the image's bytes must be a whole number."],
+      [
+        "of less than no bytes",
+        announce(-1),
+        "invalid_payload",
+        "The number of the image's bytes must be a whole number."
+      ],
+      [
+        "of bytes that are no number",
+        announce("10"),
+        "invalid_payload",
+        "The number of the image's bytes must be a whole number."
+      ]
+    ] as const
+  ) {
+    live(`${title} is refused before any of it is asked for`, () =>
+      Effect.gen(function*() {
+        const { deliver, next } = yield* open()
+        yield* deliver(init(payload))
+        assertError(yield* next, code, text)
+        assert.strictEqual(yield* next, 1003)
+      }))
+  }
+
+  const bytes = pngOfSize(5000)
+  const broken: Record<string, {
+    readonly frames: ReadonlyArray<string | Uint8Array>
+    readonly code: string
+    readonly text?: string
+    /** What follows from a text frame that came too early. */
+    readonly after?: unknown
+  }> = {
+    "of more bytes than announced": {
+      frames: [bytes.slice(0, 4000), new Uint8Array(1001)],
+      code: "invalid_payload",
+      text: "The image has more bytes than it was said to have."
+    },
+    "of fewer bytes than announced": {
+      frames: [bytes.slice(0, 4999), update(null)],
+      code: "invalid_payload",
+      text: "The image has fewer bytes than it was said to have.",
+      after: noImage
+    },
+    "in a frame of more than 1 MiB": {
+      frames: [new Uint8Array(1024 * 1024 + 1)],
+      code: "invalid_payload"
+    },
+    "of another type": { frames: pieces(bytes.map((byte, i) => i === 0 ? 0 : byte), 100), code: "content_mismatch" },
+    "that ends early": { frames: [bytes.slice(0, -12), new Uint8Array(12)], code: "malformed_image" }
+  }
+  for (const [title, { after, code, frames, text }] of Object.entries(broken)) {
+    live(
+      `${title} is refused, the rest of it dropped, and the session goes on with the image it had`,
+      () =>
+        Effect.gen(function*() {
+          const { answer, deliver, images, read } = yield* open()
+          yield* deliver(init(payloadOf("image/png", png(), "ref.png")))
+          assert.deepStrictEqual(yield* answer, described(png()))
+          const before = images()
+          yield* deliver(update(announce(5000)), ...frames)
+          assertError(yield* answer, code, text)
+          if (after !== undefined) assert.deepStrictEqual(yield* answer, after)
+          else assert.deepStrictEqual(images(), before)
+          yield* deliver(update(announce(bytes.length)), ...pieces(bytes, 999))
+          assert.deepStrictEqual(yield* answer, described(bytes))
+          assert.deepStrictEqual(read(), [new Uint8Array(bytes)])
+        })
+    )
+  }
+
+  live("names a frame that is too large as what is wrong", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(announce(2 * 1024 * 1024)), new Uint8Array(1024 * 1024 + 1))
+      assertError(yield* answer, "invalid_payload", "The image's bytes came in frames that are too large.")
+      assert.strictEqual(yield* answer, 1003)
+    }))
+
+  live(
+    "keeps its place when bytes follow that nobody announced: those are what is refused",
+    () =>
+      Effect.gen(function*() {
+        const { answer, deliver, read } = yield* open()
+        yield* deliver(init(announce(bytes.length)), ...pieces(bytes, 5000), new Uint8Array(1))
+        assert.deepStrictEqual(yield* answer, described(bytes))
+        assertError(yield* answer, "invalid_payload", "The image has more bytes than it was said to have.")
+        assert.deepStrictEqual(read(), [new Uint8Array(bytes)])
+      })
+  )
+
+  live("may have as many bytes as the limit says, and not one more", () =>
+    Effect.gen(function*() {
+      const { answer, deliver, next } = yield* open(() => Effect.never, { maxBytes: bytes.length })
+      yield* deliver(init(announce(bytes.length)))
+      assert.deepStrictEqual(yield* next, progress(0, bytes.length))
+      yield* deliver(bytes)
+      assert.deepStrictEqual(yield* answer, described(bytes))
+      yield* deliver(update(announce(bytes.length + 1)))
+      assertError(yield* answer, "too_large")
+    }))
+
+  live("has so many bytes dropped as were to come when it was refused, and no more", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(null), update(announce(5000)), ...pieces(new Uint8Array(5000), 500))
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "content_mismatch")
+      yield* deliver(Uint8Array.of(1))
+      assertError(yield* answer, "invalid_payload", "The image has more bytes than it was said to have.")
+      yield* deliver(update(null), Uint8Array.of(1))
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "invalid_message", "A message must be a text frame.")
+    }))
+
+  live("is not late where the server takes its time", () =>
+    Effect.gen(function*() {
+      const large = pngOfSize(3_000_000)
+      const slow = layerHooked((operation, run) => operation === "open" ? Effect.delay(run, "500 millis") : run)
+      const { answer, deliver } = yield* Effect.provide(open(() => Effect.never, { stallTimeout: "100 millis" }), slow)
+      yield* deliver(init(announce(large.length)), ...pieces(large, 1_000_000))
+      assert.deepStrictEqual(yield* answer, described(large))
+    }))
+
+  live("is refused when its bytes stop coming, and not while they come slowly", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open(() => Effect.never, { stallTimeout: "200 millis" })
+      yield* deliver(init(announce(bytes.length)))
+      for (const piece of pieces(bytes, 500)) {
+        yield* Effect.sleep("50 millis")
+        yield* deliver(piece)
+      }
+      assert.deepStrictEqual(yield* answer, described(bytes))
+      yield* deliver(update(announce(bytes.length)), bytes.slice(0, 100))
+      assertError(yield* answer, "invalid_payload", "The image's bytes stopped coming.")
+      yield* deliver(update(payloadOf("image/png", png(), "ref.png")))
+      assert.deepStrictEqual(yield* answer, described(png()))
+    }))
+
+  live("does not change the image where its message is of another type", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(null), JSON.stringify({ type: "other", initial_image: announce(10) }))
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "invalid_message")
+    }))
+
+  live("is ended by a message for that, which is not answered itself, whenever it comes", () =>
+    Effect.gen(function*() {
+      const cancel = JSON.stringify({ type: "init_image_cancelled" })
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(null), update(announce(bytes.length)), bytes.slice(0, 4000), cancel)
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "invalid_payload", "The image has fewer bytes than it was said to have.")
+      yield* deliver(cancel, update(announce(bytes.length)), bytes)
+      assert.deepStrictEqual(yield* answer, described(bytes))
+    }))
+
+  live("is counted once, as one in its message is", () =>
+    Effect.gen(function*() {
+      const outcome = (name: string) => Metric.value(Metric.tagged(SessionInitImage.outcomes, "outcome", name))
+      const counts = Effect.map(
+        Effect.all([Metric.value(SessionInitImage.imageBytes), outcome("persisted"), outcome("none")]),
+        (states) => states.map(({ count }) => Number(count))
+      )
+      const { answer, deliver } = yield* open()
+      let before = yield* counts
+      const counted = Effect.gen(function*() {
+        yield* answer
+        const after = yield* counts
+        const more = after.map((count, i) => count - (before[i] ?? 0))
+        before = after
+        return more
+      })
+      yield* deliver(init(payloadOf("image/png", png())))
+      assert.deepStrictEqual(yield* counted, [1, 1, 0])
+      yield* deliver(update(announce(bytes.length)), bytes)
+      assert.deepStrictEqual(yield* counted, [1, 1, 0])
+      yield* deliver(update(null))
+      assert.deepStrictEqual(yield* counted, [0, 0, 1])
+    }))
+
+  live("leaves nothing when the client goes away in its middle", () =>
+    Effect.gen(function*() {
+      const large = pngOfSize(4_000_000)
+      const { close, deliver, fiber, images, next } = yield* open()
+      yield* deliver(init(announce(large.length)), ...pieces(large, 500_000).slice(0, 5))
+      yield* Effect.repeat(next, { until: (message) => (message as { received: number }).received > 1_600_000 })
+      assert.lengthOf(images(), 1)
+      yield* close
+      yield* Fiber.join(fiber)
+      assert.isEmpty(images())
+    }))
+})
+
+describe("an upgrade", () => {
+  /** A server that ends with the scope, which takes for ever where a request of it cannot be ended. */
+  const serve = <E>(app: HttpApp.Default<E, Scope.Scope>) =>
+    Effect.gen(function*() {
+      const http = yield* NodeHttpServer.make(() => createServer(), { host: "127.0.0.1", port: 0 })
+      yield* http.serve(app)
+      return http.address._tag === "TcpAddress" ? http.address.port : 0
+    })
+
+  live("that is none is refused with 426, and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(Effect.zipRight(InitImageSocket.upgrade, HttpServerResponse.empty()))
+      for (const headers of [{ "Upgrade": "h2c" }, { "Sec-WebSocket-Key": "short" }]) {
+        const { ended, received, socket } = yield* connectRaw(port)
+        socket.write(upgradeRequest(headers))
+        yield* ended
+        const [status = "", ...fields] = received().toString().toLowerCase().split("\r\n")
+        assert.match(status, /^http\/1\.1 426 /)
+        assert.includeMembers(fields, ["connection: upgrade, close", "upgrade: websocket", "sec-websocket-version: 13"])
+      }
+      const answer = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}`))
+      assert.strictEqual(answer.status, 426)
+    }))
+
+  live("that is one is the session's socket", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(
+        Effect.gen(function*() {
+          const socket = yield* InitImageSocket.upgrade
+          yield* InitImageSocket.run(socket, ({ send }) => send("hello"))
+          return HttpServerResponse.empty()
+        }).pipe(Effect.provide(InitImageSpool.layer()), Effect.provide(NodeContext.layer))
+      )
+      const client = yield* connect(`ws://127.0.0.1:${port}`)
+      yield* client.send(init(payloadOf("image/png", png(), "ref.png")))
+      assert.deepStrictEqual(yield* client.next, described(png()))
+      assert.strictEqual(yield* client.next, "hello")
+      assert.strictEqual(yield* client.closed, 1000)
+    }))
+
+  it.effect("that a server has no way to make is refused as well", () =>
+    Effect.gen(function*() {
+      const [, ...fields] = upgradeRequest().trim().split("\r\n")
+      const headers = fields.map((field) => field.split(": ") as [string, string])
+      const request = HttpServerRequest.fromWeb(new Request("http://localhost/", { headers }))
+      const error = yield* InitImageSocket.upgrade.pipe(
+        Effect.provideService(HttpServerRequest.HttpServerRequest, request),
+        Effect.flip
+      )
+      assert.strictEqual(error._tag, "UpgradeRequired")
+      assert.strictEqual(error.message, "The request must be an upgrade to a WebSocket.")
+    }))
+
+  live("whose connection is gone by then ends, and its server too", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<void>()
+      const port = yield* serve(
+        Effect.gen(function*() {
+          const { source } = yield* HttpServerRequest.HttpServerRequest
+          const socket = yield* InitImageSocket.upgrade
+          if (source instanceof IncomingMessage) source.socket.destroy()
+          yield* Effect.provide(InitImageSocket.run(socket, () => Effect.never), NodeContext.layer)
+          return HttpServerResponse.empty()
+        }).pipe(Effect.ensuring(Deferred.succeed(ended, void 0)))
+      )
+      const { socket } = yield* connectRaw(port)
+      socket.write(upgradeRequest())
+      yield* Deferred.await(ended)
+    }))
+})
+
+describe("the frames of a transport", () => {
+  it("must have room for the text of the largest image and the rest of its message", () => {
+    assert.strictEqual(InitImageSocket.requiredFrameBytes(3, 0), 4)
+    assert.strictEqual(InitImageSocket.requiredFrameBytes(4, 10), 18)
+    assert.strictEqual(InitImageSocket.requiredFrameBytes(32 * 1024 * 1024), 44_739_244 + 1_048_576)
+  })
+
+  it.effect("that are too small for the limits are an error when the server starts", () =>
+    Effect.gen(function*() {
+      yield* InitImageSocket.checkFrameLimit()
+      yield* InitImageSocket.checkFrameLimit(44_739_244 + 1_048_576)
+      const error = yield* Effect.flip(InitImageSocket.checkFrameLimit(44_739_244 + 1_048_575))
+      assert.deepInclude(error, { _tag: "FrameLimitTooLow", required: 45_787_820, actual: 45_787_819 })
+      assert.include(error.message, "45787820")
+      yield* Effect.flip(InitImageLimits.withMaxBytes(InitImageSocket.checkFrameLimit(), 100_000_000))
+    }))
+})

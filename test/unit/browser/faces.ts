@@ -1,0 +1,37 @@
+/** Both faces of the browser module as effects that fail with their errors, to be tried alike. */
+import * as Effect from "effect/Effect"
+import * as effectFace from "../../../src/browser/index.js"
+import * as promiseFace from "../../../src/browser/promise.js"
+
+export interface Face {
+  readonly title: string
+  readonly fromBlob: (
+    blob: Blob,
+    options?: effectFace.FromBlobOptions
+  ) => Effect.Effect<effectFace.Payload, effectFace.BlobError | promiseFace.BlobError>
+  /** Interrupted, it is aborted. */
+  readonly send: (
+    socket: effectFace.WebSocketLike,
+    blob: Blob,
+    options: effectFace.SendOptions
+  ) => Effect.Effect<effectFace.ImageDescription, effectFace.SendError | promiseFace.SendError>
+}
+
+export const faces: ReadonlyArray<Face> = [
+  { title: "effects", ...effectFace },
+  {
+    title: "promises",
+    fromBlob: (blob, options) =>
+      Effect.tryPromise({
+        try: (signal) => promiseFace.fromBlob(blob, { ...options, signal }),
+        // The errors that it documents; any other would be seen as such by the assertions.
+        catch: (error) => error as promiseFace.BlobError
+      }),
+    send: (socket, blob, options) =>
+      Effect.tryPromise({
+        try: (signal) => promiseFace.send(socket, blob, { ...options, signal }),
+        // As above.
+        catch: (error) => error as promiseFace.SendError
+      })
+  }
+]

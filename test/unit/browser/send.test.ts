@@ -1,0 +1,506 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { Buffer } from "node:buffer"
+import * as promiseFace from "../../../src/browser/promise.js"
+import { ascii, concat, png, pngOfSize } from "../../utils/images.js"
+import { failingBlob } from "./blobs.js"
+import { type Face, faces } from "./faces.js"
+import { FakeWebSocket } from "./fakeWebSocket.js"
+
+const kibibyte = 1024
+const mebibyte = 1024 * 1024
+
+const opening = { type: "session_init_v2" } as const
+const update = { type: "init_image_updated" } as const
+const types = [opening, update] as const
+const cancelled = { type: "init_image_cancelled" }
+
+const fileOf = (bytes: Uint8Array<ArrayBuffer>, name = "a.png") => new File([bytes], name, { type: "image/png" })
+const big = pngOfSize(3 * mebibyte + 5)
+
+const progress = (received: number, bytes = big.length) => ({ type: "init_image_progress", received, bytes })
+const description = (bytes = big.length) => ({
+  mime: "image/png",
+  display_name: "a.png",
+  bytes,
+  width: 1,
+  height: 1
+})
+const taken = (bytes?: number) => ({ type: "session_init_image", image: description(bytes) })
+const refused = (code: string, retryable = false) => ({ type: "error", code, message: `It is ${code}.`, retryable })
+
+/** What the server says to an image that was cancelled, and to the message that did so. */
+const cancelledAnswers = [refused("invalid_payload"), refused("invalid_message")]
+
+const reasonOf = (code: number) => code === 1006 ? "" : "because"
+
+/** Starts and waits until the image has been announced. */
+const start = Effect.fnUntraced(function*(
+  face: Face,
+  socket: FakeWebSocket,
+  blob: Blob = fileOf(big),
+  options: Parameters<Face["send"]>[2] = update
+) {
+  const before = socket.texts.length
+  const fiber = yield* Effect.fork(face.send(socket, blob, options))
+  yield* socket.until(before + 1, socket.sentBytes)
+  return fiber
+})
+
+for (const face of faces) {
+  describe(`send, with ${face.title}`, () => {
+    for (const options of types) {
+      it.live(`announces an image with ${options.type}, and sends nothing else before there is room for it`, () =>
+        Effect.gen(function*() {
+          const socket = new FakeWebSocket()
+          yield* start(face, socket, fileOf(png(), "b.png"), {
+            ...options,
+            message: { prompt: "a cat", type: "another", initial_image: null }
+          })
+          assert.deepStrictEqual(socket.texts, [{
+            type: options.type,
+            prompt: "a cat",
+            initial_image: { mime: "image/png", name: "b.png", bytes: png().length }
+          }])
+          socket.receive(progress(0, png().length))
+          yield* socket.until(1, png().length)
+        }))
+    }
+
+    it.live("sends all bytes in frames of at most 1 MiB, and never more than 1 MiB ahead of what was taken", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const told: Array<unknown> = []
+        const fiber = yield* start(face, socket, fileOf(big), { ...update, onProgress: (p) => told.push(p) })
+        const steps = [0, 256 * kibibyte, 700 * kibibyte, 2 * mebibyte, 3 * mebibyte]
+        for (const received of steps) {
+          socket.receive(progress(received))
+          // As much as fits, so that the line does not stand still either.
+          const room = Math.floor((received + mebibyte) / (256 * kibibyte)) * 256 * kibibyte
+          yield* socket.until(1, Math.min(big.length, room))
+        }
+        assert.isAtMost(Math.max(...socket.frames.map(({ length }) => length)), mebibyte)
+        assert.isTrue(Buffer.concat(socket.frames).equals(big))
+        socket.receive(taken())
+        assert.deepStrictEqual(yield* Fiber.join(fiber), description())
+        assert.deepStrictEqual(
+          told,
+          [...steps, big.length].map((received) => ({ received, bytes: big.length }))
+        )
+      }))
+
+    it.live("waits for a socket that is still connecting", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        socket.readyState = 0
+        const fiber = yield* Effect.fork(face.send(socket, fileOf(png()), opening))
+        yield* socket.until(0, 0)
+        socket.open()
+        yield* socket.until(1, 0)
+        socket.receive(taken(png().length))
+        assert.deepStrictEqual(yield* Fiber.join(fiber), description(png().length))
+      }))
+
+    it.live("announces it once, whenever the socket opens", () =>
+      Effect.gen(function*() {
+        for (const readyState of [0, 1]) {
+          const socket = new FakeWebSocket()
+          socket.readyState = readyState
+          yield* Effect.fork(face.send(socket, fileOf(png()), opening))
+          yield* Effect.yieldNow()
+          socket.open()
+          yield* socket.until(1, 0)
+          socket.open()
+          yield* socket.until(1, 0)
+          assert.deepInclude(socket.texts[0], opening)
+        }
+      }))
+
+    it.live("has nothing to announce on a socket that opens when nobody waits for it any more", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        socket.readyState = 0
+        const fiber = yield* Effect.fork(face.send(socket, fileOf(png()), opening))
+        yield* socket.until(0, 0)
+        yield* Fiber.interrupt(fiber)
+        socket.open()
+        yield* socket.until(0, 0)
+        assert.deepStrictEqual(socket.closed, [])
+      }))
+
+    it.live("hears the errors of its socket, which would end a process otherwise", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        yield* start(face, socket)
+        assert.isTrue(socket.listensTo("error"))
+      }))
+
+    it.live("sends each byte once, however fast the server says that there is room", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        yield* start(face, socket)
+        socket.receive(progress(0), progress(0), progress(256 * kibibyte))
+        yield* socket.until(1, 1.25 * mebibyte)
+        socket.receive(progress(2 * mebibyte), progress(2.5 * mebibyte))
+        yield* socket.until(1, big.length)
+        assert.isTrue(Buffer.concat(socket.frames).equals(big))
+      }))
+
+    const wrong = [
+      ["InvalidMime", new Blob([png()])],
+      ["Empty", new Blob([], { type: "image/png" })],
+      ["ContentMismatch", fileOf(concat(ascii("GIF89a"), new Uint8Array(32)))],
+      ["TooLarge", fileOf(png())],
+      ["UnreadableBlob", failingBlob(png(), 0, "rejects")]
+    ] as const
+    for (const [tag, blob] of wrong) {
+      it.live(`refuses what is wrong by itself before anything is sent: ${tag}`, () =>
+        Effect.gen(function*() {
+          const socket = new FakeWebSocket()
+          const options = { ...opening, ...tag === "TooLarge" ? { maxBytes: 10 } : {} }
+          const error = yield* Effect.flip(face.send(socket, blob, options))
+          assert.strictEqual(error._tag, tag)
+          yield* socket.until(0, 0)
+          assert.deepStrictEqual(socket.closed, [])
+        }))
+    }
+
+    it.live("fails with what the server answers, and sends no more of the image", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        for (const retryable of [true, false]) {
+          const before = socket.sentBytes
+          const told: Array<unknown> = []
+          const fiber = yield* start(face, socket, fileOf(big), { ...update, onProgress: (p) => told.push(p) })
+          socket.receive(progress(0))
+          yield* socket.until(socket.texts.length, before + mebibyte)
+          socket.receive(progress(512 * kibibyte), refused("busy", retryable))
+          const error = yield* Effect.flip(Fiber.join(fiber))
+          assert.deepStrictEqual(told, [0, 512 * kibibyte].map((received) => ({ received, bytes: big.length })))
+          assert.deepInclude({ ...error }, { _tag: "ServerError", code: "busy", retryable })
+          assert.strictEqual(error.message, "It is busy.")
+          yield* Effect.sleep("20 millis")
+          const after = socket.sentBytes
+          socket.receive(progress(mebibyte))
+          yield* Effect.sleep("20 millis")
+          assert.strictEqual(socket.sentBytes, after)
+          assert.isAtMost(after - before, mebibyte + 256 * kibibyte)
+        }
+        assert.notDeepInclude(socket.texts, cancelled)
+      }))
+
+    it.live("lets nothing that an application says pass for an answer", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const fiber = yield* start(face, socket)
+        const others = [
+          "",
+          "{",
+          "null",
+          "[]",
+          "1",
+          "{\"type\":\"frame\",\"received\":0}",
+          "{\"type\":\"init_image_progress\"}"
+        ]
+        for (const data of [...others, new ArrayBuffer(4), undefined]) socket.receiveRaw(data)
+        yield* socket.until(1, 0)
+        socket.receive(progress(0))
+        yield* socket.until(1, mebibyte)
+        socket.receive(taken())
+        assert.deepStrictEqual(yield* Fiber.join(fiber), description())
+        socket.receive(taken(), refused("invalid_message"))
+      }))
+
+    it.live("fails where a server answers with no image, or with an error that says nothing", () =>
+      Effect.gen(function*() {
+        for (const message of [{ type: "session_init_image", image: null }, { type: "error" }]) {
+          const socket = new FakeWebSocket()
+          const fiber = yield* start(face, socket)
+          socket.receive(message)
+          const error = yield* Effect.flip(Fiber.join(fiber))
+          assert.deepInclude({ ...error }, {
+            _tag: "ServerError",
+            code: message.type === "error" ? "internal_error" : "no_image",
+            retryable: false
+          })
+          assert.isNotEmpty(error.message)
+        }
+      }))
+
+    it.live("is not stopped by an onProgress that throws, nor is the image after it", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const onProgress = () => {
+          throw new RangeError("mine")
+        }
+        for (const file of [fileOf(png(), "1.png"), fileOf(png(), "2.png")]) {
+          const before = socket.sentBytes
+          const fiber = yield* start(face, socket, file, { ...update, onProgress })
+          assert.throws(() => socket.receive(progress(0, png().length)), RangeError)
+          yield* socket.until(socket.texts.length, before + png().length)
+          assert.throws(() => socket.receive(taken(png().length)), RangeError)
+          assert.deepStrictEqual(yield* Fiber.join(fiber), description(png().length))
+        }
+      }))
+
+    it.live("sends images on one socket one after the other, and goes on after one that fails", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const files = ["1.png", "2.png", "3.png", "4.png"].map((name) => fileOf(png(), name))
+        files[1] = fileOf(concat(ascii("GIF89a"), new Uint8Array(32)), "2.png")
+        const fibers = yield* Effect.forEach(files, (file) => Effect.fork(face.send(socket, file, update)))
+        yield* socket.until(1, 0)
+        socket.receive(taken(1))
+        yield* socket.until(2, 0)
+        socket.receive(refused("too_many_pixels"))
+        yield* socket.until(3, 0)
+        socket.receive(taken(4))
+        const exits = yield* Effect.forEach(fibers, (fiber) => fiber.await)
+        assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, false, true])
+        assert.deepStrictEqual(
+          socket.texts.map((text) => (text as { initial_image: { name: string } }).initial_image.name),
+          ["1.png", "3.png", "4.png"]
+        )
+      }))
+  })
+
+  describe(`send, with ${face.title}, when the socket closes`, () => {
+    const assertClosed = Effect.fnUntraced(function*(
+      fiber: Fiber.RuntimeFiber<unknown, { readonly _tag: string }>,
+      code: number
+    ) {
+      const error: object = yield* Effect.flip(Fiber.join(fiber)).pipe(Effect.timeout("5 seconds"))
+      assert.deepInclude({ ...error }, { _tag: "SocketClosed", code, reason: reasonOf(code) })
+      assert.include(error, { message: `The connection was closed (${code}).` })
+    })
+
+    for (const options of types) {
+      it.live(`fails at any point of ${options.type} with SocketClosed, and never hangs`, () =>
+        Effect.gen(function*() {
+          const points: ReadonlyArray<(socket: FakeWebSocket) => Effect.Effect<void>> = [
+            () => Effect.void,
+            () => Effect.sleep(0),
+            (socket) => socket.until(1, 0),
+            (socket) => Effect.sync(() => socket.receive(progress(0))),
+            (socket) => socket.until(1, mebibyte),
+            (socket) => Effect.sync(() => socket.receive(progress(3 * mebibyte))),
+            (socket) => socket.until(1, big.length)
+          ]
+          for (let last = 0; last < points.length; last++) {
+            for (const code of [1000, 1006, 1011]) {
+              const socket = new FakeWebSocket()
+              const fiber = yield* Effect.fork(face.send(socket, fileOf(big), options))
+              for (const reach of points.slice(0, last + 1)) yield* reach(socket)
+              socket.end(code, reasonOf(code))
+              // It has not begun at the first point, and then finds a socket that is closed already.
+              yield* assertClosed(fiber, last === 0 ? 1006 : code)
+              const { sentBytes } = socket
+              yield* Effect.sleep("5 millis")
+              assert.strictEqual(socket.sentBytes, sentBytes)
+            }
+          }
+        }))
+    }
+
+    it.live("fails those that wait for their turn as well", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const first = yield* start(face, socket)
+        const second = yield* Effect.fork(face.send(socket, fileOf(png()), update))
+        yield* socket.until(1, 0)
+        socket.end(1011, "because")
+        yield* assertClosed(first, 1011)
+        yield* assertClosed(second, 1011)
+      }))
+
+    it.live("fails at once on one that is closed or closing, and on one that never opens", () =>
+      Effect.gen(function*() {
+        for (const readyState of [2, 3]) {
+          const socket = new FakeWebSocket()
+          socket.readyState = readyState
+          yield* assertClosed(yield* Effect.fork(face.send(socket, fileOf(png()), update)), 1006)
+        }
+        const socket = new FakeWebSocket()
+        socket.readyState = 0
+        const fiber = yield* Effect.fork(face.send(socket, fileOf(png()), update))
+        yield* socket.until(0, 0)
+        socket.end(1006)
+        yield* assertClosed(fiber, 1006)
+      }))
+  })
+
+  describe(`send, with ${face.title}, when it is ended early`, () => {
+    /** A second image, to which the server answers as it should. */
+    const assertNext = Effect.fnUntraced(function*(socket: FakeWebSocket, before: ReadonlyArray<unknown>) {
+      const bytes = socket.sentBytes
+      const texts = socket.texts.length
+      const next = yield* Effect.fork(face.send(socket, fileOf(png(), "next.png"), update))
+      yield* socket.until(texts + 1, bytes)
+      socket.receive(...before)
+      yield* socket.until(texts + 1, bytes)
+      socket.receive(progress(0, png().length))
+      yield* socket.until(texts + 1, bytes + png().length)
+      socket.receive(taken(png().length))
+      assert.deepStrictEqual(yield* Fiber.join(next), description(png().length))
+    })
+
+    it.live("has sent nothing when it has not begun, and lets the next one begin", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        for (const options of types) {
+          const fiber = yield* Effect.fork(face.send(socket, fileOf(big), options))
+          yield* Effect.yieldNow()
+          yield* Fiber.interrupt(fiber)
+        }
+        const first = yield* start(face, socket)
+        const waiting = yield* Effect.fork(face.send(socket, fileOf(big), opening))
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(waiting)
+        socket.receive(taken())
+        yield* Fiber.join(first)
+        yield* assertNext(socket, [])
+        assert.lengthOf(socket.texts, 2)
+        assert.deepStrictEqual(socket.closed, [])
+      }))
+
+    it.live("closes the socket of an opening", () =>
+      Effect.gen(function*() {
+        for (const messages of [[], [progress(0)], [progress(0), progress(3 * mebibyte)]]) {
+          const socket = new FakeWebSocket()
+          const told: Array<unknown> = []
+          const fiber = yield* start(face, socket, fileOf(big), { ...opening, onProgress: (p) => told.push(p) })
+          socket.receive(...messages)
+          yield* Effect.sleep("20 millis")
+          yield* Fiber.interrupt(fiber)
+          assert.deepStrictEqual(socket.closed, [1000])
+          assert.lengthOf(socket.texts, 1)
+          socket.receive(progress(mebibyte), taken())
+          socket.end(1000)
+          assert.lengthOf(told, messages.length)
+        }
+      }))
+
+    const answers = {
+      "the server's two answers": [],
+      "the one answer where an application takes the message for its own": cancelledAnswers.slice(0, 1),
+      "both answers after some progress": [progress(0), progress(512 * kibibyte), ...cancelledAnswers],
+      "a refusal that was under way": [progress(0), refused("content_mismatch"), refused("invalid_message")]
+    }
+    for (const [title, before] of Object.entries(answers)) {
+      it.live(`sends init_image_cancelled for a replacing image, and takes ${title} for no other's`, () =>
+        Effect.gen(function*() {
+          for (const isBegun of [false, true]) {
+            const socket = new FakeWebSocket()
+            const told: Array<unknown> = []
+            const fiber = yield* start(face, socket, fileOf(big), { ...update, onProgress: (p) => told.push(p) })
+            if (isBegun) {
+              socket.receive(progress(0))
+              yield* socket.until(1, mebibyte)
+            }
+            yield* Fiber.interrupt(fiber)
+            assert.deepStrictEqual(socket.texts.slice(1), [cancelled])
+            assert.deepStrictEqual(socket.closed, [])
+            const answers = before.length === 0 ? cancelledAnswers : before
+            if (isBegun) {
+              socket.receive(...answers)
+              yield* assertNext(socket, [])
+            } else yield* assertNext(socket, answers)
+            assert.lengthOf(told, isBegun ? 1 : 0)
+          }
+        }))
+    }
+
+    it.live("knows the next one's own refusal from the answers to those before it", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        for (let i = 0; i < 3; i++) yield* Fiber.interrupt(yield* start(face, socket))
+        const next = yield* start(face, socket)
+        socket.receive(...cancelledAnswers, ...cancelledAnswers, ...cancelledAnswers, refused("too_large"))
+        assert.deepInclude({ ...yield* Effect.flip(Fiber.join(next)) }, { _tag: "ServerError", code: "too_large" })
+        const last = yield* start(face, socket)
+        socket.receive(refused("invalid_message"))
+        assert.deepInclude({ ...yield* Effect.flip(Fiber.join(last)) }, { code: "invalid_message" })
+      }))
+
+    it.live("knows it also where an application has taken the message for its own", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        yield* Fiber.interrupt(yield* start(face, socket))
+        const next = yield* start(face, socket)
+        socket.receive(...cancelledAnswers.slice(0, 1), refused("too_large"))
+        assert.deepInclude({ ...yield* Effect.flip(Fiber.join(next)) }, { _tag: "ServerError", code: "too_large" })
+      }))
+
+    it.live("cancels nothing once all bytes are sent, and takes the answer to them for no other's", () =>
+      Effect.gen(function*() {
+        for (const answer of [taken(), refused("malformed_image")]) {
+          const socket = new FakeWebSocket()
+          const fiber = yield* start(face, socket)
+          socket.receive(progress(3 * mebibyte))
+          yield* socket.until(1, big.length)
+          yield* Fiber.interrupt(fiber)
+          assert.lengthOf(socket.texts, 1)
+          const next = yield* start(face, socket)
+          socket.receive(progress(big.length), answer, refused("invalid_message"))
+          assert.deepInclude({ ...yield* Effect.flip(Fiber.join(next)) }, { code: "invalid_message" })
+        }
+      }))
+
+    it.live("gives up as well where the file cannot be read on, with UnreadableBlob", () =>
+      Effect.gen(function*() {
+        for (const options of types) {
+          const socket = new FakeWebSocket()
+          // The head, and two frames.
+          const fiber = yield* start(face, socket, failingBlob(big, 3, "is shorter"), options)
+          socket.receive(progress(0))
+          assert.strictEqual((yield* Effect.flip(Fiber.join(fiber)))._tag, "UnreadableBlob")
+          assert.strictEqual(socket.sentBytes, 512 * kibibyte)
+          assert.deepStrictEqual(socket.closed, options === opening ? [1000] : [])
+          assert.deepStrictEqual(socket.texts.slice(1), options === opening ? [] : [cancelled])
+          if (options === update) yield* assertNext(socket, cancelledAnswers)
+        }
+      }))
+  })
+}
+
+describe("send with promises", () => {
+  it("rejects with the signal's reason, also where it was aborted before", async () => {
+    const reason = new Error("enough")
+    const socket = new FakeWebSocket()
+    const controller = new AbortController()
+    const sent = promiseFace.send(socket, fileOf(png()), { ...update, signal: controller.signal })
+    controller.abort(reason)
+    assert.strictEqual(await sent.catch((error) => error), reason)
+    const again = promiseFace.send(socket, fileOf(png()), { ...update, signal: controller.signal })
+    assert.strictEqual(await again.catch((error) => error), reason)
+    assert.deepStrictEqual(socket.texts, [])
+  })
+
+  it("leaves nothing at a signal that is used for many", async () => {
+    const socket = new FakeWebSocket()
+    const { signal } = new AbortController()
+    let listeners = 0
+    const { addEventListener, removeEventListener } = signal
+    signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+      listeners += 1
+      addEventListener.apply(signal, args)
+    }
+    signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+      listeners -= 1
+      removeEventListener.apply(signal, args)
+    }
+    await promiseFace.send(socket, new Blob([]), { ...update, signal }).catch(() => {})
+    assert.strictEqual(listeners, 0)
+  })
+
+  it("rejects where the message cannot be JSON, and goes on", async () => {
+    const socket = new FakeWebSocket()
+    const error = await promiseFace.send(socket, fileOf(png()), { ...update, message: { seed: 1n } })
+      .catch((error: unknown) => error)
+    assert.instanceOf(error, TypeError)
+    const next = promiseFace.send(socket, new Blob([]), update).catch((error: unknown) => error)
+    assert.instanceOf(await next, promiseFace.InvalidMime)
+  })
+})

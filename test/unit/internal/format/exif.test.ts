@@ -1,0 +1,123 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import type { Parser } from "../../../../src/internal/format/byteReader.js"
+import { run } from "../../../../src/internal/format/byteReader.js"
+import { readOrientation } from "../../../../src/internal/format/exif.js"
+import { ascii, bytes, concat, exif, exifPrefix, noise, u16be, u32be } from "../../../utils/images.js"
+import { countSteps, piecesOf } from "../../../utils/probing.js"
+
+/** Reads a block of that length, and answers its orientation as the height and how far it read as the width. */
+const blockOf = (length: number): Parser =>
+  function*(reader) {
+    const orientation = yield* readOrientation(reader, length)
+    return { _tag: "Image", width: reader.offset, height: orientation ?? 0, orientation: 1 }
+  }
+
+const read = (all: Uint8Array, length = all.length): number => {
+  const probe = run(blockOf(length), 0)
+  probe.push(all)
+  const outcome = probe.end()
+  assert(outcome._tag === "Image", "more was read than the block")
+  assert.isAtMost(outcome.width, length)
+  return outcome.height
+}
+
+const inBothOrders = FastCheck.boolean()
+
+describe("EXIF", () => {
+  it.prop("gives the orientation in both byte orders, with the prefix or not, wherever the directory lies", [
+    FastCheck.integer({ min: 1, max: 8 }),
+    inBothOrders,
+    FastCheck.boolean(),
+    FastCheck.integer({ min: 8, max: 300 }),
+    FastCheck.nat(20)
+  ], ([orientation, littleEndian, prefixed, directory, others]) => {
+    const block = exif({ orientation, littleEndian, directory, others })
+    assert.strictEqual(read(prefixed ? concat(exifPrefix, block) : block), orientation)
+  })
+
+  it.prop("gives none that is not one short from 1 to 8", [
+    FastCheck.nat(0xffff),
+    FastCheck.nat(12),
+    FastCheck.nat(3),
+    inBothOrders
+  ], ([orientation, type, count, littleEndian]) => {
+    const valid = orientation >= 1 && orientation <= 8 && type === 3 && count === 1
+    assert.strictEqual(read(exif({ orientation, type, count, littleEndian })), valid ? orientation : 0)
+    assert.strictEqual(
+      read(exif({ orientation: orientation % 10, type: 3, count, littleEndian })) > 0,
+      count === 1 && orientation % 10 % 9 > 0
+    )
+    assert.strictEqual(read(exif({ orientation: 6, type, count: 1, littleEndian })), type === 3 ? 6 : 0)
+  })
+
+  it.each<[string, Uint8Array]>([
+    ["there is no byte order", exif({ orientation: 6 }).fill(0, 0, 2)],
+    ["the byte orders are mixed", exif({ orientation: 6 }).fill(0x49, 0, 1)],
+    ["the magic number is not 42", exif({ orientation: 6 }).fill(43, 3, 4)],
+    ["the directory lies in the header", exif({ orientation: 6 }).fill(7, 7, 8)],
+    [
+      "the directory overlaps the header, even one that would have an orientation",
+      concat(ascii("MM"), u16be(42), u32be(2), new Uint8Array(8), exif({ orientation: 6 }).subarray(10))
+    ],
+    ["the directory lies behind the end", exif({ orientation: 6 }).fill(0xff, 4, 8)],
+    ["there is nothing", bytes()],
+    ["there is a prefix alone", exifPrefix]
+  ])("gives none where %s", (_, block) => {
+    assert.strictEqual(read(concat(block, exif({ orientation: 6 })), block.length), 0)
+  })
+
+  it("gives none where the entry lies partly behind the end", () => {
+    const block = exif({ orientation: 6 })
+    const entryEnd = block.length - 4
+    assert.strictEqual(read(block, entryEnd), 6)
+    assert.strictEqual(read(block, entryEnd - 1), 0)
+  })
+
+  it.prop("stays within the block, whatever it holds", [
+    FastCheck.uint8Array({ maxLength: 100 }),
+    inBothOrders,
+    FastCheck.nat(200)
+  ], ([junk, littleEndian, length]) => {
+    const block = concat(exif({ orientation: 9, littleEndian }), junk)
+    for (let i = 4; i < 10; i++) {
+      block[i] = junk[i] ?? block[i] ?? 0
+    }
+    // What lies behind the block is there, so that reading it would not be told by its absence.
+    read(concat(block.subarray(0, length), noise(1 << 17)), Math.min(length, block.length))
+  }, { fastCheck: { numRuns: 2000 } })
+
+  it("reads as many entries as there are, not as the directory says", () => {
+    const block = exif({ orientation: 9, others: 3 })
+    block.fill(0xff, 8, 10)
+    const steps = countSteps(blockOf(block.length), piecesOf(block, 7))
+    assert.isAtMost(steps, 10)
+  })
+
+  const entry = (value: number) => concat(u16be(0x0112), u16be(3), u32be(1), u16be(value), u16be(0))
+
+  it.prop("asks for nothing behind a block that is too short", [FastCheck.nat(13), FastCheck.boolean()], (
+    [length, prefixed]
+  ) => {
+    const block = exif({ orientation: 6 })
+    assert.strictEqual(read((prefixed ? concat(exifPrefix, block) : block).subarray(0, length)), 0)
+  })
+
+  it.each([-3, -2, -1, 0, 1])(
+    "asks for nothing behind a block whose directory lies %i bytes from its end",
+    (distance) => {
+      const block = new Uint8Array(20)
+      block.set(concat(ascii("MM"), u16be(42), u32be(block.length + distance)))
+      assert.strictEqual(read(block), 0)
+    }
+  )
+
+  it.each([0, 1])("takes no entry behind those of the directory, which has %i", (count) => {
+    const block = concat(ascii("MM"), u16be(42), u32be(8), u16be(count), count === 0 ? bytes() : entry(9), entry(6))
+    assert.strictEqual(read(block), 0)
+  })
+
+  it.each([0, 9])("takes the next entry where one says %i", (value) => {
+    assert.strictEqual(read(concat(ascii("MM"), u16be(42), u32be(8), u16be(2), entry(value), entry(6))), 6)
+  })
+})

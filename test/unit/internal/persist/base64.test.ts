@@ -1,0 +1,171 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import { Buffer } from "node:buffer"
+import { decodedBytes, Decoder, type Invalid } from "../../../../src/internal/persist/base64.js"
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+interface Decoded {
+  readonly bytes: ReadonlyArray<number>
+  readonly invalid: Invalid | undefined
+}
+
+/** RFC 4648 section 4, a bit at a time: the bytes of whole groups before anything wrong, and what that is. */
+const reference = (text: string): Decoded => {
+  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0
+  const body = text.split("").slice(0, text.length - padding)
+  const bits: Array<number> = []
+  const bytes = () =>
+    Array.from({ length: Math.floor(bits.length / 8) }, (_, at) => parseInt(bits.slice(at * 8, at * 8 + 8).join(""), 2))
+  const fail = (reason: Invalid["reason"], offset: number): Decoded => {
+    bits.length = (offset - (offset % 4)) * 6
+    return { bytes: bytes(), invalid: { reason, offset } }
+  }
+  for (const [offset, unit] of body.entries()) {
+    const value = alphabet.indexOf(unit)
+    if (value < 0) return fail(unit === "=" ? "Padding" : "Character", offset)
+    for (let bit = 5; bit >= 0; bit--) bits.push((value >> bit) & 1)
+  }
+  return bits.slice(bits.length - (bits.length % 8)).includes(1)
+    ? fail("UnusedBits", body.length - 1)
+    : { bytes: bytes(), invalid: undefined }
+}
+
+/** Through the decoder in pieces, each into a buffer of just the size that it asks for. */
+const decode = (pieces: ReadonlyArray<string>): Decoded => {
+  const decoder = new Decoder()
+  const bytes: Array<number> = []
+  for (const piece of pieces) {
+    const target = Buffer.alloc((Math.floor(piece.length / 4) + 2) * 3 + 5, 0xaa)
+    const written = decoder.push(piece, target, 5)
+    bytes.push(...target.subarray(5, 5 + written))
+    assert.deepStrictEqual([...target.subarray(0, 5)], Array(5).fill(0xaa))
+  }
+  const target = Buffer.alloc(3)
+  bytes.push(...target.subarray(0, decoder.end(target, 0)))
+  return { bytes, invalid: decoder.invalid }
+}
+
+const split = (text: string, sizes: ReadonlyArray<number>): ReadonlyArray<string> => {
+  const pieces: Array<string> = []
+  let at = 0
+  for (const size of sizes) {
+    pieces.push(text.slice(at, at + size))
+    at += size
+  }
+  return [...pieces, text.slice(at)]
+}
+
+const sizes = FastCheck.array(FastCheck.nat(9), { maxLength: 12 })
+
+/** Almost base64: mostly the alphabet, with whatever decoders are known to let pass among it. */
+const almost = FastCheck.array(
+  FastCheck.oneof(
+    { weight: 12, arbitrary: FastCheck.constantFrom(...alphabet) },
+    {
+      weight: 1,
+      arbitrary: FastCheck.constantFrom(
+        "=",
+        "-",
+        "_",
+        "\n",
+        "\r",
+        " ",
+        "\u0000",
+        "\u00c1",
+        "\u0141",
+        "\u4e41",
+        "\ud83d"
+      )
+    },
+    { weight: 1, arbitrary: FastCheck.string({ minLength: 1, maxLength: 1 }) }
+  ),
+  { maxLength: 64 }
+).chain((characters) =>
+  FastCheck.constantFrom("", "=", "==", "===").map((padding) => {
+    const text = characters.join("") + padding
+    return text.slice(0, text.length - (text.length % 4))
+  })
+)
+
+describe("base64", () => {
+  it.prop(
+    "decodes what Buffer encodes, for all bytes in any pieces",
+    [FastCheck.uint8Array({ maxLength: 400 }), sizes],
+    (
+      [bytes, sizes]
+    ) => {
+      const text = Buffer.from(bytes).toString("base64")
+      assert.deepStrictEqual(decode(split(text, sizes)), { bytes: [...bytes], invalid: undefined })
+      assert.strictEqual(decodedBytes(text.length, text.slice(-2)), bytes.length)
+    }
+  )
+
+  it.prop(
+    "accepts or refuses any text as the standard read bit by bit does, with the same offset, after the same bytes",
+    [almost, sizes],
+    ([text, sizes]) => {
+      const expected = reference(text)
+      const actual = decode(split(text, sizes))
+      assert.deepStrictEqual(actual.invalid, expected.invalid)
+      if (expected.invalid === undefined) {
+        assert.deepStrictEqual(actual.bytes, expected.bytes)
+        assert.strictEqual(Buffer.from(expected.bytes).toString("base64"), text)
+        assert.strictEqual(decodedBytes(text.length, text.slice(-2)), expected.bytes.length)
+      } else {
+        assert.deepStrictEqual(actual.bytes, expected.bytes)
+      }
+    },
+    { fastCheck: { numRuns: 5000 } }
+  )
+
+  it.each(
+    [
+      ["QQ==QQ==", "Padding", 2],
+      ["====", "Padding", 0],
+      ["Q===", "Padding", 1],
+      ["QQ=Q", "Padding", 2],
+      ["QR==", "UnusedBits", 1],
+      ["QUJ=", "UnusedBits", 2],
+      ["QUI-", "Character", 3],
+      ["QUI_", "Character", 3],
+      ["QU\nJ", "Character", 2],
+      ["QUJDQU J", "Character", 6],
+      ["\u0141UJD", "Character", 0],
+      ["\u0151UJD", "Character", 0],
+      ["QUJDQUJ\ud83d", "Character", 7],
+      ["QUJDQ", "Length", 5],
+      ["QQ=", "Length", 3],
+      ["QU-", "Character", 2],
+      ["QUJDQ!=", "Character", 5],
+      ["QUJDQ=Q", "Padding", 5]
+    ] as const
+  )("refuses %j: %s at %i", (text, reason, offset) => {
+    assert.deepStrictEqual(decode([text]).invalid, { reason, offset })
+    assert.deepStrictEqual(decode(text.split("")).invalid, { reason, offset })
+    assert.deepStrictEqual(decode([text.slice(0, 3), "", text.slice(3)]).invalid, { reason, offset })
+  })
+
+  it.prop("tells the decoded size of a text that has no valid length from its whole characters", [
+    FastCheck.nat(1000).filter((length) => length % 4 !== 0)
+  ], ([length]) => {
+    assert.strictEqual(decodedBytes(length, "=="), Math.floor(length / 4) * 3 + (length % 4) - 1)
+  })
+
+  it.each([0, 32_768, 70_000, 98_300])(
+    "decodes a piece of many buffers in order, up to what is wrong at %i",
+    (offset) => {
+      const bytes = Buffer.from(Array.from({ length: 75_000 }, (_, at) => (at * 31) >> 4))
+      const text = bytes.toString("base64")
+      const written = (piece: string) => {
+        const target = Buffer.alloc(bytes.length + 5)
+        const decoder = new Decoder()
+        const length = decoder.push(piece, target, 5)
+        return target.subarray(5, 5 + length + decoder.end(target, 5 + length))
+      }
+      assert.isTrue(written(text).equals(bytes))
+      const broken = written(`${text.slice(0, offset)}!${text.slice(offset + 1)}`)
+      assert.isTrue(broken.equals(bytes.subarray(0, Math.floor(offset / 4) * 3)))
+    }
+  )
+})

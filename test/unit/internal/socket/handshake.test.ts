@@ -1,0 +1,117 @@
+import * as Headers from "@effect/platform/Headers"
+import * as Socket from "@effect/platform/Socket"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
+import { guard, isAcceptable } from "../../../../src/internal/socket/handshake.js"
+import { makeFakeSocket } from "../../../utils/fakeSocket.js"
+
+const headers = {
+  "upgrade": "websocket",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+  "sec-websocket-version": "13"
+}
+const request = (changed: Record<string, string | undefined> = {}) =>
+  ({
+    method: "GET",
+    headers: Headers.fromInput({ ...headers, ...changed })
+  }) as const
+
+describe("a handshake", () => {
+  it("is accepted as ws accepts it", () => {
+    assert.isTrue(isAcceptable(request()))
+    assert.isTrue(isAcceptable(request({ "upgrade": "WebSocket" })))
+    assert.isTrue(isAcceptable(request({ "sec-websocket-version": "8" })))
+    assert.isTrue(isAcceptable(request({ "sec-websocket-protocol": "a, b.1" })))
+  })
+
+  const refused: Record<string, Record<string, string | undefined>> = {
+    "no upgrade": { "upgrade": undefined },
+    "an upgrade to something else": { "upgrade": "websockets" },
+    "no key": { "sec-websocket-key": undefined },
+    "a key of 15 bytes": { "sec-websocket-key": "dGhlIHNhbXBsZSBub25j" },
+    "a key with something before it": { "sec-websocket-key": " dGhlIHNhbXBsZSBub25jZQ==" },
+    "a key with something after it": { "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==," },
+    "no version": { "sec-websocket-version": undefined },
+    "an unknown version": { "sec-websocket-version": "12" },
+    "two versions": { "sec-websocket-version": "13, 8" },
+    "a version with more digits": { "sec-websocket-version": "113" },
+    "an empty protocol": { "sec-websocket-protocol": "" },
+    "an empty protocol among others": { "sec-websocket-protocol": "a,,b" },
+    "a protocol twice": { "sec-websocket-protocol": "a, a" },
+    "a protocol that is no token": { "sec-websocket-protocol": "a b" }
+  }
+  for (const [what, changed] of Object.entries(refused)) {
+    it(`is refused with ${what}`, () => assert.isFalse(isAcceptable(request(changed))))
+  }
+
+  it("is refused with another method", () => {
+    assert.isFalse(isAcceptable({ ...request(), method: "POST" }))
+  })
+})
+
+describe("a guarded socket", () => {
+  const connection = { readable: true, writable: true }
+
+  it.effect("opens while its client can be talked to, and fails otherwise, on each run", () =>
+    Effect.gen(function*() {
+      const opened: Array<string> = []
+      const { socket } = yield* makeFakeSocket
+      const connected = { ...connection }
+      const guarded = guard({ source: { socket: connected } }, {
+        ...socket,
+        run: () => Effect.sync(() => void opened.push("run")),
+        runRaw: () => Effect.sync(() => void opened.push("runRaw"))
+      })
+      const run = guarded.run(constVoid)
+      const runRaw = guarded.runRaw(constVoid)
+      yield* run
+      yield* runRaw
+      for (const state of [{ readable: false }, { writable: false }]) {
+        Object.assign(connected, connection, state)
+        for (const effect of [run, runRaw]) {
+          const error = yield* Effect.flip(effect)
+          assert.isTrue(Socket.isSocketError(error))
+          assert.strictEqual(error.reason, "Open")
+        }
+      }
+      Object.assign(connected, connection)
+      yield* run
+      assert.deepStrictEqual(opened, ["run", "runRaw", "run"])
+      assert.strictEqual(guarded.writer, socket.writer)
+      assert.isTrue(Socket.isSocket(guarded))
+    }))
+
+  it.effect("opens where nothing is known of the connection", () =>
+    Effect.gen(function*() {
+      const { socket } = yield* makeFakeSocket
+      const opening: Socket.Socket = { ...socket, runRaw: () => Effect.void }
+      for (const source of [{}, { socket: {} }, { socket: { readable: true } }, { socket: { writable: true } }]) {
+        yield* guard({ source }, opening).runRaw(constVoid)
+      }
+    }))
+
+  it.effect("lets nobody leave between its look at the connection and the upgrade, wherever its fiber yields", () =>
+    Effect.gen(function*() {
+      const { socket } = yield* makeFakeSocket
+      // Of a fiber that yields after 2048 steps at the latest.
+      for (let steps = 900; steps < 2100; steps++) {
+        let hasTurned = false
+        const watched = {
+          writable: true,
+          get readable() {
+            queueMicrotask(() => hasTurned = true)
+            return true
+          }
+        }
+        const guarded = guard({ source: { socket: watched } }, {
+          ...socket,
+          runRaw: () =>
+            Effect.map(Effect.all(Array.from({ length: 40 }, () => Effect.void)), () => assert.isFalse(hasTurned))
+        })
+        yield* Effect.yieldNow()
+        for (let step = 0; step < steps; step++) yield* Effect.sync(constVoid)
+        yield* guarded.runRaw(constVoid)
+      }
+    }))
+})
