@@ -1,47 +1,47 @@
 /**
- * A client's file name made safe to log and to show.
+ * Makes a client's file name safe to log and to display.
  *
- * It decides nothing and is never part of a path.
+ * A display name influences no decision and is never part of a path.
  *
  * @since 0.1.0
  * @module
  */
 import type { ImageFormat } from "./ImageFormat.js"
 
-/** Normalising is quadratic on hostile text, so it is given no more than this. UTF-16 code units. */
-const maxUnits = 512
+/** The most UTF-16 code units that are normalized: normalization is quadratic on hostile text. */
+const maximumUnits = 512
 
-/** What most file systems take as one name. UTF-8 bytes. */
-const maxUtf8Bytes = 255
+/** The most UTF-8 bytes of a display name: the limit of most file systems for a file name. */
+const maximumUtf8Bytes = 255
 
 /**
- * Runs of what may stay: anything but control, format, line and paragraph separator and (with the `u` flag) lone
- * surrogate characters. Bounded, so that a match costs no more than what is kept of it.
+ * Runs of allowed characters: no control, format, line separator, paragraph separator or (with the `u` flag) lone
+ * surrogate characters. The length of a run is bounded, so that a match never reads far beyond `maximumUnits`.
  */
-const kept = /[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]{1,512}/gu
+const allowedRuns = /[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]{1,512}/gu
 
 const encoder = new TextEncoder()
 
 const lastSegment = (name: string): string => name.slice(Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1)
 
-const keepUnits = (text: string): string => {
+const removeInvisible = (text: string): string => {
   let out = ""
-  for (const [run] of text.matchAll(kept)) {
+  for (const [run] of text.matchAll(allowedRuns)) {
     out += run
-    if (out.length >= maxUnits) break
+    if (out.length >= maximumUnits) break
   }
-  return out.slice(0, maxUnits)
+  return out.slice(0, maximumUnits)
 }
 
-/** `encodeInto` writes whole code points only, so that what it has read is where to cut. */
-const cutUtf8 = (text: string): string => text.slice(0, encoder.encodeInto(text, new Uint8Array(maxUtf8Bytes)).read)
+/** Cuts on a code-point boundary: `encodeInto` writes whole code points only and returns the number of units read. */
+const cutUtf8 = (text: string): string => text.slice(0, encoder.encodeInto(text, new Uint8Array(maximumUtf8Bytes)).read)
 
 /**
- * The display name for whatever a client gave as `name`.
+ * Makes a display name from a client's `name`, which may be any value.
  *
- * The last segment after `/` or `\`, without control, format, separator and lone surrogate characters, in Unicode
- * normalisation form C, trimmed, of at most 255 UTF-8 bytes, and never `.` or `..`. Where `name` is not a string, or
- * nothing is left of it, `init` with the format's extension.
+ * Takes the last segment after `/` or `\`, removes control, format, separator and lone surrogate characters, normalizes
+ * to Unicode NFC, trims, and cuts to 255 UTF-8 bytes. Falls back to `init` with the format's extension if `name` is not a
+ * string, or if the result is empty, `.` or `..`.
  *
  * @since 0.1.0
  * @category constructors
@@ -56,7 +56,7 @@ const cutUtf8 = (text: string): string => text.slice(0, encoder.encodeInto(text,
  */
 export const fromUnknown = (name: unknown, format: ImageFormat): string => {
   const clean = typeof name === "string"
-    ? cutUtf8(keepUnits(lastSegment(name)).normalize("NFC").trim()).trim()
+    ? cutUtf8(removeInvisible(lastSegment(name)).normalize("NFC").trim()).trim()
     : ""
   return clean === "" || clean === "." || clean === ".." ? `init${format.extension}` : clean
 }

@@ -1,24 +1,20 @@
 /**
- * The image formats that are taken, and what tells them apart: their names, and a probe that reads an image's size and
- * structure from its bytes as they pass.
+ * The accepted image formats, the detection of file types, and a probe that reads an image's size and structure from
+ * chunks of its bytes.
  *
- * Pure, and without anything that a browser does not have.
+ * Pure. Runs in browsers too.
  *
  * @since 0.1.0
  * @module
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Parser } from "./internal/format/byteReader.js"
-import { run } from "./internal/format/byteReader.js"
-import { jpegSignature, parseJpeg } from "./internal/format/jpeg.js"
-import { parsePng, pngSignature } from "./internal/format/png.js"
+import * as outcome from "./internal/format/outcome.js"
 import * as probe from "./internal/format/probe.js"
 import * as signature from "./internal/format/signature.js"
-import { parseWebp, webpSignature } from "./internal/format/webp.js"
 
 /**
- * A format's name.
+ * The schema of a format's name.
  *
  * @since 0.1.0
  * @category schemas
@@ -26,13 +22,15 @@ import { parseWebp, webpSignature } from "./internal/format/webp.js"
 export const Name = Schema.Literal("png", "jpeg", "webp")
 
 /**
+ * A format's name.
+ *
  * @since 0.1.0
  * @category models
  */
 export type Name = typeof Name.Type
 
 /**
- * A format's media type, in the one spelling that results use.
+ * The schema of a format's media type, in its canonical spelling.
  *
  * @since 0.1.0
  * @category schemas
@@ -40,77 +38,76 @@ export type Name = typeof Name.Type
 export const Mime = Schema.Literal("image/png", "image/jpeg", "image/webp")
 
 /**
+ * A format's media type, in its canonical spelling.
+ *
  * @since 0.1.0
  * @category models
  */
 export type Mime = typeof Mime.Type
 
+// Not exported, so that no other module can make an `ImageFormat`.
+const TypeId: unique symbol = Symbol.for("session-init-image/ImageFormat")
+
 /**
- * What is known of a format. There are no others than those of `formats`.
+ * An accepted image format. Opaque: `png`, `jpeg` and `webp` are the only values.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ImageFormat {
+  readonly [TypeId]: typeof TypeId
   readonly name: Name
   readonly mime: Mime
-  /** Of a file's name, with its dot. */
+  /** The extension of a file's name, with its dot. */
   readonly extension: ".png" | ".jpg" | ".webp"
-  /** Other media types that clients send for it, in lower case. */
+  /** Other media types that clients send for the format, in lower case. */
   readonly aliases: ReadonlyArray<string>
-  /** @internal */
-  readonly signature: signature.Signature
-  /** @internal */
-  readonly parser: Parser
 }
 
 /**
- * PNG and APNG, after the W3C's PNG specification, third edition.
+ * PNG and APNG, as in the W3C's PNG specification, third edition.
  *
  * @since 0.1.0
  * @category formats
  */
 export const png: ImageFormat = {
+  [TypeId]: TypeId,
   name: "png",
   mime: "image/png",
   extension: ".png",
-  aliases: [],
-  signature: pngSignature,
-  parser: parsePng
+  aliases: []
 }
 
 /**
- * JPEG, after ITU-T T.81: baseline, extended and progressive, by Huffman or arithmetic coding.
+ * JPEG, as in ITU-T T.81: baseline, extended and progressive processes of 8 bits, with Huffman or arithmetic coding.
  *
  * @since 0.1.0
  * @category formats
  */
 export const jpeg: ImageFormat = {
+  [TypeId]: TypeId,
   name: "jpeg",
   mime: "image/jpeg",
   extension: ".jpg",
-  aliases: ["image/jpg"],
-  signature: jpegSignature,
-  parser: parseJpeg
+  aliases: ["image/jpg"]
 }
 
 /**
- * WebP, after RFC 9649: lossy, lossless, extended and animated.
+ * WebP, as in RFC 9649: lossy, lossless, extended and animated.
  *
  * @since 0.1.0
  * @category formats
  */
 export const webp: ImageFormat = {
+  [TypeId]: TypeId,
   name: "webp",
   mime: "image/webp",
   extension: ".webp",
-  aliases: [],
-  signature: webpSignature,
-  parser: parseWebp
+  aliases: []
 }
 
 /**
- * Every format. Another one is an entry here and its literals above; the compiler then asks for the look-up below.
+ * All accepted formats.
  *
  * @since 0.1.0
  * @category formats
@@ -118,7 +115,7 @@ export const webp: ImageFormat = {
 export const formats = [png, jpeg, webp] as const
 
 /**
- * Each format by its media type, in the spelling that results use; see `fromMime` for any other text.
+ * All accepted formats by their canonical media type. `fromMime` takes any other spelling.
  *
  * @since 0.1.0
  * @category formats
@@ -132,8 +129,10 @@ const bySpelling: ReadonlyMap<string, Option.Option<ImageFormat>> = new Map(
 const maxMimeLength = Math.max(...Array.from(bySpelling.keys(), (mime) => mime.length))
 
 /**
- * The format that a media type names, if it is one of `formats`. ASCII letters are compared without case; parameters and
- * white space are not taken off. `image/jpg` is JPEG. A text of any length is answered in constant time.
+ * Finds the format of a media type, or `None`.
+ *
+ * ASCII letters are compared without case, and `image/jpg` is an alias of `image/jpeg`. Parameters and white space are
+ * not removed. Takes constant time for a text of any length.
  *
  * @since 0.1.0
  * @category constructors
@@ -144,22 +143,26 @@ export const fromMime = (mime: string): Option.Option<ImageFormat> =>
     : bySpelling.get(mime.replace(/[A-Z]/g, (letter) => letter.toLowerCase())) ?? Option.none()
 
 /**
- * The types of file that `detect` tells apart. `heic` is all of HEIF but AVIF, `mp4` all other ISO base media files, `zip`
- * also what is built on it, `ico` also cursors, and `tiff` also camera files that begin like one.
+ * The schema of the file types that `detect` returns.
+ *
+ * `heic` includes all HEIF images but AVIF, `cr3` Canon's raw images, `mp4` all other ISO base media files, `zip` the formats built on ZIP, `ico`
+ * cursors, and `tiff` camera files with a TIFF header.
  *
  * @since 0.1.0
  * @category schemas
  */
-export const Detected = Schema.Literal(...signature.detectable)
+export const Detected = Schema.Literal(...outcome.detectable)
 
 /**
+ * A file type that `detect` returns, or `unknown`.
+ *
  * @since 0.1.0
  * @category models
  */
 export type Detected = typeof Detected.Type
 
 /**
- * How many bytes `detect` looks at.
+ * The most bytes that `detect` reads: 8192.
  *
  * @since 0.1.0
  * @category detection
@@ -167,22 +170,26 @@ export type Detected = typeof Detected.Type
 export const detectBytes: number = signature.detectBytes
 
 /**
- * What type of file begins with these bytes: of them, the first `detectBytes` are looked at. Total.
+ * Detects the type of the file that begins with these bytes, as in the WHATWG's MIME Sniffing standard and the formats'
+ * own. Reads at most the first `detectBytes` bytes and returns `unknown` for any other content.
  *
+ * @function
  * @since 0.1.0
  * @category detection
  */
 export const detect: (bytes: Uint8Array) => Detected = signature.detect
 
 /**
- * Why an image's structure is refused.
+ * The schema of the reasons for which an image's structure is refused.
  *
  * @since 0.1.0
  * @category schemas
  */
-export const MalformedReason = Schema.Literal(...probe.malformedReasons)
+export const MalformedReason = Schema.Literal(...outcome.malformedReasons)
 
 /**
+ * Why an image's structure is refused.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -197,41 +204,45 @@ export type {
    */
   ImageHeader,
   /**
-   * Reads an image as its bytes pass, in chunks of any size.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  ImageProbe,
-  /**
-   * How an image is to be turned to stand upright, by EXIF 2.32, tag 0x0112.
+   * The rotation and mirroring that show an image upright, as EXIF 2.32, tag 0x0112, numbers them; 1 is upright.
    *
    * @since 0.1.0
    * @category models
    */
   Orientation,
   /**
-   * Why bytes are refused: they are of another type, broken, or have too many pixels.
+   * Why bytes are refused: another file type, a broken structure, or too many pixels.
    *
    * @since 0.1.0
    * @category models
    */
   ProbeFailure,
   /**
-   * What a probe answers at the end: the image, or why it is refused.
+   * The result of a probe at the end of the bytes: the image's header, or the failure.
    *
    * @since 0.1.0
    * @category models
    */
   ProbeOutcome
+} from "./internal/format/outcome.js"
+
+export type {
+  /**
+   * Reads an image's structure from chunks of any size.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ImageProbe
 } from "./internal/format/probe.js"
 
 /**
- * A probe of one image that is said to be of `format`, with at most `maxPixels` pixels (width × height).
+ * Makes a probe for one image of a declared format with at most `maxPixels` pixels (width × height).
  *
- * The bytes go through `push`, and `end` gives the image's header or why it is refused. Time is linear in the bytes,
- * memory a few kilobytes whatever they say, and the answer does not depend on how they are cut into chunks. Data after
- * the image's end is not looked at.
+ * `push` reads a chunk and returns a `ProbeFailure` once one is certain; `end` returns the image's header or the failure.
+ * The time is linear in the number of bytes, the memory a few kilobytes, and the result does not depend on the chunk
+ * boundaries. Bytes after the image's end are ignored, and so is the lack of a PNG's last checksum. The coded pixels are
+ * not decoded: an image that passes can still be broken within them.
  *
  * @since 0.1.0
  * @category probing
@@ -247,33 +258,4 @@ export type {
 export const makeProbe = (
   format: ImageFormat,
   options: { readonly maxPixels: number }
-): probe.ImageProbe => {
-  const parsing = run(format.parser, options.maxPixels)
-  const head = new Uint8Array(detectBytes)
-  let length = 0
-  let matches = false
-  let mismatch: probe.ProbeFailure | undefined
-
-  // Bytes that do not begin as declared are collected until what they are no longer depends on how many have come.
-  const pushHead = (bytes: Uint8Array): probe.ProbeFailure | undefined => {
-    const taken = bytes.subarray(0, detectBytes - length)
-    head.set(taken, length)
-    length += taken.length
-    const come = head.subarray(0, length)
-    matches = signature.startsWith(come, format.signature)
-    if (matches) {
-      return parsing.push(come) ?? parsing.push(bytes.subarray(taken.length))
-    }
-    if (length === detectBytes) {
-      mismatch = { _tag: "ContentMismatch", detected: detect(head) }
-    }
-    return mismatch
-  }
-
-  return {
-    begun: () => matches,
-    push: (bytes) => matches ? parsing.push(bytes) : mismatch ?? pushHead(bytes),
-    end: () =>
-      matches ? parsing.end() : mismatch ??= { _tag: "ContentMismatch", detected: detect(head.subarray(0, length)) }
-  }
-}
+): probe.ImageProbe => probe.makeProbe(format.name, options)

@@ -1,10 +1,9 @@
 /**
- * Everything that can be wrong with an init image, one class per case.
+ * The errors of an init image, one class per case.
  *
- * Every class is a `Schema.TaggedError` that carries numbers and closed literals only, never a part of the payload and
- * never a path, so that its encoded form is safe to send to whoever sent the image. Each answers with its HTTP status
- * both in an `HttpApi` (by annotation) and in a plain `HttpRouter` (as `HttpServerRespondable`), and its `message` is
- * fit to show a person.
+ * Each class is a `Schema.TaggedError` that carries numbers and closed literals only, never a part of the payload and
+ * never a path, so its encoded form is safe to send to the client. Each class has its HTTP status both in an `HttpApi`
+ * (by annotation) and in a plain `HttpRouter` (as `HttpServerRespondable`), and a `message` for a person.
  *
  * @since 0.1.0
  * @module
@@ -15,9 +14,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ImageFormat from "./ImageFormat.js"
-import { malformedReasons } from "./internal/format/probe.js"
+import { malformedReasons } from "./internal/format/outcome.js"
 
-/** The error as JSON, with the status that its schema is annotated with. */
+/** Encodes the error as a JSON response with the status of its schema's annotation. */
 const respond = <A, I>(
   schema: Schema.Schema<A, I>,
   self: A
@@ -27,17 +26,22 @@ const respond = <A, I>(
 const count = (n: number): string => n.toLocaleString("en-US")
 
 /**
- * What was sent is not an init image at all, or the message that carries it is broken:
+ * Refuses a payload that is not an init image, or a message or form that is malformed. `reason` is one of:
  *
- * - `NotAnObject`, `DataNotAString`: the payload is neither nothing nor an object, or its `data` is not a string
- * - `NotJson`, `TooDeep`: the message is not JSON, or nested too deeply
- * - `MessageTooLarge`: the message, or the form, is too large without the image
- * - `NotMultipart`: the form is not one, or ends early (RFC 7578)
- * - `BytesNotACount`: the number of bytes that were to follow is not a whole number; see `InitImageSocket`
- * - `MoreBytes`, `FewerBytes`, `LateBytes`: of those bytes there came too many, too few, or none for too long
- * - `FrameTooLarge`: too many of them came in one frame
+ * - `NotAnObject`: the payload is neither empty nor an object
+ * - `DataNotAString`: the payload's `data` is not a string
+ * - `NotJson`: the message is not JSON (RFC 8259)
+ * - `TooDeep`: the message is nested too deeply
+ * - `DuplicateKey`: a key on the path to the payload, or `mime`, `name` or `data` in it, occurs twice (RFC 7493 section
+ *   2.3)
+ * - `MessageTooLarge`: the message or form exceeds `InitImageLimits.MaxMessageBytes`, not counting the image
+ * - `NotMultipart`: the form is not valid `multipart/form-data`, or ends early (RFC 7578)
+ * - `BytesNotACount`: the announced number of bytes is not a whole number; see `InitImageSocket`
+ * - `MoreBytes`, `FewerBytes`: more or fewer bytes arrived than announced
+ * - `LateBytes`: the announced bytes stopped arriving
+ * - `FrameTooLarge`: a frame with announced bytes is too large
  *
- * Answers 400.
+ * HTTP status 400.
  *
  * @since 0.1.0
  * @category errors
@@ -49,6 +53,7 @@ export class InvalidPayload
       "DataNotAString",
       "NotJson",
       "TooDeep",
+      "DuplicateKey",
       "MessageTooLarge",
       "NotMultipart",
       "BytesNotACount",
@@ -74,19 +79,20 @@ const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
   DataNotAString: "The image's data must be a base64 string.",
   NotJson: "The message with the image is not valid JSON.",
   TooDeep: "The message with the image is nested too deeply.",
-  MessageTooLarge: "The message with the image has too much in it beside the image.",
-  NotMultipart: "The form with the image is broken.",
+  DuplicateKey: "The message with the image contains a key twice.",
+  MessageTooLarge: "The message is too large even without the image.",
+  NotMultipart: "The form with the image is not valid multipart data.",
   BytesNotACount: "The number of the image's bytes must be a whole number.",
-  MoreBytes: "The image has more bytes than it was said to have.",
-  FewerBytes: "The image has fewer bytes than it was said to have.",
+  MoreBytes: "The image has more bytes than announced.",
+  FewerBytes: "The image has fewer bytes than announced.",
   LateBytes: "The image's bytes stopped coming.",
   FrameTooLarge: "The image's bytes came in frames that are too large."
 }
 
 /**
- * `mime` is missing, is not a string, or names a type that is not accepted. Carries the types that are.
+ * Refuses a `mime` that is missing, is not a string, or is not an accepted type. `accepted` lists the accepted types.
  *
- * Answers 415.
+ * HTTP status 415.
  *
  * @since 0.1.0
  * @category errors
@@ -108,10 +114,11 @@ export class InvalidMime
 }
 
 /**
- * The decoded image is larger than `limit` bytes. `bytes` is its decoded size where that is known beforehand, or how
- * large it is at the least: by what had arrived when the limit was passed, or by the length of the body that brings it.
+ * Refuses an image of more than `limit` decoded bytes (`InitImageLimits.MaxBytes`). `bytes` is the decoded size if it is
+ * known beforehand; otherwise a lower bound, from the bytes received when the limit was exceeded or from the length of
+ * the request's body.
  *
- * Answers 413.
+ * HTTP status 413.
  *
  * @since 0.1.0
  * @category errors
@@ -131,9 +138,9 @@ export class TooLarge extends Schema.TaggedError<TooLarge>("session-init-image/I
 }
 
 /**
- * The image has no bytes.
+ * Refuses an image of 0 bytes.
  *
- * Answers 400.
+ * HTTP status 400.
  *
  * @since 0.1.0
  * @category errors
@@ -154,16 +161,17 @@ export class Empty extends Schema.TaggedError<Empty>("session-init-image/InitIma
 }
 
 /**
- * `data` is not canonical base64 (RFC 4648 section 4).
+ * Refuses `data` that is not canonical base64 (RFC 4648 section 4).
  *
- * `offset`, in UTF-16 code units from the start of the text, is that of the first offending character:
+ * `offset` is the position of the first invalid character, in UTF-16 code units from the start of the text. `reason` is
+ * one of:
  *
- * - `Length`: the text's length is not a multiple of 4; there is no one offending character and no `offset`
- * - `Character`: a character outside the standard alphabet, white space and the URL-safe `-` and `_` among them
- * - `Padding`: a `=` anywhere but in the last one or two places
- * - `UnusedBits`: the last character before the padding has bits set that encode nothing
+ * - `Length`: the text's length is not a multiple of 4; there is no `offset`
+ * - `Character`: a character outside the standard alphabet, such as white space or the URL-safe `-` and `_`
+ * - `Padding`: a `=` before the last one or two characters
+ * - `UnusedBits`: the unused bits of the last character before the padding are not zero
  *
- * Answers 400.
+ * HTTP status 400.
  *
  * @since 0.1.0
  * @category errors
@@ -193,9 +201,10 @@ const badBase64Messages: Record<BadBase64["reason"], string> = {
 }
 
 /**
- * The bytes are not of the declared type. `detected` is the type that they begin with, or `unknown`.
+ * Refuses bytes that do not begin with the signature of the declared type. `detected` is the type of their signature, or
+ * `unknown`.
  *
- * Answers 415.
+ * HTTP status 415.
  *
  * @since 0.1.0
  * @category errors
@@ -220,10 +229,10 @@ export class ContentMismatch
 }
 
 /**
- * The image's header or structure is broken, it ends early (`Truncated`), or it is of a kind that common decoders do
- * not read (`UnsupportedProcess`).
+ * Refuses an image with a malformed header or structure, one that ends early (`Truncated`), or a JPEG process that common
+ * decoders do not read (`UnsupportedProcess`).
  *
- * Answers 422.
+ * HTTP status 422.
  *
  * @since 0.1.0
  * @category errors
@@ -246,20 +255,21 @@ export class MalformedImage
 }
 const malformedMessages: Record<MalformedImage["reason"], string> = {
   Truncated: "ends before it is complete",
-  BadHeader: "has a header that its standard does not allow",
-  BadChecksum: "has a header whose checksum is wrong",
-  BadLength: "has a part whose length is wrong",
+  BadHeader: "has a header that its format does not allow",
+  BadChecksum: "has a part with a wrong checksum",
+  BadLength: "has a part with a wrong length",
   ZeroDimension: "has no width or no height",
   MissingHeader: "has no header",
-  MissingImageData: "has no picture in it",
-  UnexpectedSegment: "has a part where none may be",
+  MissingTable: "does not define a table that it uses",
+  MissingImageData: "contains no image data",
+  UnexpectedSegment: "has a part in the wrong place",
   UnsupportedProcess: "uses a coding that is not supported"
 }
 
 /**
- * `width` × `height`, in pixels, is above `limit`.
+ * Refuses an image of more than `limit` pixels (`InitImageLimits.MaxPixels`), as `width` × `height`.
  *
- * Answers 422.
+ * HTTP status 422.
  *
  * @since 0.1.0
  * @category errors
@@ -283,11 +293,11 @@ export class TooManyPixels
 }
 
 /**
- * There is no room for the image at the moment: too many bytes are in flight or kept, see `InitImageSpool`. The same
- * image may be sent again after `retryAfter` seconds, a whole number above 0.
+ * Refuses an image while the spool is full: too many bytes are in flight or kept, see `InitImageSpool`. The client may
+ * send the same image again after `retryAfter` seconds, a whole number above 0.
  *
- * Answers 503, in a plain `HttpRouter` with a `Retry-After` header (RFC 9110 section 10.2.3). An `HttpApi` sends no
- * headers with an error; there the body says the same.
+ * HTTP status 503. A plain `HttpRouter` adds a `Retry-After` header (RFC 9110 section 10.2.3); an `HttpApi` sends no
+ * headers with an error, and the body carries the same number.
  *
  * @since 0.1.0
  * @category errors
@@ -307,8 +317,68 @@ export class Busy extends Schema.TaggedError<Busy>("session-init-image/InitImage
 }
 
 /**
- * Anything that can be wrong with an init image, as a schema: add it to an `HttpApiEndpoint` with `addError`, or decode
- * what a server answered with it.
+ * Refuses an image that cannot be decoded; see `InitImageNormalizer`. Not part of {@link InitImageError}, since only a
+ * server with the normalizer fails with it. `reason` is one of:
+ *
+ * - `Corrupt`: the image's data is broken, or is not of its format
+ * - `TooMuchMemory`: decoding the image takes more memory than the normalizer may ever use
+ *
+ * HTTP status 422.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UndecodableImage
+  extends Schema.TaggedError<UndecodableImage>("session-init-image/InitImageError/UndecodableImage")(
+    "UndecodableImage",
+    {
+      format: Schema.Literal("png", "jpeg", "webp", "gif", "avif"),
+      reason: Schema.Literal("Corrupt", "TooMuchMemory")
+    },
+    HttpApiSchema.annotations({ status: 422 })
+  )
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return this.reason === "Corrupt"
+      ? `The ${this.format} image's data is damaged and cannot be decoded.`
+      : `The ${this.format} image takes too much memory to decode.`
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(UndecodableImage, this)
+  }
+}
+
+/**
+ * Refuses an image whose decoding takes longer than `limit` seconds; see `InitImageNormalizer`. Not part of
+ * {@link InitImageError}, since only a server with the normalizer fails with it.
+ *
+ * HTTP status 422.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DecodeTimeout
+  extends Schema.TaggedError<DecodeTimeout>("session-init-image/InitImageError/DecodeTimeout")("DecodeTimeout", {
+    limit: Schema.Number
+  }, HttpApiSchema.annotations({ status: 422 }))
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The image takes too long to decode."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(DecodeTimeout, this)
+  }
+}
+
+/**
+ * The schema of every error of an init image. An `HttpApiEndpoint` takes it in `addError`; a client decodes a server's
+ * answer with it.
  *
  * @since 0.1.0
  * @category schemas
@@ -326,12 +396,17 @@ export const InitImageError = Schema.Union(
 )
 
 /**
+ * Any error of an init image.
+ *
  * @since 0.1.0
  * @category models
  */
 export type InitImageError = typeof InitImageError.Type
 
 /**
+ * Tells whether a value is an error of an init image.
+ *
+ * @function
  * @since 0.1.0
  * @category guards
  */

@@ -1,8 +1,8 @@
 /**
- * How much is allowed.
+ * The limits of an init image.
  *
- * Each limit is a `Context.Reference`: it has a default, so nothing enters an effect's requirements, and it is changed
- * for an effect by its `withX` or for a whole program by a layer.
+ * Each limit is a `Context.Reference` with a default, so it adds nothing to an effect's requirements. Its `withX` sets it
+ * for one effect, `layer` and `layerConfig` for a whole program.
  *
  * @since 0.1.0
  * @module
@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import * as ImageFormat from "./ImageFormat.js"
 
 /**
- * The largest decoded image, in bytes. 32 MiB (33,554,432) by default; `Infinity` is no limit.
+ * The largest decoded image, in bytes. Default: 32 MiB (33,554,432). `Infinity` sets no limit.
  *
  * @since 0.1.0
  * @category references
@@ -27,6 +27,9 @@ export class MaxBytes extends Context.Reference<MaxBytes>()("session-init-image/
 }) {}
 
 /**
+ * Sets `MaxBytes` for one effect, in bytes.
+ *
+ * @function
  * @since 0.1.0
  * @category combinators
  */
@@ -40,9 +43,9 @@ export const withMaxBytes: {
 )
 
 /**
- * The largest image, in pixels: width times height as stored. 50,000,000 by default; `Infinity` is no limit.
+ * The largest image, in pixels: width × height as stored. Default: 50,000,000. `Infinity` sets no limit.
  *
- * A few kilobytes can declare gigapixels, which whatever opens the file would then allocate.
+ * A file of a few kilobytes can declare gigapixels, which a decoder then allocates.
  *
  * @since 0.1.0
  * @category references
@@ -52,6 +55,9 @@ export class MaxPixels extends Context.Reference<MaxPixels>()("session-init-imag
 }) {}
 
 /**
+ * Sets `MaxPixels` for one effect, in pixels.
+ *
+ * @function
  * @since 0.1.0
  * @category combinators
  */
@@ -65,7 +71,7 @@ export const withMaxPixels: {
 )
 
 /**
- * The types that are accepted: all three by default.
+ * The accepted media types. Default: all three.
  *
  * @since 0.1.0
  * @category references
@@ -77,6 +83,9 @@ export class AcceptedFormats
 {}
 
 /**
+ * Sets `AcceptedFormats` for one effect.
+ *
+ * @function
  * @since 0.1.0
  * @category combinators
  */
@@ -92,8 +101,8 @@ export const withAcceptedFormats: {
 )
 
 /**
- * The largest JSON message that carries an image, in bytes of UTF-8 without the image's data. 1 MiB (1,048,576) by
- * default; `Infinity` is no limit. It is what `InitImageFrame` keeps of a message and parses.
+ * The largest JSON message with an image, in bytes of UTF-8 without the image's data. Default: 1 MiB (1,048,576).
+ * `Infinity` sets no limit. `InitImageFrame` buffers and parses at most this many bytes of a message.
  *
  * @since 0.1.0
  * @category references
@@ -105,6 +114,9 @@ export class MaxMessageBytes
 {}
 
 /**
+ * Sets `MaxMessageBytes` for one effect, in bytes.
+ *
+ * @function
  * @since 0.1.0
  * @category combinators
  */
@@ -118,7 +130,7 @@ export const withMaxMessageBytes: {
 )
 
 /**
- * All limits together; one that is left out keeps the value it has.
+ * All limits. An omitted limit keeps its current value.
  *
  * @since 0.1.0
  * @category models
@@ -144,8 +156,9 @@ const toContext = (limits: Limits): Context.Context<never> => {
 }
 
 /**
- * Changes any of the limits for one effect.
+ * Sets any of the limits for one effect.
  *
+ * @function
  * @since 0.1.0
  * @category combinators
  * @example
@@ -168,7 +181,7 @@ export const withLimits: {
 )
 
 /**
- * Changes any of the limits for everything that the layer is provided to.
+ * Sets any of the limits for every effect that the layer is provided to.
  *
  * @since 0.1.0
  * @category layers
@@ -176,7 +189,7 @@ export const withLimits: {
 export const layer = (limits: Limits): Layer.Layer<never> => Layer.succeedContext(toContext(limits))
 
 /**
- * The limits read from `Config`. A size that is negative or not a number fails with a `ConfigError`.
+ * Reads the limits from `Config`. Fails with a `ConfigError` if a limit is negative or not a number.
  *
  * @since 0.1.0
  * @category layers

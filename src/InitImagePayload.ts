@@ -1,10 +1,11 @@
 /**
- * What a client sends: `{ "mime": "image/png", "name": "ref.png", "data": "<base64>" }`, and its decoder.
+ * The payload of an init image, `{ "mime": "image/png", "name": "ref.png", "data": "<base64>" }`, and its decoder.
  *
  * @since 0.1.0
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -13,21 +14,25 @@ import { InvalidMime, InvalidPayload } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 
 /**
+ * The type id of `InitImagePayload`.
+ *
  * @since 0.1.0
  * @category type ids
  */
 export const TypeId: unique symbol = Symbol.for("session-init-image/InitImagePayload")
 
 /**
+ * The type of `TypeId`.
+ *
  * @since 0.1.0
  * @category type ids
  */
 export type TypeId = typeof TypeId
 
 /**
- * An init image as its client declared it: nothing in it is to be believed yet.
+ * An init image as the client declared it. Unverified: `mime` and `name` are the client's claims.
  *
- * Printing, logging or stringifying it shows its type and how long its text is, and neither name nor data.
+ * Its printed, logged and stringified forms have the type and the length of the text, never the name or the data.
  *
  * @since 0.1.0
  * @category models
@@ -36,19 +41,19 @@ export class InitImagePayload extends Inspectable.Class {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /**
-   * The declared type, one of the accepted ones.
+   * The declared media type, which is an accepted one.
    *
    * @since 0.1.0
    */
   readonly mime: ImageFormat.Mime
   /**
-   * The client's name for the file, as it came; see `DisplayName`.
+   * The client's name for the file, unchanged. `DisplayName` makes it safe to log.
    *
    * @since 0.1.0
    */
   readonly name: string | undefined
   /**
-   * The image as base64 text.
+   * The image as base64 text (RFC 4648 section 4), not yet validated.
    *
    * @since 0.1.0
    */
@@ -72,54 +77,68 @@ export class InitImagePayload extends Inspectable.Class {
 }
 
 /**
+ * Tells whether a value is an `InitImagePayload`.
+ *
  * @since 0.1.0
  * @category guards
  */
 export const isInitImagePayload = (u: unknown): u is InitImagePayload => Predicate.hasProperty(u, TypeId)
 
-/** `null`, `undefined`, `false`, `0`, `""`, `{}` and `[]`: no init image. */
-const isNothing = (u: unknown): boolean =>
+/** Tells whether a payload means "no init image": `null`, `undefined`, `false`, `0`, `""`, `{}` or `[]`. */
+const isAbsent = (u: unknown): boolean =>
   u === null ||
   (typeof u === "object" ? Object.keys(u).length === 0 : u === undefined || u === false || u === 0 || u === "")
 
 const notAnObject = new InvalidPayload({ reason: "NotAnObject" })
 const dataNotAString = new InvalidPayload({ reason: "DataNotAString" })
 
+/** @internal */
+export const mimeToFormat = (
+  mime: unknown,
+  accepted: ReadonlyArray<ImageFormat.Mime>
+): Either.Either<ImageFormat.ImageFormat, InvalidMime> => {
+  const format = typeof mime === "string" ? ImageFormat.fromMime(mime) : Option.none()
+  return Option.isSome(format) && accepted.includes(format.value.mime)
+    ? Either.right(format.value)
+    : Either.left(new InvalidMime({ accepted }))
+}
+
+/** @internal */
+export const fromUnknown = (
+  payload: unknown,
+  accepted: ReadonlyArray<ImageFormat.Mime>
+): Either.Either<Option.Option<InitImagePayload>, InvalidPayload | InvalidMime> => {
+  if (isAbsent(payload)) return Either.right(Option.none())
+  if (!Predicate.isRecord(payload)) return Either.left(notAnObject)
+  return Either.flatMap(mimeToFormat(payload["mime"], accepted), ({ mime }) => {
+    const { data, name } = payload
+    return typeof data === "string"
+      ? Either.right(Option.some(
+        new InitImagePayload({ mime, name: typeof name === "string" ? name : undefined, data })
+      ))
+      : Either.left(dataNotAString)
+  })
+}
+
 /**
- * The accepted format that a declared type names: compared without case, without parameters, `image/jpg` taken for
- * `image/jpeg`.
+ * Decodes a declared media type to its format.
  *
- * Fails with `InvalidMime` for anything else, and for a type that `InitImageLimits.AcceptedFormats` leaves out.
+ * Types are compared without case; `image/jpg` is an alias of `image/jpeg`; a type with parameters is refused. Fails with
+ * `InvalidMime` if the value is not a string, not a known type, or not in `InitImageLimits.AcceptedFormats`.
  *
  * @since 0.1.0
  * @category decoding
  */
 export const decodeMime = (mime: unknown): Effect.Effect<ImageFormat.ImageFormat, InvalidMime> =>
-  Effect.flatMap(InitImageLimits.AcceptedFormats, (accepted) => {
-    const format = typeof mime === "string" ? ImageFormat.fromMime(mime) : Option.none()
-    return Option.isSome(format) && accepted.includes(format.value.mime)
-      ? Effect.succeed(format.value)
-      : new InvalidMime({ accepted })
-  })
-
-/** @internal */
-export const decodeUntraced = Effect.fnUntraced(function*(payload: unknown) {
-  if (isNothing(payload)) return Option.none<InitImagePayload>()
-  if (!Predicate.isRecord(payload)) return yield* notAnObject
-  const format = yield* decodeMime(payload["mime"])
-  const { data, name } = payload
-  if (typeof data !== "string") return yield* dataNotAString
-  return Option.some(
-    new InitImagePayload({ mime: format.mime, name: typeof name === "string" ? name : undefined, data })
-  )
-})
+  Effect.flatMap(InitImageLimits.AcceptedFormats, (accepted) => mimeToFormat(mime, accepted))
 
 /**
- * The payload in whatever JSON brought; `None` for `null`, `undefined`, `false`, `0`, `""`, `{}` and `[]`.
+ * Decodes a payload from any JSON value. `null`, `undefined`, `false`, `0`, `""`, `{}` and `[]` decode to `None`.
  *
- * Fails with `InvalidPayload` where it is not an object or its `data` is not a string, and with `InvalidMime` where its
- * `mime` is missing, not a string or not accepted. The base64 text is not looked at.
+ * Fails with `InvalidPayload` if the value is not an object or its `data` is not a string, and with `InvalidMime` if its
+ * `mime` is missing, not a string, or not accepted. The base64 text is not read.
  *
+ * @function
  * @since 0.1.0
  * @category decoding
  */
@@ -128,5 +147,5 @@ export const decode: (
 ) => Effect.Effect<Option.Option<InitImagePayload>, InvalidPayload | InvalidMime> = Effect.fn(
   "InitImagePayload.decode"
 )(
-  decodeUntraced
+  (payload: unknown) => Effect.flatMap(InitImageLimits.AcceptedFormats, (accepted) => fromUnknown(payload, accepted))
 )

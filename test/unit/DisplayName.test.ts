@@ -33,7 +33,7 @@ const names = FastCheck.array(
   { maxLength: 12 }
 ).map((parts) => parts.join(""))
 
-/** The rules one after the other, as the design lists them. */
+/** Applies the documented rules one by one. */
 const reference = (name: string): string => {
   const segment = name.split(/[/\\]/).at(-1) ?? ""
   const visible = [...segment].filter((character) => !/^[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]$/u.test(character)).join("")
@@ -48,11 +48,11 @@ const reference = (name: string): string => {
 }
 
 describe("DisplayName", () => {
-  it.prop("follows the rules in their order, for all names", [names], ([name]) => {
+  it.prop("applies the documented rules in order to any name", [names], ([name]) => {
     assert.strictEqual(fromUnknown(name), reference(name))
   }, { fastCheck: { numRuns: 2000 } })
 
-  it.prop("is never empty, a path, unprintable, unnormalised, untrimmed or long", [names], ([name]) => {
+  it.prop("is never empty, a path, unprintable, unnormalized, untrimmed or too long", [names], ([name]) => {
     const display = fromUnknown(name)
     assert.notMatch(display, /[/\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|^\.{0,2}$/u)
     assert.strictEqual(display.normalize("NFC"), display)
@@ -60,7 +60,7 @@ describe("DisplayName", () => {
     assert.isAtMost(Buffer.byteLength(display), 255)
   }, { fastCheck: { numRuns: 2000 } })
 
-  it.prop("is itself a name that stays as it is", [names], ([name]) => {
+  it.prop("is unchanged by a second pass", [names], ([name]) => {
     assert.strictEqual(fromUnknown(fromUnknown(name)), fromUnknown(name))
   })
 
@@ -76,18 +76,18 @@ describe("DisplayName", () => {
     [`${" ".repeat(100)}\u0000${" ".repeat(500)}a`, "init.png"],
     [`${"a".repeat(254)} b`, "a".repeat(254)],
     ["", "init.png"]
-  ])("makes %j into %j", (name, display) => {
+  ])("turns %j into %j", (name, display) => {
     assert.strictEqual(fromUnknown(name), display)
   })
 
-  it.prop("falls back on the format's own name for what is not a string", [
+  it.prop("falls back to init and the format's extension for a value that is not a string", [
     FastCheck.anything().filter((value) => typeof value !== "string"),
     FastCheck.constantFrom(...ImageFormat.formats)
   ], ([value, format]) => {
     assert.strictEqual(DisplayName.fromUnknown(value, format), `init${format.extension}`)
   })
 
-  it("reads no more of a hostile name than it must", () => {
+  it("bounds the work for a hostile name of millions of characters", () => {
     assert.strictEqual(Buffer.byteLength(fromUnknown("\u0301".repeat(5_000_000))), 254)
     assert.strictEqual(fromUnknown("\u0000".repeat(5_000_000)), "init.png")
     assert.strictEqual(fromUnknown("a".repeat(5_000_000)).length, 255)

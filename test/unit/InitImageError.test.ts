@@ -3,9 +3,11 @@ import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
 import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -13,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as InitImageError from "../../src/InitImageError.js"
 
-/** Every error there is, with its tag, the JSON that a client gets beside that, and its status. */
+/** Every error, with its tag, the other fields of its JSON, and its status. */
 const table: ReadonlyArray<readonly [string, Record<string, unknown>, number, InitImageError.InitImageError]> = [
   ["InvalidPayload", { reason: "NotAnObject" }, 400, new InitImageError.InvalidPayload({ reason: "NotAnObject" })],
   [
@@ -70,13 +72,14 @@ const answer = Effect.gen(function*() {
 
 const expected = table.map(([_tag, fields, status]) => [status, { _tag, ...fields }])
 
-/** All that can be wrong with each, in the order of the documentation. */
+/** The reasons of each error, in the order of its documentation. */
 const reasons = {
   InvalidPayload: [
     "NotAnObject",
     "DataNotAString",
     "NotJson",
     "TooDeep",
+    "DuplicateKey",
     "MessageTooLarge",
     "NotMultipart",
     "BytesNotACount",
@@ -93,6 +96,7 @@ const reasons = {
     "BadLength",
     "ZeroDimension",
     "MissingHeader",
+    "MissingTable",
     "MissingImageData",
     "UnexpectedSegment",
     "UnsupportedProcess"
@@ -100,30 +104,33 @@ const reasons = {
 } as const
 
 describe("InitImageError", () => {
-  it("has a row in this table for every case", () => {
+  it("has a row in this table for every class", () => {
     assert.deepStrictEqual(
       new Set(table.map(([_tag]) => _tag)),
       new Set<string>(InitImageError.InitImageError.members.map((member) => member._tag))
     )
   })
 
-  it.each(table)("%s %j encodes to its tag and closed fields, and back, in little space", (_tag, fields, _, error) => {
-    const encoded = Schema.encodeSync(InitImageError.InitImageError)(error)
-    assert.deepStrictEqual<unknown>(encoded, { _tag, ...fields })
-    assert.isBelow(JSON.stringify(encoded).length, 256)
-    const decoded = Schema.decodeUnknownSync(InitImageError.InitImageError)(JSON.parse(JSON.stringify(encoded)))
-    // Chai compares no fields of errors.
-    assert.deepStrictEqual({ ...decoded }, { ...error })
-    assert.strictEqual(decoded.constructor, error.constructor)
-    assert.isTrue(InitImageError.isInitImageError(decoded))
-  })
+  it.each(table)(
+    "%s %j encodes to its tag and closed fields, in under 256 bytes, and decodes back",
+    (_tag, fields, _, error) => {
+      const encoded = Schema.encodeSync(InitImageError.InitImageError)(error)
+      assert.deepStrictEqual<unknown>(encoded, { _tag, ...fields })
+      assert.isBelow(JSON.stringify(encoded).length, 256)
+      const decoded = Schema.decodeUnknownSync(InitImageError.InitImageError)(JSON.parse(JSON.stringify(encoded)))
+      // Chai does not compare the fields of errors.
+      assert.deepStrictEqual({ ...decoded }, { ...error })
+      assert.strictEqual(decoded.constructor, error.constructor)
+      assert.isTrue(InitImageError.isInitImageError(decoded))
+    }
+  )
 
-  it.each(table)("%s %j has a sentence for a person", (_tag, _fields, _status, error) => {
+  it.each(table)("%s %j has a message for a person", (_tag, _fields, _status, error) => {
     assert.match(error.message, /^The (image|png|jpeg|webp)\b.*\.$/)
     assert.isBelow(error.message.length, 160)
   })
 
-  it("has a sentence of its own for every reason", () => {
+  it("has a different message for each reason", () => {
     const { BadBase64, InvalidPayload, MalformedImage } = InitImageError
     const messages = [
       ...reasons.InvalidPayload.map((reason) => new InvalidPayload({ reason }).message),
@@ -134,7 +141,7 @@ describe("InitImageError", () => {
     for (const message of messages) assert.match(message, /^[A-Z]\w+ (?:\w+(?:'s)?[ ,:;]+){3,}\w+\.$/)
   })
 
-  it("says what was accepted, allowed and declared, as a person writes it", () => {
+  it("formats the accepted types, limits and declared type in its message", () => {
     const messages = [
       new InitImageError.InvalidMime({ accepted: ["image/png", "image/webp"] }),
       new InitImageError.TooLarge({ bytes: 33_554_433, limit: 33_554_432 }),
@@ -155,41 +162,41 @@ describe("InitImageError", () => {
     ])
   })
 
-  it("knows every reason and no other", () => {
+  it("declares exactly the documented reasons", () => {
     assert.deepStrictEqual(InitImageError.InvalidPayload.fields.reason.literals, reasons.InvalidPayload)
     assert.deepStrictEqual(InitImageError.BadBase64.fields.reason.literals, reasons.BadBase64)
     assert.deepStrictEqual(InitImageError.MalformedImage.fields.reason.literals, reasons.MalformedImage)
   })
 
-  it("has an offset that is a number or is not there", () => {
+  it("BadBase64 has a numeric offset or omits it", () => {
     const decode = Schema.decodeUnknownEither(InitImageError.BadBase64)
     assert.isTrue(Either.isRight(decode({ _tag: "BadBase64", reason: "Length" })))
     assert.isTrue(Either.isLeft(decode({ _tag: "BadBase64", reason: "Length", offset: undefined })))
   })
 
-  it("is named alike by every copy of the library", () => {
+  it("uses the same identifiers in every copy of the library", () => {
     assert.deepStrictEqual(
       InitImageError.InitImageError.members.map((member) => member.identifier),
       Array.from(new Set(table.map(([_tag]) => `session-init-image/InitImageError/${_tag}`)))
     )
   })
 
-  it("names the type that was found, but not the unknown one", () => {
+  it("ContentMismatch names the detected type unless it is unknown", () => {
     assert.include(new InitImageError.ContentMismatch({ declared: "png", detected: "gif" }).message, "gif")
     assert.notInclude(new InitImageError.ContentMismatch({ declared: "png", detected: "unknown" }).message, "unknown")
   })
 
-  it("points at the offending character where there is one", () => {
+  it("BadBase64 gives the offset in its message unless the length is wrong", () => {
     assert.include(new InitImageError.BadBase64({ reason: "Character", offset: 7 }).message, "7")
     assert.notMatch(new InitImageError.BadBase64({ reason: "Length" }).message, /at character/)
   })
 
-  it("says when to try again", () => {
+  it("Busy gives the delay in its message, in seconds", () => {
     assert.include(new InitImageError.Busy({ retryAfter: 1 }).message, "in 1 second.")
     assert.include(new InitImageError.Busy({ retryAfter: 10 }).message, "in 10 seconds.")
   })
 
-  it.scopedLive("tells a busy client of a plain HttpRouter when to come again in the header for it", () =>
+  it.scopedLive("Busy sets Retry-After in a plain HttpRouter", () =>
     Effect.gen(function*() {
       const busy = new InitImageError.Busy({ retryAfter: 7 })
       yield* HttpServer.serveEffect(HttpRouter.get(HttpRouter.empty, "/", Effect.fail(busy)))
@@ -197,12 +204,12 @@ describe("InitImageError", () => {
       assert.strictEqual(headers["retry-after"], "7")
     }).pipe(Effect.provide(NodeHttpServer.layerTest)))
 
-  it("takes nothing else for one", () => {
+  it("isInitImageError rejects other values", () => {
     assert.isFalse(InitImageError.isInitImageError(new Error("TooLarge")))
     assert.isFalse(InitImageError.isInitImageError({ _tag: "Empty" }))
   })
 
-  it.scopedLive("answers a plain HttpRouter with its status and its encoded self", () =>
+  it.scopedLive("a plain HttpRouter answers with the status and the encoded error", () =>
     Effect.gen(function*() {
       let router: HttpRouter.HttpRouter<InitImageError.InitImageError> = HttpRouter.empty
       for (const [index, [, , , error]] of table.entries()) {
@@ -212,7 +219,7 @@ describe("InitImageError", () => {
       assert.deepStrictEqual(yield* answer, expected)
     }).pipe(Effect.provide(NodeHttpServer.layerTest)))
 
-  it.scopedLive("answers an HttpApi with the same", () =>
+  it.scopedLive("an HttpApi answers with the status and the encoded error", () =>
     Effect.gen(function*() {
       const endpoint = HttpApiEndpoint.get("fail", "/:index")
         .setPath(Schema.Struct({ index: Schema.NumberFromString }))
@@ -229,4 +236,32 @@ describe("InitImageError", () => {
       yield* Effect.yieldNow()
       assert.deepStrictEqual(yield* answer, expected)
     }).pipe(Effect.provide(NodeHttpServer.layerTest)))
+
+  it("UndecodableImage and DecodeTimeout are no part of the union, and answer 422", () => {
+    const undecodable = new InitImageError.UndecodableImage({ format: "avif", reason: "TooMuchMemory" })
+    const timeout = new InitImageError.DecodeTimeout({ limit: 10 })
+    for (
+      const [error, schema] of [
+        [undecodable, InitImageError.UndecodableImage],
+        [timeout, InitImageError.DecodeTimeout]
+      ] as const
+    ) {
+      assert.isFalse(InitImageError.isInitImageError(error))
+      assert.strictEqual(HttpApiSchema.getStatusError(schema), 422)
+    }
+    assert.strictEqual(undecodable.message, "The avif image takes too much memory to decode.")
+    assert.strictEqual(timeout.message, "The image takes too long to decode.")
+  })
+
+  it.effect("UndecodableImage and DecodeTimeout answer 422 in a plain HttpRouter", () =>
+    Effect.gen(function*() {
+      for (
+        const error of [
+          new InitImageError.UndecodableImage({ format: "png", reason: "Corrupt" }),
+          new InitImageError.DecodeTimeout({ limit: 10 })
+        ]
+      ) {
+        assert.strictEqual((yield* HttpServerRespondable.toResponse(error)).status, 422)
+      }
+    }))
 })

@@ -29,12 +29,12 @@ const provider = (entries: Record<string, string>) =>
   Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
 
 describe("InitImageLimits", () => {
-  it.effect("has the documented defaults and needs nothing to be provided", () =>
+  it.effect("has the documented defaults without a layer", () =>
     Effect.map(current, (limits) => {
       assert.deepStrictEqual<unknown>(limits, defaults)
     }))
 
-  it.effect("changes one limit for one effect, given first or last", () =>
+  it.effect("sets one limit for one effect, data-first and data-last", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual<unknown>(yield* current.pipe(InitImageLimits.withMaxBytes(1)), {
         ...defaults,
@@ -52,7 +52,7 @@ describe("InitImageLimits", () => {
       assert.deepStrictEqual<unknown>(yield* current, defaults)
     }))
 
-  it.effect("changes only the limits that are given together", () =>
+  it.effect("withLimits sets only the given limits", () =>
     Effect.gen(function*() {
       const limits = yield* current.pipe(
         InitImageLimits.withLimits({ maxPixels: 5, acceptedFormats: undefined }),
@@ -66,22 +66,22 @@ describe("InitImageLimits", () => {
       })
     }))
 
-  it.effect("changes the limits of a program by a layer", () =>
+  it.effect("a layer sets the limits of a program", () =>
     Effect.map(current, (limits) => {
       assert.deepStrictEqual<unknown>(limits, { ...defaults, maxBytes: 3 })
     }).pipe(Effect.provide(InitImageLimits.layer({ maxBytes: 3 }))))
 
-  it.effect("reads the limits from Config and keeps the defaults of those it is not told to read", () =>
+  it.effect("layerConfig reads the configured limits and keeps the other defaults", () =>
     Effect.map(current, (limits) => {
       assert.deepStrictEqual<unknown>(limits, { ...defaults, maxBytes: 7, maxPixels: 11 })
     }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "11" }))))))
 
-  it.effect("takes a limit of 0 from Config", () =>
+  it.effect("layerConfig accepts a limit of 0", () =>
     Effect.map(current, (limits) => {
       assert.strictEqual(limits.maxPixels, 0)
     }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "0" }))))))
 
-  it("is known by the same keys to every copy of the library", () => {
+  it("uses the same keys in every copy of the library", () => {
     const { AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels } = InitImageLimits
     assert.deepStrictEqual<ReadonlyArray<string>>(
       [AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels].map(({ key }) => key),
@@ -91,7 +91,7 @@ describe("InitImageLimits", () => {
     )
   })
 
-  it.effect.each(["-1", "NaN", "many"])("refuses a limit of %s in Config", (value) =>
+  it.effect.each(["-1", "NaN", "many"])("layerConfig refuses a limit of %s", (value) =>
     Effect.gen(function*() {
       const layer = fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: value })))
       const error = yield* Effect.flip(Effect.provide(current, layer))

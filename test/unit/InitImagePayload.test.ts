@@ -11,7 +11,7 @@ import * as InitImagePayload from "../../src/InitImagePayload.js"
 
 const encodeError = Schema.encodeSync(InitImageError)
 
-/** The decoded payload, or the encoded error: one raised inside a span is a proxy that equals nothing. */
+/** Encodes the error, because an error raised inside a span is a proxy that deepStrictEqual does not match. */
 const decode = (payload: unknown) =>
   Effect.runSync(InitImagePayload.decode(payload).pipe(Effect.mapError((error) => encodeError(error)), Effect.either))
 
@@ -20,12 +20,12 @@ const refused = (error: InitImageError) => Either.left(encodeError(error))
 const accepted = ["image/png", "image/jpeg", "image/webp"] as const
 
 describe("InitImagePayload", () => {
-  it.each([[null], [undefined], [false], [0], [-0], [""], [{}], [[]]])("takes %j for no image", (payload) => {
+  it.each([[null], [undefined], [false], [0], [-0], [""], [{}], [[]]])("decodes %j to None", (payload) => {
     assert.isTrue(Option.isNone(Either.getOrThrow(decode(payload))))
   })
 
   it.each([["image"], [1], [true], [[1]], [[null]], [Number.NaN], [() => 1], [Symbol("image")], [1n]])(
-    "refuses %o, which is not an object",
+    "refuses %o because it is not an object",
     (payload) => {
       assert.deepStrictEqual(decode(payload), refused(new InvalidPayload({ reason: "NotAnObject" })))
     }
@@ -46,12 +46,12 @@ describe("InitImagePayload", () => {
     [{ mime: "\u0130mage/png", data: "AAAA" }],
     [{ mime: "image/png".repeat(20), data: "AAAA" }],
     [{ mime: "constructor", data: "AAAA" }]
-  ])("refuses the type of %j, before it looks at the data", (payload) => {
+  ])("refuses the type of %j before it checks the data", (payload) => {
     assert.deepStrictEqual(decode(payload), refused(new InvalidMime({ accepted })))
   })
 
   it.each([[{ mime: "image/png" }], [{ mime: "image/png", data: null }], [{ mime: "image/png", data: ["AAAA"] }]])(
-    "refuses %j, whose data is not a string",
+    "refuses %j because its data is not a string",
     (payload) => {
       assert.deepStrictEqual(decode(payload), refused(new InvalidPayload({ reason: "DataNotAString" })))
     }
@@ -64,19 +64,19 @@ describe("InitImagePayload", () => {
     ["Image/JPG", "image/jpeg"],
     ["image/jpeg", "image/jpeg"],
     ["image/WEBP", "image/webp"]
-  ])("takes %s for %s", (mime, canonical) => {
+  ])("decodes the type %s to %s", (mime, canonical) => {
     const payload = Option.getOrThrow(Either.getOrThrow(decode({ mime, name: "a", data: "AAAA", more: 1 })))
     assert.strictEqual(payload.mime, canonical)
     assert.strictEqual(payload.name, "a")
     assert.strictEqual(payload.data, "AAAA")
   })
 
-  it.each([[5], [null], [["a"]], [{}]])("takes no name from %j", (name) => {
+  it.each([[5], [null], [["a"]], [{}]])("ignores the name %j", (name) => {
     const payload = Option.getOrThrow(Either.getOrThrow(decode({ mime: "image/png", name, data: "AAAA" })))
     assert.strictEqual(payload.name, undefined)
   })
 
-  it.effect("accepts and names only what the limits accept", () =>
+  it.effect("accepts only the formats of AcceptedFormats, and lists them in the error", () =>
     Effect.gen(function*() {
       const onlyPng = InitImageLimits.withAcceptedFormats(["image/png"])
       const error = yield* InitImagePayload.decode({ mime: "image/jpeg", data: "AAAA" }).pipe(Effect.flip, onlyPng)
@@ -84,7 +84,7 @@ describe("InitImagePayload", () => {
       assert.isTrue(Option.isSome(yield* InitImagePayload.decode({ mime: "image/png", data: "AAAA" }).pipe(onlyPng)))
     }))
 
-  it.prop("answers every JSON value with a value or a typed error", [
+  it.prop("decodes any JSON value to a payload, None or a typed error", [
     FastCheck.oneof(
       FastCheck.jsonValue(),
       FastCheck.record({
@@ -104,7 +104,7 @@ describe("InitImagePayload", () => {
     }
   }, { fastCheck: { numRuns: 2000 } })
 
-  it("shows neither data nor name when it is printed, logged or stringified", () => {
+  it("hides data and name when it is printed, logged or stringified", () => {
     const payload = new InitImagePayload.InitImagePayload({ mime: "image/png", name: "private.png", data: "c2VjcmV0" })
     for (const text of [inspect(payload), JSON.stringify(payload), String(payload), `${payload}`]) {
       assert.notInclude(text, "c2VjcmV0")

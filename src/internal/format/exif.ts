@@ -1,26 +1,32 @@
-/** The orientation in an EXIF block: EXIF 2.32 over TIFF 6.0, section 2. */
+/** The orientation in an EXIF block, as in EXIF 2.32 and TIFF 6.0, section 2. */
 import type { ByteReader } from "./byteReader.js"
-import type { Orientation } from "./probe.js"
+import type { Orientation } from "./outcome.js"
 
+/** EXIF 2.32, 4.7.2: "Exif\0\0", before the TIFF header. */
 const exifPrefix = [0x45, 0x78, 0x69, 0x66, 0, 0] as const
-const headerLength = 8
-const entryLength = 12
+/** TIFF 6.0, section 2: byte order, 42, and the offset of the first directory. */
+const tiffHeaderLength = 8
 const littleEndian = 0x4949
 const bigEndian = 0x4d4d
+const magicNumber = 42
+/** TIFF 6.0, section 2: the number of entries before a directory's entries. */
+const entryCountLength = 2
+/** TIFF 6.0, section 2: tag, type, count, and value or offset. */
+const entryLength = 12
 const orientationTag = 0x0112
-const short = 3
+const shortType = 3
 
 /**
- * Reads the orientation of the block that lies in the next `length` bytes: a TIFF header, with "Exif\0\0" before it or
- * not (PNG and WebP have none, though some encoders write it). Stays inside the block and only goes forward: a
- * directory that overlaps the header is not read. Whatever is wrong with the block, there is then no orientation.
+ * Reads the orientation from the EXIF block in the next `length` bytes, with or without the prefix: PNG and WebP define
+ * none, but some encoders write it. A broken block has no orientation. The position stays within the block and only
+ * moves forward, so a directory that overlaps the header is ignored. The block's length bounds the number of entries.
  */
 export function* readOrientation(
   reader: ByteReader,
   length: number
 ): Generator<number, Orientation | undefined, void> {
   const end = reader.offset + length
-  if (length < exifPrefix.length + headerLength) {
+  if (length < exifPrefix.length + tiffHeaderLength) {
     return undefined
   }
   yield exifPrefix.length
@@ -29,7 +35,7 @@ export function* readOrientation(
   }
 
   const start = reader.offset
-  yield headerLength
+  yield tiffHeaderLength
   const order = reader.u16be(0)
   if (order !== littleEndian && order !== bigEndian) {
     return undefined
@@ -37,17 +43,17 @@ export function* readOrientation(
   const little = order === littleEndian
   const u16 = (index: number): number => little ? reader.u16le(index) : reader.u16be(index)
   const directory = little ? reader.u32le(4) : reader.u32be(4)
-  if (u16(2) !== 42 || directory < headerLength || start + directory + 2 > end) {
+  if (u16(2) !== magicNumber || directory < tiffHeaderLength || start + directory + entryCountLength > end) {
     return undefined
   }
 
   reader.skipTo(start + directory)
-  yield 2
+  yield entryCountLength
   let entries = u16(0)
-  reader.at += 2
+  reader.at += entryCountLength
   for (; entries > 0 && reader.offset + entryLength <= end; entries--) {
     yield entryLength
-    if (u16(0) === orientationTag && u16(2) === short && (little ? reader.u32le(4) : reader.u32be(4)) === 1) {
+    if (u16(0) === orientationTag && u16(2) === shortType && (little ? reader.u32le(4) : reader.u32be(4)) === 1) {
       const value = u16(8)
       if (isOrientation(value)) {
         return value

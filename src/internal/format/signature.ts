@@ -1,39 +1,32 @@
-/** Names a type of file by its first bytes, after the WHATWG's "MIME Sniffing" standard and each format's own. */
+/** Detects a file type from its first bytes, as in the WHATWG's "MIME Sniffing" standard and each format's own. */
 import { jpegSignature } from "./jpeg.js"
+import type { Detected } from "./outcome.js"
 import { pngSignature } from "./png.js"
 import { webpSignature } from "./webp.js"
 
-/** How many bytes are looked at: room for the comments and document types before a root element. */
-export const detectBytes = 1024
+/**
+ * The most bytes that are read: a root element may follow comments and a document type declaration. Editors put a licence
+ * and their own notes before the root of an SVG, more than 1 KiB of them.
+ */
+export const detectBytes = 8192
 
-/** The types that are told apart. Closed: it is encoded to clients. */
-export const detectable = [
-  "png",
-  "jpeg",
-  "webp",
-  "gif",
-  "heic",
-  "avif",
-  "bmp",
-  "tiff",
-  "svg",
-  "ico",
-  "jxl",
-  "jp2",
-  "psd",
-  "pdf",
-  "mp4",
-  "webm",
-  "zip",
-  "gzip",
-  "html",
-  "xml",
-  "unknown"
-] as const
+/** The bytes that tell every type but markup. */
+export const binaryDetectBytes = 1024
 
-export type Detected = (typeof detectable)[number]
+const whiteSpace: ReadonlySet<number> = new Set([0x09, 0x0a, 0x0c, 0x0d, 0x20])
 
-/** Bytes that a file begins with; -1 for any byte. */
+/** Whether the bytes begin like markup, or with nothing but white space so far. */
+const mayBeMarkup = (bytes: Uint8Array): boolean => {
+  const at = startsWith(bytes, [0xef, 0xbb, 0xbf]) ? 3 : 0
+  const first = bytes.subarray(at, detectBytes).find((byte) => !whiteSpace.has(byte))
+  return first === undefined || first === 0x3c
+}
+
+/** Whether further bytes cannot change the detected type. */
+export const isSettled = (bytes: Uint8Array): boolean =>
+  bytes.length >= (mayBeMarkup(bytes) ? detectBytes : binaryDetectBytes)
+
+/** The first bytes of a file; -1 matches any byte. */
 export type Signature = ReadonlyArray<number>
 
 export const startsWith = (bytes: Uint8Array, signature: Signature): boolean =>
@@ -52,7 +45,7 @@ const signatures: ReadonlyArray<readonly [Detected, Signature]> = [
   // BigTIFF
   ["tiff", ascii("II+\0")],
   ["tiff", ascii("MM\0+")],
-  // A bare codestream, and a file of boxes
+  // A bare codestream, then a container file (ISO/IEC 18181-2)
   ["jxl", [0xff, 0x0a]],
   ["jxl", ascii("\0\0\0\x0cJXL \r\n\x87\n")],
   ["jp2", [0xff, 0x4f, 0xff, 0x51]],
@@ -61,15 +54,15 @@ const signatures: ReadonlyArray<readonly [Detected, Signature]> = [
   ["pdf", ascii("%PDF-")],
   ["webm", [0x1a, 0x45, 0xdf, 0xa3]],
   ["zip", ascii("PK\x03\x04")],
-  // Empty, and spanned
+  // An empty archive, then a spanned one (APPNOTE.TXT, 4.3.16 and 8.5)
   ["zip", ascii("PK\x05\x06")],
   ["zip", ascii("PK\x07\x08")],
   ["gzip", [0x1f, 0x8b, 0x08]]
 ]
 
-/** Looks at no more than the first `detectBytes` bytes. Total, and linear in that bound. */
+/** Detects the file type from at most the first `detectBytes` bytes. Total; the time is linear in that bound. */
 export const detect = (bytes: Uint8Array): Detected => {
-  const head = bytes.subarray(0, detectBytes)
+  const head = bytes.subarray(0, mayBeMarkup(bytes) ? detectBytes : binaryDetectBytes)
   return signatures.find(([, signature]) => startsWith(head, signature))?.[0] ??
     detectBitmap(head) ??
     detectIcon(head) ??
@@ -78,7 +71,7 @@ export const detect = (bytes: Uint8Array): Detected => {
     "unknown"
 }
 
-/** The lengths of the BITMAPINFOHEADER family. "BM" alone begins too much text. */
+/** The lengths of the BITMAPINFOHEADER family. They are checked because plain text may begin with "BM". */
 const bitmapHeaderLengths = [12, 16, 40, 52, 56, 64, 108, 124]
 
 const detectBitmap = (head: Uint8Array): Detected | undefined =>
@@ -87,47 +80,59 @@ const detectBitmap = (head: Uint8Array): Detected | undefined =>
     ? "bmp"
     : undefined
 
-/** Icons and cursors: a count that is not 0, and an entry whose reserved byte is. */
+/** Icons and cursors: at least one entry, and the first entry's reserved byte is 0. */
 const detectIcon = (head: Uint8Array): Detected | undefined =>
   (startsWith(head, [0, 0, 1, 0]) || startsWith(head, [0, 0, 2, 0])) &&
     startsWith(head.subarray(5), [0, -1, -1, -1, 0]) && head[4] !== 0
     ? "ico"
     : undefined
 
-/** ISO/IEC 14496-12, 4.3: the major brand, and the compatible ones where that says no more than "an image". */
+/** ISO/IEC 14496-12, 4.3: a HEIF image has one of its brands as the major or as a compatible one. */
 const detectBaseMedia = (head: Uint8Array): Detected | undefined => {
   if (!startsWith(head, [-1, -1, -1, -1, ...ascii("ftyp"), -1, -1, -1, -1])) {
     return undefined
   }
   const length = new DataView(head.buffer, head.byteOffset).getUint32(0)
-  const brands = latin1(head.subarray(8, Math.min(length, head.length))).match(/[^]{4}/g) ?? []
   const major = latin1(head.subarray(8, 12))
-  if (isAvif(major) || isImage(major) && brands.some(isAvif)) {
-    return "avif"
-  }
-  return isImage(major) ? "heic" : "mp4"
+  // The version of the major brand stands between them.
+  const compatible = latin1(head.subarray(16, Math.max(16, Math.min(length, head.length)))).match(/[^]{4}/g) ?? []
+  const brands = [major, ...compatible]
+  return major === "crx " ? "cr3" : brands.some(isAvif) ? "avif" : brands.some(isHeifImage) ? "heic" : "mp4"
 }
 
 const isAvif = (brand: string): boolean => brand === "avif" || brand === "avis"
 
-/** ISO/IEC 23008-12, annexes B and C. */
-const isImage = (brand: string): boolean => /^(?:mif[12]|msf1|he(?:ic|ix|im|is|vc|vx|vm|vs))$/.test(brand)
+/** The brands of ISO/IEC 23008-12: any codec, HEVC, AVC, VVC, EVC, JPEG and JPEG 2000. */
+const isHeifImage = (brand: string): boolean =>
+  /^(?:mif[123]|msf1|he(?:ic|ix|im|is|vc|vx|vm|vs)|avc[is]|vvi[cs]|evb[is]|jpeg|jpgs|j2ki|j2is)$/.test(brand)
 
 const detectMarkup = (head: Uint8Array): Detected | undefined => {
   const text = latin1(startsWith(head, [0xef, 0xbb, 0xbf]) ? head.subarray(3) : head)
     .replace(/^[\t\n\f\r ]+/, "").toLowerCase()
-  if (/^<(?:svg|\?xml|!doctype svg|!--)/.test(text) && /<svg[\s>:/]/.test(text)) {
+  const root = text.slice(prologLength(text))
+  const isDocument = text.startsWith("<?xml")
+  if (/^<(?:!doctype )?(?:[a-z][\w.-]*:)?svg[\s>/]/.test(root)) {
     return "svg"
   }
-  if (text.startsWith("<?xml")) {
-    return /<html[\s>]/.test(text) ? "html" : "xml"
+  if (isDocument) {
+    return /^<(?:!doctype )?html[\s>]/.test(root) ? "html" : "xml"
   }
   return html.test(text) ? "html" : undefined
 }
 
-/** "MIME Sniffing", 7.1, step 1 of the rules for an unknown type. */
+/** The length of the white space, comments and processing instructions before a document type or root element. */
+const prologLength = (text: string): number => {
+  const part = /[\t\n\f\r ]+|<!--[^]*?-->|<\?[^]*?\?>/y
+  let length = 0
+  while (part.test(text)) {
+    length = part.lastIndex
+  }
+  return length
+}
+
+/** "MIME Sniffing", 7.1, step 1: the tags that identify HTML. */
 const html =
   /^<(?:!--|(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\t\n\f\r >])/
 
-/** A character for each byte, so that offsets stay what they were. `bytes` are no more than `detectBytes`. */
+/** One character per byte, so that offsets are kept. `detectBytes` bounds the number of arguments. */
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes)

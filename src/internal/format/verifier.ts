@@ -1,83 +1,89 @@
 /**
- * The probe's verdict as the library's errors, and the limits that only the bytes can tell.
+ * Verifies an image as its bytes pass: the probe's failures as the library's errors, and the limits that only the bytes
+ * can tell.
  */
-import * as Effect from "effect/Effect"
 import * as ImageFormat from "../../ImageFormat.js"
 import { ContentMismatch, Empty, MalformedImage, TooLarge, TooManyPixels } from "../../InitImageError.js"
-import * as InitImageLimits from "../../InitImageLimits.js"
 
 export type VerifyError = ContentMismatch | MalformedImage | TooManyPixels
 
-/** What the bytes turned out to be. */
+/** A verified image. */
 export interface Verified {
+  readonly format: ImageFormat.ImageFormat
   readonly header: ImageFormat.ImageHeader
-  readonly bytes: number
 }
+
+export const isVerified = <E>(end: Verified | E): end is Verified =>
+  typeof end === "object" && end !== null && "header" in end
 
 /**
- * Reads an image as it passes. Depends on the bytes and not on how they are cut; mutable, for one image.
+ * Reads an image as it passes. The answers depend on the bytes and not on where the chunks are cut. Mutable, for one
+ * image.
  */
 export interface Verifier<out E> {
-  /** Whether the bytes have been found to begin as declared. */
-  readonly begun: () => boolean
-  /** Reads the next bytes: what is wrong with the image so far, if anything. */
+  /** Whether the bytes are known to start with the declared format's signature. */
+  readonly signatureMatched: () => boolean
+  /** Reads the next bytes: the error, if there is one by now. */
   readonly push: (bytes: Uint8Array) => E | undefined
-  readonly end: () => Effect.Effect<Verified, E>
+  /** Ends the bytes. */
+  readonly end: () => Verified | E
 }
 
-/** For bytes whose number has been checked already. */
-export const make = (format: ImageFormat.ImageFormat): Effect.Effect<Verifier<VerifyError>> =>
-  Effect.map(InitImageLimits.MaxPixels, (maxPixels) => {
-    const probe = ImageFormat.makeProbe(format, { maxPixels })
-    let bytes = 0
-    const toError = (failure: ImageFormat.ProbeFailure): VerifyError => {
-      switch (failure._tag) {
-        case "ContentMismatch":
-          return new ContentMismatch({ declared: format.name, detected: failure.detected })
-        case "MalformedImage":
-          return new MalformedImage({ format: format.name, reason: failure.reason })
-        case "TooManyPixels":
-          return new TooManyPixels({ width: failure.width, height: failure.height, limit: maxPixels })
-      }
+/** The error of a probe's failure, for an image declared as `declared`. */
+export const toError = (
+  failure: ImageFormat.ProbeFailure,
+  declared: ImageFormat.ImageFormat,
+  maxPixels: number
+): VerifyError => {
+  switch (failure._tag) {
+    case "ContentMismatch":
+      return new ContentMismatch({ declared: declared.name, detected: failure.detected })
+    case "MalformedImage":
+      return new MalformedImage({ format: declared.name, reason: failure.reason })
+    case "TooManyPixels":
+      return new TooManyPixels({ width: failure.width, height: failure.height, limit: maxPixels })
+  }
+}
+
+/** A verifier of an image declared as `format`, after its size has been checked. */
+export const make = (format: ImageFormat.ImageFormat, maxPixels: number): Verifier<VerifyError> => {
+  const probe = ImageFormat.makeProbe(format, { maxPixels })
+  return {
+    signatureMatched: probe.signatureMatched,
+    push: (bytes) => {
+      const failure = probe.push(bytes)
+      return failure === undefined ? undefined : toError(failure, format, maxPixels)
+    },
+    end: () => {
+      const outcome = probe.end()
+      return outcome._tag === "Image"
+        ? { format, header: { width: outcome.width, height: outcome.height, orientation: outcome.orientation } }
+        : toError(outcome, format, maxPixels)
     }
-    return {
-      begun: probe.begun,
-      push: (chunk) => {
-        bytes += chunk.length
-        const failure = probe.push(chunk)
-        return failure === undefined ? undefined : toError(failure)
-      },
-      end: () => {
-        const verdict = probe.end()
-        return verdict._tag === "Image"
-          ? Effect.succeed({
-            header: { width: verdict.width, height: verdict.height, orientation: verdict.orientation },
-            bytes
-          })
-          : toError(verdict)
-      }
-    }
-  })
+  }
+}
 
 const empty = new Empty()
 
-/** For bytes whose number is not known beforehand: also counts them, up to `limit`. */
+/** {@link make} for bytes whose number is not known beforehand: also refuses an empty image, and one of more than `maxBytes`. */
 export const makeCounting = (
   format: ImageFormat.ImageFormat,
-  limit: number
-): Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> =>
-  Effect.map(make(format), (verifier) => {
-    let bytes = 0
-    return {
-      begun: verifier.begun,
-      push: (chunk) => {
-        const allowed = limit - bytes
-        bytes += chunk.length
-        // What is wrong with the bytes that are allowed comes before the first that is not.
-        return chunk.length <= allowed
-          ? verifier.push(chunk)
-          : verifier.push(chunk.subarray(0, allowed)) ?? new TooLarge({ bytes: Math.floor(limit) + 1, limit })
-      },
-      end: () => bytes === 0 ? empty : verifier.end()
-    }
-  })
+  maxPixels: number,
+  maxBytes: number
+): Verifier<VerifyError | TooLarge | Empty> => {
+  const verifier = make(format, maxPixels)
+  let bytes = 0
+  return {
+    signatureMatched: verifier.signatureMatched,
+    push: (chunk) => {
+      const allowed = maxBytes - bytes
+      bytes += chunk.length
+      // A failure in the bytes that are allowed comes before the first byte that is not.
+      return chunk.length <= allowed
+        ? verifier.push(chunk)
+        : verifier.push(chunk.subarray(0, allowed)) ??
+          new TooLarge({ bytes: Math.floor(maxBytes) + 1, limit: maxBytes })
+    },
+    end: () => bytes === 0 ? empty : verifier.end()
+  }
+}

@@ -4,18 +4,20 @@ import * as FastCheck from "effect/FastCheck"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { Parser } from "../../../../src/internal/format/byteReader.js"
-import { run, scratchBytes, tooManyPixels } from "../../../../src/internal/format/byteReader.js"
+import { runParser, scratchBytes, tooManyPixels } from "../../../../src/internal/format/byteReader.js"
 import { concat, noise } from "../../../utils/images.js"
 import { cutAt, cuts, image, malformed, piecesOf } from "../../../utils/probing.js"
 
 const move = FastCheck.record({
   ask: FastCheck.integer({ min: 0, max: scratchBytes }),
   go: FastCheck.oneof(FastCheck.nat(scratchBytes), FastCheck.nat(500)),
-  absolute: FastCheck.boolean()
+  absolute: FastCheck.boolean(),
+  /** Yields only if the bytes are not there. */
+  looks: FastCheck.boolean()
 })
 
 describe("byteReader", () => {
-  it.prop("shows a parser the bytes at its place, however they come", [
+  it.prop("gives a parser the bytes at its position, in any pieces", [
     FastCheck.array(move, { maxLength: 40 }),
     FastCheck.nat(3000),
     cuts
@@ -30,9 +32,11 @@ describe("byteReader", () => {
     }
     for (const pieces of [[all], piecesOf(all, 1), piecesOf(all, 7), cutAt(all, places)]) {
       const seen: Array<readonly [number, ReadonlyArray<number>]> = []
-      const probe = run(function*(reader) {
-        for (const { absolute, ask, go } of moves) {
-          yield ask
+      const probe = runParser(function*(reader) {
+        for (const { absolute, ask, go, looks } of moves) {
+          if (!(looks && reader.hasBytes(ask))) {
+            yield ask
+          }
           seen.push([reader.offset, Array.from({ length: ask }, (_, i) => reader.u8(i))])
           if (absolute) {
             reader.skipTo(reader.offset + go)
@@ -43,7 +47,7 @@ describe("byteReader", () => {
         return image(1, 1)
       }, 0)
       pieces.forEach(probe.push)
-      // Nothing is asked of a parser before there are bytes.
+      // A parser is not started before the first push.
       assert.deepStrictEqual(seen, pieces.length === 0 ? [] : expected)
       assert.deepStrictEqual(
         probe.end(),
@@ -52,8 +56,8 @@ describe("byteReader", () => {
     }
   }, { fastCheck: { numRuns: 1000 } })
 
-  it("reads numbers in both byte orders, and large ones as positive", () => {
-    const probe = run(function*(reader) {
+  it("reads unsigned integers in both byte orders", () => {
+    const probe = runParser(function*(reader) {
       yield 4
       assert.deepStrictEqual(
         [reader.u8(1), reader.u16be(0), reader.u16le(0), reader.u24le(0), reader.u32be(0), reader.u32le(0)],
@@ -65,7 +69,7 @@ describe("byteReader", () => {
     assert.deepStrictEqual(probe.end(), image(1, 1))
   })
 
-  it("lets a skip of gigabytes pass, and never goes back", () => {
+  it("skips gigabytes, and never moves backward", () => {
     const gigabytes = 2 ** 32 + 5
     const piece = new Uint8Array(2 ** 24)
     let offset = 0
@@ -77,7 +81,7 @@ describe("byteReader", () => {
       offset = reader.offset
       return image(1, 1)
     }
-    const probe = run(parser, 0)
+    const probe = runParser(parser, 0)
     for (let i = 0; i < 2 ** 8; i++) {
       probe.push(piece)
     }
@@ -88,9 +92,9 @@ describe("byteReader", () => {
     assert.strictEqual(offset, gigabytes)
   })
 
-  it("does not resume a parser that has ended, nor read what comes after the end", () => {
+  it("does not resume a parser after it has returned or after end", () => {
     let resumed = 0
-    const probe = run(function*() {
+    const probe = runParser(function*() {
       yield 2
       resumed++
       return malformed("BadLength")
@@ -101,7 +105,7 @@ describe("byteReader", () => {
     assert.deepStrictEqual(probe.end(), malformed("BadLength"))
     assert.strictEqual(resumed, 1)
 
-    const cut = run(function*() {
+    const cut = runParser(function*() {
       yield 2
       resumed++
       return image(1, 1)
@@ -113,10 +117,10 @@ describe("byteReader", () => {
     assert.strictEqual(resumed, 1)
   })
 
-  it("keeps no chunk: one that is overwritten after its push is read as it was", () => {
+  it("copies the bytes that it still needs of a chunk", () => {
     const all = noise(300)
     const seen: Array<number> = []
-    const probe = run(function*(reader) {
+    const probe = runParser(function*(reader) {
       for (let i = 0; i < 30; i++) {
         yield 10
         seen.push(...Array.from({ length: 10 }, (_, i) => reader.u8(i)))
@@ -134,13 +138,13 @@ describe("byteReader", () => {
   })
 
   it.live.each<readonly [string, number]>([
-    ["it waits for more", 1 << 20],
-    ["it has ended", 2]
-  ])("lets go of a chunk in which %s", ([, asked]) =>
+    ["the parser skips", 1 << 20],
+    ["the parser has returned", 2]
+  ])("does not retain a chunk after which %s", ([, asked]) =>
     Effect.gen(function*() {
       setFlagsFromString("--expose-gc")
       const collect: () => void = runInNewContext("gc")
-      const probe = run(function*(reader) {
+      const probe = runParser(function*(reader) {
         yield 2
         reader.at += asked
         yield 1
@@ -152,14 +156,14 @@ describe("byteReader", () => {
         return new WeakRef(chunk)
       }
       const pushed = push()
-      // Until the event loop turns, whatever a reference is made to stays.
+      // The target of a new WeakRef is kept alive until the end of the current job.
       yield* Effect.sleep("1 millis")
       collect()
       assert.isUndefined(pushed.deref())
       assert.deepStrictEqual(probe.end(), asked === 2 ? image(1, 1) : malformed("Truncated"))
     }))
 
-  it.prop("keeps its place where a parser asks for less, or goes on by less, than it has been shown", [
+  it.prop("keeps its position when a parser consumes fewer bytes than it waited for", [
     FastCheck.array(FastCheck.tuple(FastCheck.nat(6), FastCheck.nat(3)), { minLength: 1, maxLength: 12 }),
     FastCheck.integer({ min: 1, max: 5 })
   ], ([moves, size]) => {
@@ -167,7 +171,7 @@ describe("byteReader", () => {
     const seen: Array<number> = []
     const expected: Array<number> = []
     let at = 0
-    const probe = run(function*(reader) {
+    const probe = runParser(function*(reader) {
       for (const [ask, go] of moves) {
         yield ask
         seen.push(...Array.from({ length: ask }, (_, i) => reader.u8(i)))
@@ -182,8 +186,24 @@ describe("byteReader", () => {
     assert.deepStrictEqual(probe.end(), image(1, 1))
   })
 
-  it("has nothing to say of an image before it is asked at the end", () => {
-    const probe = run(function*() {
+  it("ends an input before the parser has returned with the result that the parser has set for it", () => {
+    const run = (...pieces: ReadonlyArray<Uint8Array>) => {
+      const probe = runParser(function*(reader) {
+        yield 2
+        reader.resultAtEnd = image(3, 4)
+        yield 4
+        return malformed("BadChecksum")
+      }, 0)
+      for (const piece of pieces) probe.push(piece)
+      return [probe.end(), probe.end()]
+    }
+    assert.deepStrictEqual(run(noise(1)), [malformed("Truncated"), malformed("Truncated")])
+    assert.deepStrictEqual(run(noise(1), noise(2)), [image(3, 4), image(3, 4)])
+    assert.deepStrictEqual(run(noise(4)), [malformed("BadChecksum"), malformed("BadChecksum")])
+  })
+
+  it("push returns no result for a valid image", () => {
+    const probe = runParser(function*() {
       yield 2
       return image(1, 1)
     }, 0)
@@ -191,7 +211,7 @@ describe("byteReader", () => {
     assert.deepStrictEqual(probe.end(), image(1, 1))
   })
 
-  it("allows as many pixels as the limit says, and none by one that is no number", () => {
+  it("allows at most maxPixels pixels, and none for NaN", () => {
     assert.strictEqual(tooManyPixels(3, 4, 12), undefined)
     assert.deepStrictEqual(tooManyPixels(3, 4, 11), { _tag: "TooManyPixels", width: 3, height: 4 })
     assert.deepStrictEqual(tooManyPixels(3, 4, Number.NaN), { _tag: "TooManyPixels", width: 3, height: 4 })

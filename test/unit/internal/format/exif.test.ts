@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import type { Parser } from "../../../../src/internal/format/byteReader.js"
-import { run } from "../../../../src/internal/format/byteReader.js"
+import { runParser } from "../../../../src/internal/format/byteReader.js"
 import { readOrientation } from "../../../../src/internal/format/exif.js"
 import { ascii, bytes, concat, exif, exifPrefix, noise, u16be, u32be } from "../../../utils/images.js"
 import { countSteps, piecesOf } from "../../../utils/probing.js"
 
-/** Reads a block of that length, and answers its orientation as the height and how far it read as the width. */
+/** Reads a block of `length` bytes. Returns its orientation as the height and the final position as the width. */
 const blockOf = (length: number): Parser =>
   function*(reader) {
     const orientation = yield* readOrientation(reader, length)
@@ -14,10 +14,10 @@ const blockOf = (length: number): Parser =>
   }
 
 const read = (all: Uint8Array, length = all.length): number => {
-  const probe = run(blockOf(length), 0)
+  const probe = runParser(blockOf(length), 0)
   probe.push(all)
   const outcome = probe.end()
-  assert(outcome._tag === "Image", "more was read than the block")
+  assert(outcome._tag === "Image", "the parser waited for bytes after the block")
   assert.isAtMost(outcome.width, length)
   return outcome.height
 }
@@ -25,7 +25,7 @@ const read = (all: Uint8Array, length = all.length): number => {
 const inBothOrders = FastCheck.boolean()
 
 describe("EXIF", () => {
-  it.prop("gives the orientation in both byte orders, with the prefix or not, wherever the directory lies", [
+  it.prop("reads the orientation in both byte orders, with and without the prefix, at any directory offset", [
     FastCheck.integer({ min: 1, max: 8 }),
     inBothOrders,
     FastCheck.boolean(),
@@ -36,7 +36,7 @@ describe("EXIF", () => {
     assert.strictEqual(read(prefixed ? concat(exifPrefix, block) : block), orientation)
   })
 
-  it.prop("gives none that is not one short from 1 to 8", [
+  it.prop("ignores an orientation that is not one SHORT from 1 to 8", [
     FastCheck.nat(0xffff),
     FastCheck.nat(12),
     FastCheck.nat(3),
@@ -55,26 +55,26 @@ describe("EXIF", () => {
     ["there is no byte order", exif({ orientation: 6 }).fill(0, 0, 2)],
     ["the byte orders are mixed", exif({ orientation: 6 }).fill(0x49, 0, 1)],
     ["the magic number is not 42", exif({ orientation: 6 }).fill(43, 3, 4)],
-    ["the directory lies in the header", exif({ orientation: 6 }).fill(7, 7, 8)],
+    ["the directory is within the header", exif({ orientation: 6 }).fill(7, 7, 8)],
     [
-      "the directory overlaps the header, even one that would have an orientation",
+      "the directory overlaps the header and contains an orientation",
       concat(ascii("MM"), u16be(42), u32be(2), new Uint8Array(8), exif({ orientation: 6 }).subarray(10))
     ],
-    ["the directory lies behind the end", exif({ orientation: 6 }).fill(0xff, 4, 8)],
-    ["there is nothing", bytes()],
-    ["there is a prefix alone", exifPrefix]
-  ])("gives none where %s", (_, block) => {
+    ["the directory is after the end", exif({ orientation: 6 }).fill(0xff, 4, 8)],
+    ["the block is empty", bytes()],
+    ["the block is only a prefix", exifPrefix]
+  ])("finds no orientation if %s", (_, block) => {
     assert.strictEqual(read(concat(block, exif({ orientation: 6 })), block.length), 0)
   })
 
-  it("gives none where the entry lies partly behind the end", () => {
+  it("finds no orientation in an entry that extends beyond the end", () => {
     const block = exif({ orientation: 6 })
     const entryEnd = block.length - 4
     assert.strictEqual(read(block, entryEnd), 6)
     assert.strictEqual(read(block, entryEnd - 1), 0)
   })
 
-  it.prop("stays within the block, whatever it holds", [
+  it.prop("stays within any block", [
     FastCheck.uint8Array({ maxLength: 100 }),
     inBothOrders,
     FastCheck.nat(200)
@@ -83,11 +83,11 @@ describe("EXIF", () => {
     for (let i = 4; i < 10; i++) {
       block[i] = junk[i] ?? block[i] ?? 0
     }
-    // What lies behind the block is there, so that reading it would not be told by its absence.
+    // Bytes follow the block, so that reading beyond it would not end in a lack of bytes.
     read(concat(block.subarray(0, length), noise(1 << 17)), Math.min(length, block.length))
   }, { fastCheck: { numRuns: 2000 } })
 
-  it("reads as many entries as there are, not as the directory says", () => {
+  it("reads only the entries that fit, not the declared number", () => {
     const block = exif({ orientation: 9, others: 3 })
     block.fill(0xff, 8, 10)
     const steps = countSteps(blockOf(block.length), piecesOf(block, 7))
@@ -96,7 +96,7 @@ describe("EXIF", () => {
 
   const entry = (value: number) => concat(u16be(0x0112), u16be(3), u32be(1), u16be(value), u16be(0))
 
-  it.prop("asks for nothing behind a block that is too short", [FastCheck.nat(13), FastCheck.boolean()], (
+  it.prop("waits for no bytes after a block that is too short", [FastCheck.nat(13), FastCheck.boolean()], (
     [length, prefixed]
   ) => {
     const block = exif({ orientation: 6 })
@@ -104,7 +104,7 @@ describe("EXIF", () => {
   })
 
   it.each([-3, -2, -1, 0, 1])(
-    "asks for nothing behind a block whose directory lies %i bytes from its end",
+    "waits for no bytes after a block with a directory %i bytes from its end",
     (distance) => {
       const block = new Uint8Array(20)
       block.set(concat(ascii("MM"), u16be(42), u32be(block.length + distance)))
@@ -112,12 +112,12 @@ describe("EXIF", () => {
     }
   )
 
-  it.each([0, 1])("takes no entry behind those of the directory, which has %i", (count) => {
+  it.each([0, 1])("ignores an entry after the directory, which has %i", (count) => {
     const block = concat(ascii("MM"), u16be(42), u32be(8), u16be(count), count === 0 ? bytes() : entry(9), entry(6))
     assert.strictEqual(read(block), 0)
   })
 
-  it.each([0, 9])("takes the next entry where one says %i", (value) => {
+  it.each([0, 9])("uses the next entry after an orientation of %i", (value) => {
     assert.strictEqual(read(concat(ascii("MM"), u16be(42), u32be(8), u16be(2), entry(value), entry(6))), 6)
   })
 })
