@@ -1,8 +1,8 @@
 /**
- * From an untrusted payload to a file that a pipeline can open by path, or a typed error that says what is wrong.
+ * Turns an untrusted payload into a file that a pipeline can open by path, or into a typed error.
  *
- * `persist` and `persistScoped` do all of it. Every step of theirs is exported and can be used alone:
- * `InitImagePayload.decode`, {@link checkSize}, {@link decode}, {@link verify}, {@link write}.
+ * {@link persist} and {@link persistScoped} run the whole pipeline. Each of its steps is exported and can be used alone:
+ * `InitImagePayload.decode`, {@link checkSize}, {@link decode}, {@link verify}, {@link sink}.
  *
  * @since 0.1.0
  * @module
@@ -14,37 +14,40 @@ import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import { dual, identity } from "effect/Function"
 import * as Inspectable from "effect/Inspectable"
 import type * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
+import { Buffer } from "node:buffer"
 import * as DisplayName from "./DisplayName.js"
 import * as ImageFormat from "./ImageFormat.js"
 import { BadBase64, type Busy, Empty, type InitImageError, type InvalidMime, TooLarge } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSpool from "./InitImageSpool.js"
-import {
-  make as makeVerifierOfKnownSize,
-  makeCounting as makeCountingVerifier,
-  type Verified,
-  type Verifier,
-  type VerifyError
-} from "./internal/format/verifier.js"
-import * as telemetry from "./internal/metrics.js"
-import { decodedBytes } from "./internal/persist/base64.js"
-import { inFlight } from "./internal/persist/inFlight.js"
-import * as source from "./internal/persist/source.js"
+import * as verifier from "./internal/format/verifier.js"
+import type { Verifier, VerifyError } from "./internal/format/verifier.js"
+import * as metrics from "./internal/metrics.js"
+import { charactersFor, decodedBytes, Decoder } from "./internal/persist/base64.js"
+import { maxBufferBytes } from "./internal/persist/bufferPool.js"
+import { minFreeBytes } from "./internal/persist/imageBuffer.js"
+import { RawReader } from "./internal/persist/rawReader.js"
+import { Done, isRefused, type Step } from "./internal/persist/reader.js"
+import * as sources from "./internal/persist/sources.js"
 import * as tempFile from "./internal/persist/tempFile.js"
-import * as imageWriter from "./internal/persist/writer.js"
+import { TextReader } from "./internal/persist/textReader.js"
+import * as writer from "./internal/persist/writer.js"
+import * as rooms from "./internal/spool/room.js"
 
 /**
  * An init image on disk: verified, closed, readable and writable by its owner only.
  *
- * Printing, logging or stringifying it leaves out the path, so what is left may be shown to the client.
+ * Printing, logging or stringifying it leaves out the path, so the output may be shown to the client.
  *
  * @since 0.1.0
  * @category models
@@ -61,7 +64,7 @@ export class SessionInitImage extends Data.Class<{
   readonly width: number
   /** In pixels, as stored: before the orientation is applied. */
   readonly height: number
-  /** EXIF 2.32 tag 0x0112, 1 where there is none: how to turn the stored picture to see it upright. */
+  /** The turn that makes the stored picture upright: EXIF 2.32 tag 0x0112, or 1 without it. */
   readonly orientation: ImageFormat.Orientation
 }> {
   /** @since 0.1.0 */
@@ -93,7 +96,7 @@ export interface PersistOptions {
 }
 
 /**
- * What is declared of an image whose bytes come as they are.
+ * The declared type and name of an image that comes as its bytes.
  *
  * @since 0.1.0
  * @category models
@@ -104,117 +107,107 @@ export interface ImageMeta {
 }
 
 const empty = new Empty()
+const badLength = new BadBase64({ reason: "Length" })
 
-/** How many bytes a text of that length may hold. */
-const maxBytesOf = (payload: InitImagePayload.InitImagePayload): number => Math.ceil(payload.data.length / 4) * 3
-
-const checkSizeUntraced = (
-  payload: InitImagePayload.InitImagePayload
-): Effect.Effect<number, TooLarge | Empty | BadBase64> =>
-  Effect.flatMap(InitImageLimits.MaxBytes, (limit): Effect.Effect<number, TooLarge | Empty | BadBase64> => {
-    const { data } = payload
-    if (data === "") return empty
-    const bytes = decodedBytes(data.length, data)
-    if (!(bytes <= limit)) return new TooLarge({ bytes, limit })
-    return data.length % 4 === 0 ? Effect.succeed(bytes) : new BadBase64({ reason: "Length" })
-  })
+/** The decoded size of the payload's text by its length alone. */
+const sizeOf = (
+  { data }: InitImagePayload.InitImagePayload,
+  limit: number
+): Either.Either<number, TooLarge | Empty | BadBase64> => {
+  if (data === "") return Either.left(empty)
+  const bytes = decodedBytes(data.length, data)
+  if (!(bytes <= limit)) return Either.left(new TooLarge({ bytes, limit }))
+  return data.length % 4 === 0 ? Either.right(bytes) : Either.left(badLength)
+}
 
 /**
- * How many bytes the payload's data decodes to, from the length of the text alone: nothing is decoded, and no text is
- * too long for it to be quick.
+ * Checks the size of a payload by the length of its text, and answers how many bytes it decodes to. Decodes nothing and
+ * takes constant time.
  *
  * Fails with `Empty`, with `TooLarge` above `InitImageLimits.MaxBytes`, and with `BadBase64` where no base64 text has
  * that length.
  *
+ * @function
  * @since 0.1.0
  * @category steps
  */
 export const checkSize: (
   payload: InitImagePayload.InitImagePayload
-) => Effect.Effect<number, TooLarge | Empty | BadBase64> = Effect.fn("SessionInitImage.checkSize")(checkSizeUntraced)
+) => Effect.Effect<number, TooLarge | Empty | BadBase64> = Effect.fn("SessionInitImage.checkSize")(
+  (payload: InitImagePayload.InitImagePayload) =>
+    Effect.flatMap(InitImageLimits.MaxBytes, (limit) => sizeOf(payload, limit))
+)
 
 /**
- * The payload's bytes, in chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4.
+ * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4.
  *
- * Fails with `BadBase64` where it comes to something that is not, after all bytes that stand before it.
+ * Fails with `BadBase64` at the first character that is not, after all bytes that stand before it.
  *
  * @since 0.1.0
  * @category steps
  */
-export const decode = (payload: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
-  Stream.withSpan(source.toStream(() => source.fromText(payload.data), maxBytesOf(payload)), "SessionInitImage.decode")
+export const decode = ({ data }: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
+  Stream.withSpan(
+    Stream.suspend(() => {
+      if (data.length % 4 !== 0) return Stream.fail(badLength)
+      const decoder = new Decoder()
+      const size = Math.min(maxBufferBytes, Math.ceil(data.length / 4) * 3 + 2 * minFreeBytes)
+      let at = 0
+      let isFlushed = false
+      return Stream.repeatEffectOption(Effect.suspend(() => {
+        if (isFlushed && decoder.invalid === undefined) return Effect.fail(Option.none())
+        const target = Buffer.allocUnsafeSlow(size)
+        const end = Math.min(at + charactersFor(size), data.length)
+        let written = decoder.push(data.slice(at, end), target, 0)
+        at = end
+        if (at === data.length && !isFlushed) {
+          isFlushed = true
+          written += decoder.end(target, written)
+        }
+        if (written > 0) return Effect.succeed(target.subarray(0, written))
+        return Effect.fail(decoder.invalid === undefined ? Option.none() : Option.some(new BadBase64(decoder.invalid)))
+      }))
+    }),
+    "SessionInitImage.decode"
+  )
 
 /**
- * @since 0.1.0
- * @category type ids
- */
-export const VerifiedTypeId: unique symbol = Symbol.for("session-init-image/SessionInitImage/Verified")
-
-/**
- * @since 0.1.0
- * @category type ids
- */
-export type VerifiedTypeId = typeof VerifiedTypeId
-
-/**
- * An image's bytes that fail before anything wrong passes: a stream like any other, and the only one that can be
- * written as an image, because it knows at its end what the image is.
+ * Verifies the chunks of an image as they pass unchanged: the signature, the header, the structure up to the image's end.
+ * Bytes that follow the image's end pass too.
  *
- * @since 0.1.0
- * @category models
- */
-export interface VerifiedStream<out E = never, out R = never> extends Stream.Stream<Uint8Array, E, R> {
-  readonly [VerifiedTypeId]: {
-    readonly format: ImageFormat.ImageFormat
-    readonly name: string | undefined
-    readonly channel: Channel.Channel<
-      Chunk.Chunk<Uint8Array>,
-      unknown,
-      E,
-      unknown,
-      Verified,
-      unknown,
-      R
-    >
-  }
-}
-
-/**
- * Lets the chunks of an image pass unchanged, as long as they are what was declared: the signature, the header, the
- * structure up to the image's end. Anything may follow that.
- *
- * Fails with `ContentMismatch`, `MalformedImage` or, above `InitImageLimits.MaxPixels`, `TooManyPixels`. For bytes
- * whose number is not known beforehand, which is when it is given an {@link ImageMeta} in place of a payload, also with
+ * Fails with `ContentMismatch`, `MalformedImage` or, above `InitImageLimits.MaxPixels`, `TooManyPixels`. With an
+ * {@link ImageMeta} in place of a payload, the size of the image is not known beforehand: it then also fails with
  * `TooLarge` at the first byte above `InitImageLimits.MaxBytes`, and with `Empty`.
  *
+ * @function
  * @since 0.1.0
  * @category steps
  */
 export const verify: {
   (payload: InitImagePayload.InitImagePayload): <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>
-  ) => VerifiedStream<E | VerifyError, R>
+  ) => Stream.Stream<Uint8Array, E | VerifyError, R>
   (meta: ImageMeta & { readonly mime: ImageFormat.Mime }): <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>
-  ) => VerifiedStream<E | VerifyError | TooLarge | Empty, R>
+  ) => Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R>
   <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>,
     payload: InitImagePayload.InitImagePayload
-  ): VerifiedStream<E | VerifyError, R>
+  ): Stream.Stream<Uint8Array, E | VerifyError, R>
   <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>,
     meta: ImageMeta & { readonly mime: ImageFormat.Mime }
-  ): VerifiedStream<E | VerifyError | TooLarge | Empty, R>
+  ): Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R>
 } = dual(2, <E, R>(
   chunks: Stream.Stream<Uint8Array, E, R>,
   meta: ImageMeta & { readonly mime: ImageFormat.Mime }
-): VerifiedStream<E | VerifyError | TooLarge | Empty, R> => {
+): Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R> => {
   const format = ImageFormat.byMime[meta.mime]
-  // What has come before the signature is whole is held back: a few bytes, or there is no signature.
+  // Chunks are held back until the signature has matched: a few bytes, or there is no signature.
   const loop = <E2>(
     verifier: Verifier<E2>,
     held: Chunk.Chunk<Uint8Array>
-  ): Channel.Channel<Chunk.Chunk<Uint8Array>, Chunk.Chunk<Uint8Array>, E | E2, E, Verified, unknown> =>
+  ): Channel.Channel<Chunk.Chunk<Uint8Array>, Chunk.Chunk<Uint8Array>, E | E2, E, unknown, unknown> =>
     Channel.readWithCause({
       onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
         for (const bytes of chunk) {
@@ -222,38 +215,40 @@ export const verify: {
           if (error !== undefined) return Channel.fail(error)
         }
         const passing = Chunk.appendAll(held, chunk)
-        return verifier.begun()
+        return verifier.signatureMatched()
           ? Channel.zipRight(Channel.write(passing), loop(verifier, Chunk.empty()))
           : loop(verifier, passing)
       },
       onFailure: Channel.failCause,
-      onDone: () => Channel.fromEffect(verifier.end())
+      onDone: () => {
+        const end = verifier.end()
+        return isVerified(end) ? Channel.void : Channel.fail(end)
+      }
     })
-  const makeVerifier: Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> =
-    InitImagePayload.isInitImagePayload(meta)
-      ? makeVerifierOfKnownSize(format)
-      : Effect.flatMap(InitImageLimits.MaxBytes, (limit) => makeCountingVerifier(format, limit))
-  const channel = Stream.toChannel(chunks).pipe(
-    Channel.pipeTo(Channel.unwrap(Effect.map(makeVerifier, (verifier) => loop(verifier, Chunk.empty())))),
-    Channel.withSpan("SessionInitImage.verify")
-  )
-  return Object.assign(Stream.fromChannel(channel), {
-    [VerifiedTypeId]: { format, name: meta.name, channel }
+  const makeVerifier: Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> = Effect.gen(function*() {
+    const maxPixels = yield* InitImageLimits.MaxPixels
+    return InitImagePayload.isInitImagePayload(meta)
+      ? verifier.make(format, maxPixels)
+      : verifier.makeCounting(format, maxPixels, yield* InitImageLimits.MaxBytes)
   })
+  return Stream.fromChannel(
+    Stream.toChannel(chunks).pipe(
+      Channel.pipeTo(Channel.unwrap(Effect.map(makeVerifier, (verifier) => loop(verifier, Chunk.empty())))),
+      Channel.withSpan("SessionInitImage.verify")
+    )
+  )
 })
 
-const isVerifiedStream = (u: unknown): u is VerifiedStream<unknown, unknown> => Predicate.hasProperty(u, VerifiedTypeId)
+const { isVerified } = verifier
 
 /** @internal */
 export const makeImage = (
-  path: string,
-  displayName: string,
-  format: ImageFormat.ImageFormat,
-  { bytes, header }: Verified
+  { bytes, format, header, path }: writer.Written,
+  name: string | undefined
 ): SessionInitImage =>
   new SessionInitImage({
     path,
-    displayName,
+    displayName: DisplayName.fromUnknown(name, format),
     mime: format.mime,
     bytes,
     width: header.width,
@@ -261,127 +256,160 @@ export const makeImage = (
     orientation: header.orientation
   })
 
-const writeImage = <E, R, E2, E3>(
-  format: ImageFormat.ImageFormat,
-  name: string | undefined,
-  image: Omit<imageWriter.Image<Verified, E, R, E2, E3>, "extension">
-) =>
-  Effect.map(
-    imageWriter.write({ ...image, extension: () => format.extension }),
-    ({ path, value }) => makeImage(path, DisplayName.fromUnknown(name, format), format, value)
-  )
+/** The errors of an image whose size is not known beforehand. */
+type RawError = InvalidMime | VerifyError | TooLarge | Empty | Busy | PlatformError
 
-/** A step of somebody's own pipeline passes by the spool's limits; its files are counted where there is room. */
-const withoutQuota = (spool: InitImageSpool.Spool): tempFile.Files<never> => ({
-  ...spool,
-  keep: (path, bytes) => Effect.ignore(spool.keep(path, bytes))
-})
-
-const writeUntraced = <E, R>(
-  stream: VerifiedStream<E, R>,
-  options: PersistOptions | undefined
-) =>
-  Effect.gen(function*() {
-    yield* tempFile.checkOptions(options)
-    const spool = withoutQuota(yield* InitImageSpool.InitImageSpool)
-    const { channel, format, name } = stream[VerifiedTypeId]
-    return yield* source.withPull(channel, ({ done, fill }) =>
-      writeImage(format, name, {
-        fill,
-        // Verified as it comes: nothing is wrong with it, and what it is stands at its end.
-        check: { push: () => undefined, end: () => Effect.orDie(done()) },
-        maxBytes: Infinity,
-        bytesAtHand: 0,
-        options,
-        spool
-      }))
-  })
-
-/**
- * Writes a verified image to a new file and closes it; on success the file is the caller's to remove, and on failure,
- * interruption or defect it is gone.
- *
- * `<directory>/<prefix><32 hex digits><extension>`, created exclusively with mode 0600. Nothing is refused for the
- * limits of an `InitImageSpool`, as {@link persist} does.
- *
- * Fails with `PlatformError` where the disk does, and with whatever the stream fails with.
- *
- * @since 0.1.0
- * @category steps
- */
-export const write: {
-  (options?: PersistOptions): <E, R>(
-    stream: VerifiedStream<E, R>
-  ) => Effect.Effect<SessionInitImage, E | PlatformError, R | FileSystem.FileSystem | Path.Path>
-  <E, R>(
-    stream: VerifiedStream<E, R>,
-    options?: PersistOptions
-  ): Effect.Effect<SessionInitImage, E | PlatformError, R | FileSystem.FileSystem | Path.Path>
-} = dual(
-  (args) => isVerifiedStream(args[0]),
-  <E, R>(
-    stream: VerifiedStream<E, R>,
-    options?: PersistOptions
-  ): Effect.Effect<SessionInitImage, E | PlatformError, R | FileSystem.FileSystem | Path.Path> =>
-    Effect.withSpan(tempFile.kept(writeUntraced(stream, options)), "SessionInitImage.write")
-)
-
-/**
- * {@link write}, with a file that lives as long as the scope.
- *
- * @since 0.1.0
- * @category steps
- */
-export const writeScoped: {
-  (options?: PersistOptions): <E, R>(
-    stream: VerifiedStream<E, R>
-  ) => Effect.Effect<SessionInitImage, E | PlatformError, R | FileSystem.FileSystem | Path.Path | Scope.Scope>
-  <E, R>(
-    stream: VerifiedStream<E, R>,
-    options?: PersistOptions
-  ): Effect.Effect<SessionInitImage, E | PlatformError, R | FileSystem.FileSystem | Path.Path | Scope.Scope>
-} = dual(
-  (args) => isVerifiedStream(args[0]),
-  <E, R>(
-    stream: VerifiedStream<E, R>,
-    options?: PersistOptions
-  ): Effect.Effect<SessionInitImage, E | PlatformError, R | FileSystem.FileSystem | Path.Path | Scope.Scope> =>
-    Effect.withSpan(tempFile.scoped(writeUntraced(stream, options)), "SessionInitImage.writeScoped")
-)
-
-/** The steps from checked payload to file in one, on the same functions. */
-const persistPayload = Effect.fnUntraced(function*(
-  payload: InitImagePayload.InitImagePayload,
+/** The room and the reader of an image that comes as its bytes. */
+const prepareRaw = Effect.fnUntraced(function*(
+  meta: ImageMeta,
+  expectedBytes: number | undefined,
   options: PersistOptions | undefined
 ) {
-  const bytes = yield* checkSizeUntraced(payload)
-  const spool = yield* InitImageSpool.InitImageSpool
-  const format = ImageFormat.byMime[payload.mime]
-  const check = yield* makeVerifierOfKnownSize(format)
-  return yield* inFlight((hold) =>
-    Effect.zipRight(
-      hold(spool.reserve(bytes)),
-      writeImage(format, payload.name, {
-        fill: source.fromText(payload.data),
-        check,
-        maxBytes: bytes,
-        bytesAtHand: bytes,
-        options,
-        spool
-      })
-    )
-  )
+  yield* tempFile.checkOptions(options)
+  const { accepted, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
+  const format = yield* InitImagePayload.mimeToFormat(meta.mime, accepted)
+  return {
+    makeRoom: spool.makeRoom({ maxBytes, expectedBytes }, options),
+    makeReader: (room: rooms.Room) =>
+      new RawReader(
+        format.extension,
+        verifier.makeCounting(format, maxPixels, room.maxBytes),
+        Math.min(expectedBytes ?? Infinity, room.maxBytes)
+      )
+  }
 })
 
-const persistUntraced = Effect.fnUntraced(function*(payload: unknown, options: PersistOptions | undefined) {
+const withSpan = <A, In, L, E, R>(name: string, sink: Sink.Sink<A, In, L, E, R>) =>
+  Sink.fromChannel(Channel.withSpan(Sink.toChannel(sink), name, { captureStackTrace: false }))
+
+/** A sink whose file belongs to the scope, or else to the caller. The room is released where the sink does not succeed. */
+const makeSink = (
+  meta: ImageMeta,
+  options: PersistOptions | undefined,
+  owner: Scope.Scope | undefined
+): Sink.Sink<SessionInitImage, Uint8Array, never, RawError, FileSystem.FileSystem | Path.Path> =>
+  Sink.unwrapScoped(Effect.gen(function*() {
+    const { makeReader, makeRoom } = yield* prepareRaw(meta, undefined, options)
+    const scope = yield* Effect.scope
+    const room = yield* makeRoom
+    // The room changes its owner here, and not when it is published: an interruption of the last write comes in between.
+    yield* Scope.addFinalizerExit(scope, (exit) => {
+      if (Exit.isFailure(exit) || !room.isPublished()) return room.release
+      return owner === undefined ? room.handOver : Effect.void
+    })
+    yield* room.reserve
+    const reader = makeReader(room)
+    yield* Scope.addFinalizer(scope, Effect.sync(() => reader.buffer.release()))
+
+    const advance = (step: Step<VerifyError | TooLarge | Empty>): Effect.Effect<void, RawError> => {
+      if (isRefused(step)) return Effect.fail(step)
+      return step === "full"
+        ? Effect.flatMap(
+          room.append(reader.extension(), reader.buffer.take()),
+          () => advance(reader.resume())
+        )
+        : Effect.void
+    }
+    const finish = Effect.uninterruptible(Effect.gen(function*() {
+      const end = reader.end()
+      if (!(end instanceof Done)) return yield* Effect.fail(end)
+      const { bytes } = reader.buffer
+      const path = yield* room.publish(reader.extension(), reader.buffer.take())
+      if (owner !== undefined) yield* rooms.attach(room, owner)
+      return makeImage({ ...end.value, path, bytes }, meta.name)
+    }))
+    type End = readonly [Either.Either<SessionInitImage, RawError>, Chunk.Chunk<never>]
+    const end = (result: Either.Either<SessionInitImage, RawError>): Effect.Effect<never, End> =>
+      Effect.fail([result, Chunk.empty()])
+    const push = (pushed: Option.Option<Chunk.Chunk<Uint8Array>>): Effect.Effect<void, End> =>
+      Option.isSome(pushed)
+        ? Effect.forEach(pushed.value, (chunk) => advance(reader.push(chunk)), { discard: true }).pipe(
+          Effect.catchAll((error) => end(Either.left(error)))
+        )
+        : Effect.flatMap(Effect.either(finish), end)
+    return Sink.fromPush(Effect.succeed(push))
+  }))
+
+/**
+ * A sink that writes a verified image from its bytes to a new file: `Stream.run(bytes, SessionInitImage.sink(meta))`. On
+ * success the file is the caller's to remove; on failure, interruption or defect it is gone.
+ *
+ * Fails with `InvalidMime`, `TooLarge` at the first byte above `InitImageLimits.MaxBytes`, `Empty`, `ContentMismatch`,
+ * `MalformedImage`, `TooManyPixels`, `Busy`, and with `PlatformError` where the disk does.
+ *
+ * @since 0.1.0
+ * @category steps
+ * @example
+ * ```ts
+ * import { FileSystem } from "@effect/platform"
+ * import { Effect, Stream } from "effect"
+ * import { SessionInitImage } from "session-init-image"
+ *
+ * const copy = (path: string) =>
+ *   Effect.gen(function*() {
+ *     const fs = yield* FileSystem.FileSystem
+ *     return yield* Stream.run(fs.stream(path), SessionInitImage.sink({ mime: "image/png" }))
+ *   })
+ * ```
+ */
+export const sink = (
+  meta: ImageMeta,
+  options?: PersistOptions
+): Sink.Sink<SessionInitImage, Uint8Array, never, RawError, FileSystem.FileSystem | Path.Path> =>
+  withSpan("SessionInitImage.sink", makeSink(meta, options, undefined))
+
+/**
+ * {@link sink}, with a file that lives as long as the scope.
+ *
+ * Succeeds with the sink, and does not need the scope when the sink runs: `Stream.run` leaves a sink's `Scope` out of its
+ * type.
+ *
+ * @since 0.1.0
+ * @category steps
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { SessionInitImage } from "session-init-image"
+ *
+ * const save = (bytes: Stream.Stream<Uint8Array>) =>
+ *   Effect.flatMap(SessionInitImage.sinkScoped({ mime: "image/png" }), (sink) => Stream.run(bytes, sink))
+ * ```
+ */
+export const sinkScoped = (
+  meta: ImageMeta,
+  options?: PersistOptions
+): Effect.Effect<
+  Sink.Sink<SessionInitImage, Uint8Array, never, RawError, FileSystem.FileSystem | Path.Path>,
+  never,
+  Scope.Scope
+> => Effect.map(Effect.scope, (scope) => withSpan("SessionInitImage.sinkScoped", makeSink(meta, options, scope)))
+
+/** The room and the work of an image that comes as base64; `None` where the payload holds no image. */
+const prepareText = Effect.fnUntraced(function*(payload: unknown, options: PersistOptions | undefined) {
   yield* tempFile.checkOptions(options)
-  const decoded = yield* InitImagePayload.decodeUntraced(payload)
-  return Option.isNone(decoded) ? Option.none() : Option.some(yield* persistPayload(decoded.value, options))
+  const { accepted, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
+  const decoded = yield* InitImagePayload.fromUnknown(payload, accepted)
+  if (Option.isNone(decoded)) return Option.none()
+  const { data, mime, name } = decoded.value
+  const bytes = yield* sizeOf(decoded.value, maxBytes)
+  const format = ImageFormat.byMime[mime]
+  return Option.some({
+    makeRoom: spool.makeRoom({ maxBytes, bytes }, options),
+    use: (room: rooms.Room) =>
+      Effect.map(
+        writer.write(
+          new TextReader(format.extension, verifier.make(format, maxPixels), bytes),
+          sources.fromText(data),
+          room
+        ),
+        (written) => Option.some(makeImage(written, name))
+      )
+  })
 })
 
 /**
- * Decodes, verifies and writes whatever JSON brought as an init image, and gives the file to the caller, who removes
- * it. `None` where there is no init image.
+ * Decodes, verifies and writes the init image in a JSON value, and gives the file to the caller, who removes it. `None`
+ * where the value holds no init image.
  *
  * On failure, interruption or defect, at any point, the file is gone before the effect ends.
  *
@@ -389,16 +417,35 @@ const persistUntraced = Effect.fnUntraced(function*(payload: unknown, options: P
  *
  * @since 0.1.0
  * @category persisting
+ * @example
+ * ```ts
+ * import { FileSystem } from "@effect/platform"
+ * import { Effect, Option } from "effect"
+ * import { SessionInitImage } from "session-init-image"
+ *
+ * declare const generate: (path: string) => Effect.Effect<void>
+ *
+ * const run = (payload: unknown) =>
+ *   Effect.gen(function*() {
+ *     const fs = yield* FileSystem.FileSystem
+ *     const image = yield* SessionInitImage.persist(payload)
+ *     if (Option.isNone(image)) return
+ *     yield* Effect.ensuring(generate(image.value.path), Effect.ignore(fs.remove(image.value.path)))
+ *   })
+ * ```
  */
-export const persist: (
+export const persist = (
   payload: unknown,
   options?: PersistOptions
-) => Effect.Effect<Option.Option<SessionInitImage>, InitImageError | PlatformError, FileSystem.FileSystem | Path.Path> =
-  (payload, options) =>
-    tempFile.kept(persistUntraced(payload, options)).pipe(
-      telemetry.observe(identity),
-      telemetry.withSpan("SessionInitImage.persist")
-    )
+): Effect.Effect<
+  Option.Option<SessionInitImage>,
+  InitImageError | PlatformError,
+  FileSystem.FileSystem | Path.Path
+> =>
+  Effect.flatMap(
+    prepareText(payload, options),
+    Option.match({ onNone: () => Effect.succeedNone, onSome: ({ makeRoom, use }) => rooms.kept(makeRoom, use) })
+  ).pipe(metrics.observe("SessionInitImage.persist", identity))
 
 /**
  * {@link persist}, with a file that lives as long as the scope. A failure that is caught inside a scope that stays open
@@ -406,62 +453,78 @@ export const persist: (
  *
  * @since 0.1.0
  * @category persisting
+ * @example
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { SessionInitImage } from "session-init-image"
+ *
+ * declare const generate: (path: string) => Effect.Effect<void>
+ *
+ * const run = (payload: unknown) =>
+ *   SessionInitImage.persistScoped(payload).pipe(
+ *     Effect.flatMap(Option.match({ onNone: () => Effect.void, onSome: ({ path }) => generate(path) })),
+ *     Effect.scoped
+ *   )
+ * ```
  */
-export const persistScoped: (
+export const persistScoped = (
   payload: unknown,
   options?: PersistOptions
-) => Effect.Effect<
+): Effect.Effect<
   Option.Option<SessionInitImage>,
   InitImageError | PlatformError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
-> = (payload, options) =>
-  tempFile.scoped(persistUntraced(payload, options)).pipe(
-    telemetry.observe(identity),
-    telemetry.withSpan("SessionInitImage.persistScoped")
-  )
+> =>
+  Effect.flatMap(
+    prepareText(payload, options),
+    Option.match({ onNone: () => Effect.succeedNone, onSome: ({ makeRoom, use }) => rooms.scoped(makeRoom, use) })
+  ).pipe(metrics.observe("SessionInitImage.persistScoped", identity))
 
-const persistStreamUntraced = <E, R>(
+/** Writes the image that a source brings as its bytes. */
+const writeRaw = <E, R>(
+  reader: RawReader,
+  source: sources.Source<Uint8Array, E, R>,
+  room: rooms.Room,
+  name: string | undefined
+) => Effect.map(writer.write(reader, source, room), (written) => makeImage(written, name))
+
+const prepareStream = <E, R>(
   meta: ImageMeta,
   bytes: Stream.Stream<Uint8Array, E, R>,
   options: PersistOptions | undefined
 ) =>
-  Effect.gen(function*() {
-    yield* tempFile.checkOptions(options)
-    const format = yield* InitImagePayload.decodeMime(meta.mime)
-    const spool = yield* InitImageSpool.InitImageSpool
-    const limit = yield* InitImageLimits.MaxBytes
-    return yield* inFlight(Effect.fnUntraced(function*(hold) {
-      const maxBytes = yield* hold(spool.reserveUpTo(limit))
-      const check = yield* makeCountingVerifier(format, maxBytes)
-      return yield* source.withPull(
-        Stream.toChannel(bytes),
-        ({ fill }) => writeImage(format, meta.name, { fill, check, maxBytes, bytesAtHand: 0, options, spool })
+  Effect.map(prepareRaw(meta, undefined, options), ({ makeReader, makeRoom }) => ({
+    makeRoom,
+    use: (room: rooms.Room) =>
+      Effect.scopedWith((scope) =>
+        Effect.flatMap(
+          Scope.extend(sources.fromStream(bytes), scope),
+          (source) => writeRaw(makeReader(room), source, room, meta.name)
+        )
       )
-    }))
-  })
+  }))
 
 /**
- * {@link persist} for bytes that did not come as base64. The limit is enforced while they arrive: at the first byte
- * above it the source is stopped.
+ * {@link persist} for an image that does not come as base64. The limit is enforced as the bytes arrive: the source is
+ * stopped at the first byte above it.
  *
  * Fails with `InvalidMime`, `TooLarge`, `Empty`, `ContentMismatch`, `MalformedImage`, `TooManyPixels`, `Busy`, with
- * `PlatformError` where the disk does, and with whatever the source fails with.
+ * `PlatformError` where the disk does, and with the source's own errors.
  *
  * @since 0.1.0
  * @category persisting
  */
-export const persistStream: <E, R>(
+export const persistStream = <E, R>(
   meta: ImageMeta,
   bytes: Stream.Stream<Uint8Array, E, R>,
   options?: PersistOptions
-) => Effect.Effect<
+): Effect.Effect<
   SessionInitImage,
   E | InvalidMime | VerifyError | TooLarge | Empty | Busy | PlatformError,
   R | FileSystem.FileSystem | Path.Path
-> = (meta, bytes, options) =>
-  tempFile.kept(persistStreamUntraced(meta, bytes, options)).pipe(
-    telemetry.observe(Option.some),
-    telemetry.withSpan("SessionInitImage.persistStream")
+> =>
+  Effect.flatMap(prepareStream(meta, bytes, options), ({ makeRoom, use }) => rooms.kept(makeRoom, use)).pipe(
+    metrics.observe("SessionInitImage.persistStream", Option.some)
   )
 
 /**
@@ -470,18 +533,34 @@ export const persistStream: <E, R>(
  * @since 0.1.0
  * @category persisting
  */
-export const persistStreamScoped: <E, R>(
+export const persistStreamScoped = <E, R>(
   meta: ImageMeta,
   bytes: Stream.Stream<Uint8Array, E, R>,
   options?: PersistOptions
-) => Effect.Effect<
+): Effect.Effect<
   SessionInitImage,
   E | InvalidMime | VerifyError | TooLarge | Empty | Busy | PlatformError,
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
-> = (meta, bytes, options) =>
-  tempFile.scoped(persistStreamUntraced(meta, bytes, options)).pipe(
-    telemetry.observe(Option.some),
-    telemetry.withSpan("SessionInitImage.persistStreamScoped")
+> =>
+  Effect.flatMap(prepareStream(meta, bytes, options), ({ makeRoom, use }) => rooms.scoped(makeRoom, use)).pipe(
+    metrics.observe("SessionInitImage.persistStreamScoped", Option.some)
+  )
+
+/**
+ * {@link persistStreamScoped} for a request's body, of `expectedBytes` where that is declared. Records nothing: the caller
+ * does.
+ *
+ * @internal
+ */
+export const persistSourceScoped = <E, R>(
+  meta: ImageMeta,
+  source: sources.Source<Uint8Array, E, R>,
+  expectedBytes: number | undefined,
+  options: PersistOptions | undefined
+) =>
+  Effect.flatMap(
+    prepareRaw(meta, expectedBytes, options),
+    ({ makeReader, makeRoom }) => rooms.scoped(makeRoom, (room) => writeRaw(makeReader(room), source, room, meta.name))
   )
 
 /**
@@ -491,7 +570,7 @@ export const persistStreamScoped: <E, R>(
  * @since 0.1.0
  * @category metrics
  */
-export const outcomes: Metric.Metric.Counter<number> = telemetry.outcomes
+export const outcomes: Metric.Metric.Counter<number> = metrics.outcomes
 
 /**
  * Sizes of the images that were persisted, in bytes.
@@ -499,7 +578,7 @@ export const outcomes: Metric.Metric.Counter<number> = telemetry.outcomes
  * @since 0.1.0
  * @category metrics
  */
-export const imageBytes: Metric.Metric.Histogram<number> = telemetry.bytes
+export const imageBytes: Metric.Metric.Histogram<number> = metrics.bytes
 
 /**
  * Time taken to persist or refuse an image, in seconds.
@@ -507,4 +586,4 @@ export const imageBytes: Metric.Metric.Histogram<number> = telemetry.bytes
  * @since 0.1.0
  * @category metrics
  */
-export const durationSeconds: Metric.Metric.Histogram<number> = telemetry.durationSeconds
+export const durationSeconds: Metric.Metric.Histogram<number> = metrics.durationSeconds

@@ -1,6 +1,5 @@
 /**
- * How much is decoded in a turn of the event loop, by all images together: however many are at hand at once, nobody
- * else waits for all of them.
+ * Shares the event loop between images: decode work and drains run in bounded portions, one portion a turn.
  */
 import * as Effect from "effect/Effect"
 
@@ -10,7 +9,10 @@ export const turn: Effect.Effect<void> = Effect.async<void>((resume) => {
   return Effect.sync(() => clearImmediate(immediate))
 })
 
-/** 3 MiB: about a millisecond's. One image alone never waits: its next buffer comes when the last but one is written. */
+/**
+ * Bytes decoded in one turn by all images together: 3 MiB, about 1 ms. An image that is alone never waits, because its
+ * next buffer starts when the last but one is written.
+ */
 export const bytesPerTurn = 3 * 1024 * 1024
 
 interface Waiter {
@@ -18,40 +20,92 @@ interface Waiter {
   readonly resume: (effect: Effect.Effect<void>) => void
 }
 
-/** In order; nobody passes the first. */
-const queue = new Set<Waiter>()
-let taken = 0
-let immediate: NodeJS.Immediate | undefined
+/** Admits decode work first-in, first-out, up to {@link bytesPerTurn} in each turn of the event loop. */
+export class DecodePacer {
+  readonly #queue = new Set<Waiter>()
+  #bytesInTurn = 0
+  #isTurnScheduled = false
 
-/** Whatever is larger than a turn has one of its own. */
-const fits = (bytes: number): boolean => taken === 0 || taken + bytes <= bytesPerTurn
+  /** Waits until `bytes` may be decoded. More than {@link bytesPerTurn} takes a turn by itself. */
+  wait(bytes: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#queue.size === 0 && this.#fits(bytes)) {
+        this.#take(bytes)
+        return Effect.void
+      }
+      return Effect.async<void>((resume) => {
+        const waiter = { bytes, resume }
+        this.#queue.add(waiter)
+        return Effect.sync(() => this.#queue.delete(waiter))
+      })
+    })
+  }
 
-const take = (bytes: number): void => {
-  taken += bytes
-  immediate ??= setImmediate(nextTurn)
-}
+  #fits(bytes: number): boolean {
+    return this.#bytesInTurn === 0 || this.#bytesInTurn + bytes <= bytesPerTurn
+  }
 
-const nextTurn = (): void => {
-  immediate = undefined
-  taken = 0
-  for (const waiter of queue) {
-    if (!fits(waiter.bytes)) return
-    queue.delete(waiter)
-    take(waiter.bytes)
-    waiter.resume(Effect.void)
+  #take(bytes: number): void {
+    this.#bytesInTurn += bytes
+    this.#scheduleTurn()
+  }
+
+  #scheduleTurn(): void {
+    if (this.#isTurnScheduled) return
+    this.#isTurnScheduled = true
+    setImmediate(() => this.#startTurn())
+  }
+
+  #startTurn(): void {
+    this.#isTurnScheduled = false
+    this.#bytesInTurn = 0
+    for (const waiter of this.#queue) {
+      if (!this.#fits(waiter.bytes)) return
+      this.#queue.delete(waiter)
+      this.#take(waiter.bytes)
+      waiter.resume(Effect.void)
+    }
   }
 }
 
-/** Waits until so many bytes may be decoded. */
-export const turnFor = (bytes: number): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (queue.size === 0 && fits(bytes)) {
-      take(bytes)
-      return Effect.void
+/**
+ * Refused bodies drained in one turn. A turn that reads on from a hundred connections takes so long that a new
+ * connection waits for 0.6 s: node accepts one connection a turn.
+ */
+export const drainsPerTurn = 8
+
+/** Runs drains first-in, first-out, up to {@link drainsPerTurn} in each turn of the event loop. */
+export class DrainQueue {
+  readonly #queue = new Set<() => void>()
+  #isTurnScheduled = false
+
+  /** Runs `drain` once, in a later turn. */
+  add(drain: () => void): void {
+    this.#queue.add(drain)
+    this.#scheduleTurn()
+  }
+
+  /** Takes `drain` out of the queue. */
+  delete(drain: () => void): void {
+    this.#queue.delete(drain)
+  }
+
+  #scheduleTurn(): void {
+    if (this.#isTurnScheduled) return
+    this.#isTurnScheduled = true
+    setImmediate(() => this.#startTurn())
+  }
+
+  #startTurn(): void {
+    this.#isTurnScheduled = false
+    const due: Array<() => void> = []
+    for (const drain of this.#queue) {
+      if (due.push(drain) === drainsPerTurn) break
     }
-    return Effect.async<void>((resume) => {
-      const waiter = { bytes, resume }
-      queue.add(waiter)
-      return Effect.sync(() => queue.delete(waiter))
-    })
-  })
+    // A drain may add itself again, for the next turn.
+    for (const drain of due) {
+      if (this.#queue.delete(drain)) drain()
+    }
+    if (this.#queue.size > 0) this.#scheduleTurn()
+  }
+}

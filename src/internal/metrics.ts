@@ -1,32 +1,20 @@
 /**
- * What operators see of an init image: sizes, formats and outcomes.
+ * Metrics and spans: sizes, formats and outcomes, never contents, names or paths.
  */
 import * as Error from "@effect/platform/Error"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
-import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as Option from "effect/Option"
 import { isInitImageError } from "../InitImageError.js"
 
 export const outcomes = Metric.counter("session_init_image_outcomes", {
-  description: "Init images by outcome: persisted, none, the tag of what was wrong, or how it ended otherwise",
+  description: "Init images by outcome: persisted, none, the tag of the error, or the way it ended otherwise",
   incremental: true
 })
-
-/** Tagging makes a new metric, and finds its state by hashing all of it: so once for each outcome. */
-const outcomesBy = new Map<string, typeof outcomes>()
-const outcomeCounter = (outcome: string): typeof outcomes => {
-  let counter = outcomesBy.get(outcome)
-  if (counter === undefined) {
-    counter = Metric.tagged(outcomes, "outcome", outcome)
-    outcomesBy.set(outcome, counter)
-  }
-  return counter
-}
 
 export const bytes = Metric.histogram(
   "session_init_image_bytes",
@@ -40,8 +28,33 @@ export const durationSeconds = Metric.histogram(
   "Time taken to persist or refuse an init image, in seconds"
 )
 
-/** A closed vocabulary: whatever a caller's own source failed with is `SourceError`. */
-const outcomeOfCause = (cause: Cause.Cause<unknown>): string =>
+/** The names of outcomes are a closed vocabulary; a failure of the caller's own source is `SourceError`. */
+const outcomeNames = [
+  "persisted",
+  "none",
+  "InvalidPayload",
+  "InvalidMime",
+  "TooLarge",
+  "Empty",
+  "BadBase64",
+  "ContentMismatch",
+  "MalformedImage",
+  "TooManyPixels",
+  "Busy",
+  "PlatformError",
+  "SourceError",
+  "Interrupted",
+  "Defect"
+] as const
+
+type Outcome = (typeof outcomeNames)[number]
+
+/** Made once: a tagged metric finds its state by hashing all of its tags. */
+const outcomeCounters = new Map(
+  outcomeNames.map((outcome) => [outcome, Metric.tagged(outcomes, "outcome", outcome)] as const)
+)
+
+const outcomeOfCause = (cause: Cause.Cause<unknown>): Outcome =>
   Option.match(Cause.failureOption(cause), {
     onNone: () => Cause.isInterruptedOnly(cause) ? "Interrupted" : "Defect",
     onSome: (error) =>
@@ -53,40 +66,68 @@ interface Persisted {
   readonly bytes: number
 }
 
-/** What has been persisted; `undefined` where that has not been tried, and nothing is to be recorded. */
+/** The image in a result; `undefined` where no image was looked for, which is not recorded. */
 type ImageOf<A> = (a: A) => Option.Option<Persisted> | undefined
 
-/** Records a whole persist in the metrics, and its outcome in the current span. */
-export const observe: {
-  <A>(imageOf: ImageOf<A>): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(effect: Effect.Effect<A, E, R>, imageOf: ImageOf<A>): Effect.Effect<A, E, R>
-} = dual(
-  2,
-  <A, E, R>(effect: Effect.Effect<A, E, R>, imageOf: ImageOf<A>): Effect.Effect<A, E, R> =>
+/** Without the caller's stack trace, which costs more than the rest of the span. */
+const spanOptions = { captureStackTrace: false }
+
+/** Runs the effect in a span of this name, without the caller's stack trace. */
+export const withSpan =
+  (name: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> => (effect) =>
+    Effect.withSpan(effect, name, spanOptions)
+
+/** Runs an operation on one image in a span of this name; records its outcome there and in the metrics. */
+export const observe = <A>(
+  name: string,
+  imageOf: ImageOf<A>
+): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =>
+(effect) =>
+  Effect.useSpan(name, spanOptions, (span) =>
     Effect.clockWith((clock) => {
       const start = clock.unsafeCurrentTimeNanos()
-      return Effect.onExit(effect, (exit) => {
+      return Effect.onExit(Effect.withParentSpan(effect, span), (exit) => {
         const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
         if (image === undefined) return Effect.void
-        const outcome = Exit.isFailure(exit)
-          ? outcomeOfCause(exit.cause)
-          : Option.isSome(image)
-          ? "persisted"
-          : "none"
+        const outcome = Exit.isFailure(exit) ? outcomeOfCause(exit.cause) : Option.isSome(image) ? "persisted" : "none"
         const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
-        return Effect.flatMap(FiberRef.get(FiberRef.currentMetricLabels), (labels) => {
-          outcomeCounter(outcome).unsafeUpdate(1, labels)
+        span.attribute("outcome", outcome)
+        return Effect.map(FiberRef.get(FiberRef.currentMetricLabels), (labels) => {
+          outcomeCounters.get(outcome)?.unsafeUpdate(1, labels)
           durationSeconds.unsafeUpdate(seconds, labels)
-          if (Option.isNone(image)) return Effect.annotateCurrentSpan({ outcome })
+          if (Option.isNone(image)) return
           bytes.unsafeUpdate(image.value.bytes, labels)
-          return Effect.annotateCurrentSpan({ outcome, format: image.value.mime, bytes: image.value.bytes })
+          span.attribute("format", image.value.mime)
+          span.attribute("bytes", image.value.bytes)
         })
       })
-    })
-)
+    }))
 
-/** Without the stack trace that a span takes of its caller: it costs more than the rest of the span. */
-export const withSpan = (name: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> => {
-  const options = { captureStackTrace: false }
-  return (effect) => Effect.withSpan(effect, name, options)
-}
+/** Bytes reserved for images that are being persisted, in all spools of the process. */
+export const inFlightBytes = Metric.gauge("session_init_image_spool_in_flight_bytes", {
+  description: "Bytes reserved for init images that are being persisted"
+})
+
+export const waiting = Metric.gauge("session_init_image_spool_waiting", {
+  description: "Init images that wait for bytes in flight to be given back"
+})
+
+export const keptBytes = Metric.gauge("session_init_image_spool_kept_bytes", {
+  description: "Bytes of the init images that are persisted and not yet removed"
+})
+
+export const keptFiles = Metric.gauge("session_init_image_spool_kept_files", {
+  description: "Init images that are persisted and not yet removed"
+})
+
+export const sweptFiles = Metric.counter("session_init_image_spool_swept_files", {
+  description: "Files of dead processes that were removed",
+  incremental: true
+})
+
+/**
+ * Changes a spool's metric by a difference, without the running fiber's labels: another fiber, with other labels, takes
+ * the same amount off, and both figures would be wrong.
+ */
+export const add = (metric: Metric.Metric.Gauge<number> | Metric.Metric.Counter<number>, difference: number): void =>
+  metric.unsafeModify(difference, [])

@@ -17,15 +17,15 @@ import * as Stream from "effect/Stream"
 import { writeFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { SessionInitImage } from "../../src/index.js"
-import { bufferBytes } from "../../src/internal/persist/writer.js"
+import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
 import { list, makeDirectory, openIn } from "../utils/directory.js"
 import { pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 
-/** Three writes. */
-const image = pngOfSize(2.5 * bufferBytes)
+/** An image of three writes. */
+const image = pngOfSize(2.5 * maxBufferBytes)
 const payload = payloadOf("image/png", image)
-/** One. */
+/** An image of one write. */
 const small = pngOfSize(4096)
 const smallPayload = payloadOf("image/png", small)
 const pieces = Stream.make(image.subarray(0, 900_000), image.subarray(900_000, 1_200_000), image.subarray(1_200_000))
@@ -41,7 +41,7 @@ const noSpace = (method: string) =>
     cause: Object.assign(new Error("ENOSPC: '/secret/directory'"), { code: "ENOSPC" })
   })
 
-/** What happens at one operation in place of what should. */
+/** Replaces one operation. */
 type Fault = (operation: {
   readonly method: string
   readonly run: Effect.Effect<void, unknown>
@@ -58,8 +58,8 @@ const faults: Record<string, Fault> = {
 }
 
 /**
- * The real file system with one fault at its n-th operation: open, each write, close, remove. The descriptor itself is
- * really closed whatever is said of it, as an operating system does.
+ * The real file system with one fault at its n-th operation: open, each write, close, remove. The descriptor is closed
+ * whatever a close reports, as an operating system does.
  */
 const faulty = (at: number, fault: Fault) => {
   const methods: Array<string> = []
@@ -78,7 +78,7 @@ const faulty = (at: number, fault: Fault) => {
           result = Option.some(value)
         }),
         part: Effect.asVoid(part)
-        // What a fault raises is the error that this operation says it raises, or a defect.
+        // A fault fails with the error type of its operation, or dies.
       }).pipe(Effect.flatMap(() => Effect.orDie(result))) as Effect.Effect<A, E>
     })
   const layer = Layer.effect(
@@ -145,6 +145,34 @@ const persisting: Record<string, Persisting> = {
     keeps: false,
     operations: inPieces
   },
+  sink: {
+    run: (directory) => Stream.run(pieces, SessionInitImage.sink({ mime: "image/png" }, { directory })),
+    keeps: true,
+    operations: inPieces
+  },
+  sinkScoped: {
+    run: (directory) =>
+      Effect.flatMap(
+        SessionInitImage.sinkScoped({ mime: "image/png" }, { directory }),
+        (sink) => Stream.run(pieces, sink)
+      ),
+    keeps: false,
+    operations: inPieces
+  },
+  "sink of a small image": {
+    run: (directory) => Stream.run(Stream.make(small), SessionInitImage.sink({ mime: "image/png" }, { directory })),
+    keeps: true,
+    operations: whole
+  },
+  "sinkScoped of a small image": {
+    run: (directory) =>
+      Effect.flatMap(
+        SessionInitImage.sinkScoped({ mime: "image/png" }, { directory }),
+        (sink) => Stream.run(Stream.make(small), sink)
+      ),
+    keeps: false,
+    operations: whole
+  },
   "persist of a small image": {
     run: (directory) => SessionInitImage.persist(smallPayload, { directory }),
     keeps: true,
@@ -159,7 +187,7 @@ const persisting: Record<string, Persisting> = {
 
 const quiet = Logger.replace(Logger.defaultLogger, Logger.none)
 
-/** Runs it in a scope that stays open until the checks have been made, and then closes that. */
+/** Runs the operation in a scope that is closed after the checks. */
 const attempt = (
   { keeps, run }: Persisting,
   around: (effect: Effect.Effect<unknown, unknown, Services>) => Effect.Effect<
@@ -188,8 +216,8 @@ const cases = Object.entries(persisting).flatMap(([name, it]) =>
   it.operations.map((method, at) => [name, method, at + 1, it] as const)
 )
 
-describe("SessionInitImage on a disk that misbehaves", () => {
-  it.scopedLive.each(Object.entries(persisting))("%s does these operations, and no others", ([, persist]) => {
+describe("SessionInitImage on a faulty disk", () => {
+  it.scopedLive.each(Object.entries(persisting))("%s runs these operations and no others", ([, persist]) => {
     const { layer, methods } = faulty(0, () => Effect.void)
     const { keeps, operations } = persist
     return attempt(persist, Effect.exit, () => assert.deepStrictEqual(methods, operations)).pipe(
@@ -265,14 +293,14 @@ describe("SessionInitImage on a disk that misbehaves", () => {
   })
 
   it.scopedLive.each(Object.entries(persisting).filter(([, { keeps }]) => !keeps))(
-    "%s tries again when the removal fails once",
+    "%s retries a removal that fails once",
     ([, persist]) =>
       attempt(persist, Effect.exit, (_, exit) => assert.isTrue(Exit.isSuccess(exit))).pipe(
         Effect.provide(faulty(persist.operations.length + 1, ({ method }) => Effect.fail(noSpace(method))).layer)
       )
   )
 
-  it.scopedLive("logs a removal that fails for good, and fails with what went wrong first", () =>
+  it.scopedLive("logs a removal that fails for good, and fails with the first error", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const logged: Array<string> = []
@@ -284,7 +312,7 @@ describe("SessionInitImage on a disk that misbehaves", () => {
       )
       const real = yield* FileSystem.FileSystem
       const fs = { ...real, remove: () => Effect.fail(noSpace("remove")) }
-      const cut = payloadOf("image/png", image.subarray(0, -1))
+      const cut = payloadOf("image/png", image.subarray(0, -5))
       const error = yield* SessionInitImage.persist(cut, { directory }).pipe(
         Effect.provideService(FileSystem.FileSystem, fs),
         Effect.provide(logger),
@@ -294,12 +322,12 @@ describe("SessionInitImage on a disk that misbehaves", () => {
       assert.lengthOf(logged, 1)
       assert.include(logged[0], "could not be removed")
       assert.include(logged[0], "ENOSPC")
-      assert.include(logged[0], `${directory}/${list(directory)[0]}`, "the operator is told which file it is")
+      assert.include(logged[0], `${directory}/${list(directory)[0]}`, "the log names the file")
       assert.notInclude(logged[0], "secret")
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive.each([payload, smallPayload])(
-    "does not touch a file of that name that was there before",
+    "leaves a file of the same name alone that was there before",
     (payload) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
@@ -307,11 +335,11 @@ describe("SessionInitImage on a disk that misbehaves", () => {
         const fs: FileSystem.FileSystem = {
           ...real,
           open: (path, options) => {
-            writeFileSync(path, "somebody else's")
+            writeFileSync(path, "other content")
             return real.open(path, options)
           },
           writeFile: (path, bytes, options) => {
-            writeFileSync(path, "somebody else's")
+            writeFileSync(path, "other content")
             return real.writeFile(path, bytes, options)
           }
         }
@@ -321,11 +349,11 @@ describe("SessionInitImage on a disk that misbehaves", () => {
         )
         assert.isTrue(error._tag === "SystemError" && error.reason === "AlreadyExists")
         assert.lengthOf(list(directory), 1)
-        assert.strictEqual(yield* real.readFileString(`${directory}/${list(directory)[0]}`), "somebody else's")
+        assert.strictEqual(yield* real.readFileString(`${directory}/${list(directory)[0]}`), "other content")
       }).pipe(Effect.provide(NodeContext.layer))
   )
 
-  it.scopedLive("creates nothing for what is refused in its first chunk", () =>
+  it.scopedLive("creates no file for an image that is refused in its first chunk", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { layer, methods } = faulty(0, () => Effect.void)
@@ -334,6 +362,7 @@ describe("SessionInitImage on a disk that misbehaves", () => {
       yield* persist(SessionInitImage.persist({ ...payload, mime: "image/webp" }, { directory }))
       yield* persist(SessionInitImage.persistStream({ mime: "image/webp" }, pieces, { directory }))
       yield* persist(SessionInitImage.persist(payloadOf("image/png", image.subarray(0, 1000)), { directory }))
+      yield* persist(Stream.run(pieces, SessionInitImage.sink({ mime: "image/webp" }, { directory })))
       assert.deepStrictEqual(methods, [])
     }).pipe(Effect.provide(NodeContext.layer)))
 })

@@ -61,7 +61,8 @@ describe("telemetry", () => {
       const directory = yield* makeDirectory
       for (const [name, effect] of operations(directory)) {
         const spans = yield* withSpans(effect)
-        const span = spans.find((span) => span.name === `SessionInitImage.${name}`)
+        assert.deepStrictEqual(spans.map((span) => span.name), [`SessionInitImage.${name}`])
+        const [span] = spans
         assert.strictEqual(span?.attributes.get("outcome"), "persisted")
         assert.strictEqual(span?.attributes.get("format"), "image/png")
         assert.strictEqual(span?.attributes.get("bytes"), png().length)
@@ -69,10 +70,12 @@ describe("telemetry", () => {
       const steps = yield* withSpans(Effect.gen(function*() {
         const decoded = Option.getOrThrow(yield* InitImagePayload.decode(payload))
         yield* SessionInitImage.checkSize(decoded)
-        yield* SessionInitImage.decode(decoded).pipe(
-          SessionInitImage.verify(decoded),
-          SessionInitImage.write({ directory })
-        )
+        const verified = SessionInitImage.decode(decoded).pipe(SessionInitImage.verify(decoded))
+        yield* Stream.run(verified, SessionInitImage.sink(decoded, { directory }))
+        yield* Effect.scoped(Effect.flatMap(
+          SessionInitImage.sinkScoped(decoded, { directory }),
+          (sink) => Stream.run(verified, sink)
+        ))
       }))
       assert.deepStrictEqual(
         new Set(steps.map((span) => span.name)),
@@ -81,12 +84,13 @@ describe("telemetry", () => {
           "SessionInitImage.checkSize",
           "SessionInitImage.decode",
           "SessionInitImage.verify",
-          "SessionInitImage.write"
+          "SessionInitImage.sink",
+          "SessionInitImage.sinkScoped"
         ])
       )
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("never holds a path, a name or a part of the image, however it ends", () =>
+  it.scopedLive("has no path, name or part of the image in its spans, however an operation ends", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const attempts = [
@@ -94,18 +98,28 @@ describe("telemetry", () => {
         SessionInitImage.persist(payload, { directory: `${directory}/missing` }),
         SessionInitImage.persist({ ...payload, mime: "secret/mime" }, { directory }),
         SessionInitImage.persist({ ...payload, data: "private data" }, { directory }),
-        SessionInitImage.persist({ ...payload, mime: "image/webp" }, { directory })
+        SessionInitImage.persist({ ...payload, mime: "image/webp" }, { directory }),
+        ...["image/png", "secret/mime"].map((mime) =>
+          Effect.asVoid(
+            Stream.run(
+              Stream.make(png()),
+              SessionInitImage.sink({ mime, name: "private" }, {
+                directory: `${directory}/missing`
+              })
+            )
+          )
+        )
       ]
       for (const attempt of attempts) {
         const shown = text(yield* withSpans(Effect.exit(attempt)))
-        assert.include(shown, "SessionInitImage.persist")
+        assert.match(shown, /SessionInitImage\.(?:persist|sink)/)
         for (const secret of [directory, "private", "secret", payload.data.slice(0, 12), "missing"]) {
           assert.notInclude(shown, secret)
         }
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("counts every outcome once, and measures what was persisted", () =>
+  it.scopedLive("counts every outcome once, and records the size and the duration", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const before = yield* counts

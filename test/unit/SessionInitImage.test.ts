@@ -16,14 +16,16 @@ import { tmpdir } from "node:os"
 import { basename, dirname, isAbsolute } from "node:path"
 import { inspect } from "node:util"
 import { InitImageError, InitImageLimits, InitImagePayload, SessionInitImage } from "../../src/index.js"
-import { bufferBytes } from "../../src/internal/persist/writer.js"
+import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
+import { buffers } from "../../src/internal/process.js"
 import { list, makeDirectory } from "../utils/directory.js"
 import { jpeg, jpegOfSize, png, pngOfSize, webp, webpOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
+import { piecesOf } from "../utils/probing.js"
 
 const encodeError = Schema.encodeSync(InitImageError.InitImageError)
 
-/** A refusal as its encoded error; a disk that fails is a defect of the test. */
+/** A refusal as its encoded error. A failure of the disk is a defect of the test. */
 const refusal = <A, R>(effect: Effect.Effect<A, SessionError, R>) =>
   Effect.either(
     Effect.mapError(
@@ -39,10 +41,10 @@ const images = [
   ["image/webp", webp({ width: 5, height: 7, orientation: 8 }), ".webp", { width: 5, height: 7, orientation: 8 }]
 ] as const
 
-/** Around the size of a buffer, where a single one no longer holds all, and many. */
-const sizes = [200, ...Array.from({ length: 40 }, (_, at) => bufferBytes - 30 + at), 2.5 * bufferBytes]
+/** Small, around the size of a buffer, and of several buffers. */
+const sizes = [200, ...Array.from({ length: 40 }, (_, at) => maxBufferBytes - 30 + at), 2.5 * maxBufferBytes]
 
-/** What is wrong with a payload, in the order of the design's table: the first that applies decides. */
+/** Refused payloads, in the order of the checks. */
 const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
   ["a string", "image", { _tag: "InvalidPayload", reason: "NotAnObject" }],
   ["a number", 7, { _tag: "InvalidPayload", reason: "NotAnObject" }],
@@ -90,7 +92,7 @@ const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
     declared: "jpeg",
     detected: "unknown"
   }],
-  ["a cut PNG", payloadOf("image/png", png().subarray(0, -1)), {
+  ["a cut PNG", payloadOf("image/png", png().subarray(0, -5)), {
     _tag: "MalformedImage",
     format: "png",
     reason: "Truncated"
@@ -113,17 +115,14 @@ const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
   }]
 ]
 
-/** The public steps one after the other: what `persist` is held equal to. */
+/** The public steps one after the other, equal to `persist`. */
 const bySteps = (json: unknown, options: SessionInitImage.PersistOptions) =>
   Effect.gen(function*() {
     const payload = yield* InitImagePayload.decode(json)
     if (Option.isNone(payload)) return Option.none()
     yield* SessionInitImage.checkSize(payload.value)
-    const image = yield* SessionInitImage.decode(payload.value).pipe(
-      SessionInitImage.verify(payload.value),
-      SessionInitImage.write(options)
-    )
-    return Option.some(image)
+    const verified = SessionInitImage.decode(payload.value).pipe(SessionInitImage.verify(payload.value))
+    return Option.some(yield* Stream.run(verified, SessionInitImage.sink(payload.value, options)))
   })
 
 const shown = (image: SessionInitImage.SessionInitImage) => ({
@@ -134,7 +133,11 @@ const shown = (image: SessionInitImage.SessionInitImage) => ({
 /** Valid images, and the same with a byte changed, an end missing or a character replaced. */
 const hostile = FastCheck.record({
   mime: FastCheck.constantFrom("image/png", "image/jpeg", "image/webp"),
-  image: FastCheck.constantFrom(...images.map(([, bytes]) => bytes), pngOfSize(800_000), jpegOfSize(1.5 * bufferBytes)),
+  image: FastCheck.constantFrom(
+    ...images.map(([, bytes]) => bytes),
+    pngOfSize(800_000),
+    jpegOfSize(1.5 * maxBufferBytes)
+  ),
   cut: FastCheck.oneof({ weight: 3, arbitrary: FastCheck.constant(0) }, FastCheck.integer({ min: 1, max: 60 })),
   flip: FastCheck.option(FastCheck.tuple(FastCheck.double({ min: 0, max: 1, noNaN: true }), FastCheck.nat(255))),
   replace: FastCheck.option(
@@ -192,7 +195,7 @@ describe("SessionInitImage", () => {
         }).pipe(Effect.provide(NodeContext.layer))
     )
 
-    it.scopedLive("makes a file for its owner only, under the temporary folder unless told otherwise", () =>
+    it.scopedLive("creates a file for its owner only, in the temporary directory by default", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
         const image = Option.getOrThrow(yield* SessionInitImage.persist(payloadOf("image/png", png())))
@@ -202,7 +205,7 @@ describe("SessionInitImage", () => {
         assert.strictEqual(statSync(image.path).mode & 0o777, 0o600)
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("begins the file's name as it is told, and never with what leads out of the directory", () =>
+    it.scopedLive("begins the file name with the prefix, and refuses a prefix that leads out of the directory", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const payload = payloadOf("image/png", png())
@@ -230,7 +233,7 @@ describe("SessionInitImage", () => {
       }).pipe(Effect.provide(NodeContext.layer)))
 
     it.scopedLive.each([[null], [undefined], [false], [0], [""], [{}], [[]]])(
-      "takes %j for no image",
+      "answers None for %j",
       ([payload]) =>
         Effect.gen(function*() {
           const directory = yield* makeDirectory
@@ -255,7 +258,7 @@ describe("SessionInitImage", () => {
         assert.deepStrictEqual(list(directory), [])
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("takes an image of exactly the limit, and refuses one byte more", () =>
+    it.scopedLive("accepts an image of exactly the limit, and refuses one byte more", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const persist = (bytes: number) =>
@@ -270,7 +273,7 @@ describe("SessionInitImage", () => {
         assert.isTrue(Either.isLeft(yield* persist(100).pipe(InitImageLimits.withMaxBytes(Number.NaN))))
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("reports the first thing wrong in the order of the bytes, not of the chunks", () =>
+    it.scopedLive("reports the first error in the order of the bytes, not of the chunks", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const gif = Buffer.concat([Buffer.from("GIF89a"), Buffer.alloc(1_000_000)]).toString("base64")
@@ -286,7 +289,7 @@ describe("SessionInitImage", () => {
       }).pipe(Effect.provide(NodeContext.layer)))
 
     it.live.prop(
-      "is its public steps one after the other, whatever is sent",
+      "is equal to its public steps one after the other, for all payloads",
       { payload: hostile },
       ({ payload }) =>
         Effect.gen(function*() {
@@ -309,7 +312,7 @@ describe("SessionInitImage", () => {
       { fastCheck: { numRuns: 150 } }
     )
 
-    it.live.prop("answers every JSON value with a value or a typed error, never a defect", {
+    it.live.prop("answers every JSON value with a value or a typed error, and never a defect", {
       json: FastCheck.oneof(
         FastCheck.jsonValue(),
         FastCheck.record({
@@ -352,7 +355,7 @@ describe("SessionInitImage", () => {
         assert.deepStrictEqual(list(directory), [])
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("does not mind that the file is gone already", () =>
+    it.scopedLive("closes the scope of a file that was removed already", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
         const directory = yield* makeDirectory
@@ -367,7 +370,7 @@ describe("SessionInitImage", () => {
     it.scopedLive("removes the file at once when a failure is caught inside a scope that stays open", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
-        const cut = payloadOf("image/png", pngOfSize(2.5 * bufferBytes).subarray(0, -1))
+        const cut = payloadOf("image/png", pngOfSize(2.5 * maxBufferBytes).subarray(0, -5))
         const created: Array<number> = []
         const watch = yield* Effect.fork(Effect.forever(
           Effect.zipRight(Effect.sync(() => created.push(list(directory).length)), Effect.yieldNow())
@@ -379,7 +382,7 @@ describe("SessionInitImage", () => {
         assert.include(created, 1, "the file was there for a while")
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("ends as interrupted, with nothing left, where somebody has closed its scope", () =>
+    it.scopedLive("ends as interrupted, with nothing left, where its scope was closed meanwhile", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const scope = yield* Scope.make()
@@ -399,7 +402,7 @@ describe("SessionInitImage", () => {
         Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.subarray(at * size, (at + 1) * size))
       )
 
-    it.live.prop("writes exactly the bytes that came, however they were cut", {
+    it.live.prop("writes exactly the bytes of the source, for all cuts", {
       image: FastCheck.constantFrom(...images),
       tail: FastCheck.uint8Array({ maxLength: 300 }),
       size: FastCheck.integer({ min: 1, max: 500 })
@@ -418,7 +421,7 @@ describe("SessionInitImage", () => {
         assert.isTrue(readFileSync(image.path).equals(sent))
       }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)), { fastCheck: { numRuns: 60 } })
 
-    it.scopedLive("does not mind pieces without bytes", () =>
+    it.scopedLive("accepts empty chunks", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const pieces = Stream.make(new Uint8Array(), png(), new Uint8Array())
@@ -427,7 +430,7 @@ describe("SessionInitImage", () => {
         assert.strictEqual(image.displayName, "init.png")
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("stops the source at the first byte too many", () =>
+    it.scopedLive("stops the source at the first byte above the limit", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const sent = pngOfSize(1000)
@@ -449,7 +452,7 @@ describe("SessionInitImage", () => {
         assert.lengthOf(list(directory), 1)
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("fails with what the source fails with, and with what is wrong with the bytes before that", () =>
+    it.scopedLive("fails as the source does, and before it with the error of the bytes", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const then = (bytes: Uint8Array) => Stream.concat(Stream.make(bytes), Stream.fail("cut off" as const))
@@ -483,7 +486,7 @@ describe("SessionInitImage", () => {
       payloadOf("image/png", pngOfSize(1_600_000)) as { mime: "image/png"; data: string }
     )
 
-    it.effect("tell the size of a payload without decoding it", () =>
+    it.effect("answer the size of a payload without decoding it", () =>
       Effect.gen(function*() {
         assert.strictEqual(yield* SessionInitImage.checkSize(payload), 1_600_000)
         for (const [data, bytes] of [["AAAA", 3], ["AAA=", 2], ["AA==", 1], ["====", 1], ["AAAAAA==", 4]] as const) {
@@ -492,7 +495,7 @@ describe("SessionInitImage", () => {
         }
       }))
 
-    it.effect("refuse a size that none may have before anything is decoded", () =>
+    it.effect("refuse an impossible length before anything is decoded", () =>
       Effect.gen(function*() {
         for (const length of [1, 2, 3, 5, 6, 7]) {
           const bad = new InitImagePayload.InitImagePayload({ mime: "image/png", data: "A".repeat(length) })
@@ -510,7 +513,7 @@ describe("SessionInitImage", () => {
         assert.isBelow(chunk.buffer.byteLength, 2 * 300)
       }))
 
-    it.effect("read no further than to what is wrong", () =>
+    it.effect("stop the source at the first error", () =>
       Effect.gen(function*() {
         let read = 0
         const chunks = Stream.range(1, 100).pipe(
@@ -524,15 +527,15 @@ describe("SessionInitImage", () => {
         assert.strictEqual(read, 1)
       }))
 
-    it.effect("decode into chunks of their own, of at most 1.4 MiB", () =>
+    it.effect("decode to chunks with separate memory, of at most 1.4 MiB", () =>
       Effect.gen(function*() {
         const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(SessionInitImage.decode(payload)))
         assert.lengthOf(chunks, 2)
-        assert.isTrue(chunks.every((chunk) => chunk.length <= bufferBytes))
+        assert.isTrue(chunks.every((chunk) => chunk.length <= maxBufferBytes))
         assert.isTrue(Buffer.concat(chunks).equals(pngOfSize(1_600_000)))
       }))
 
-    it.effect("decode everything before the first character that is wrong", () =>
+    it.effect("decode everything before the first invalid character", () =>
       Effect.gen(function*() {
         const bad = new InitImagePayload.InitImagePayload({
           mime: "image/png",
@@ -547,7 +550,7 @@ describe("SessionInitImage", () => {
         assert.deepStrictEqual({ ...error }, { _tag: "BadBase64", reason: "Character", offset: 1_500_002 })
       }))
 
-    it.effect("decode nothing of a length that no base64 has", () =>
+    it.effect("decode nothing of a text with an impossible length", () =>
       Effect.gen(function*() {
         const { data } = payload
         for (const text of [`${data.slice(0, 1_500_001)}?`, `?${data.slice(0, 6)}`]) {
@@ -562,7 +565,7 @@ describe("SessionInitImage", () => {
         }
       }))
 
-    it.effect("verify the same stream twice, and let nothing pass that is wrong", () =>
+    it.effect("verify the same stream twice, and pass no bytes before the signature has matched", () =>
       Effect.gen(function*() {
         const verified = SessionInitImage.decode(payload).pipe(SessionInitImage.verify(payload))
         for (const _ of [1, 2]) {
@@ -576,22 +579,124 @@ describe("SessionInitImage", () => {
         assert.strictEqual(error._tag, "ContentMismatch")
         assert.strictEqual(passed, 0)
       }))
+  })
 
-    it.scopedLive("write into a file that is the caller's or the scope's", () =>
+  describe("sink", () => {
+    const image = pngOfSize(1_600_000)
+    const meta = { mime: "image/png", name: "a/b.x" }
+    const inPieces = (bytes: Uint8Array, size: number) => Stream.fromIterable(piecesOf(bytes, size))
+
+    it.scopedLive("writes a file that belongs to the caller, or to the scope", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
-        const verified = SessionInitImage.verify(SessionInitImage.decode(payload), payload)
+        const bytes = inPieces(image, 10_000)
         const scope = yield* Scope.make()
-        const mine = yield* SessionInitImage.write(verified, { directory })
-        const its = yield* verified.pipe(SessionInitImage.writeScoped({ directory }), Scope.extend(scope))
-        const other = yield* SessionInitImage.writeScoped(verified, { directory }).pipe(Scope.extend(scope))
-        assert.deepStrictEqual(list(directory), [mine, its, other].map(({ path }) => basename(path)).toSorted())
+        const kept = yield* Stream.run(bytes, SessionInitImage.sink(meta, { directory }))
+        const scoped = yield* Stream.run(
+          bytes,
+          yield* Scope.extend(SessionInitImage.sinkScoped(meta, { directory }), scope)
+        )
+        for (const { path } of [kept, scoped]) assert.isTrue(readFileSync(path).equals(image))
+        assert.deepInclude({ ...kept }, { displayName: "b.x", mime: "image/png", bytes: image.length, width: 1 })
+        assert.deepStrictEqual(list(directory), [kept, scoped].map(({ path }) => basename(path)).toSorted())
         yield* Scope.close(scope, Exit.void)
-        assert.deepStrictEqual(list(directory), [basename(mine.path)])
+        assert.deepStrictEqual(list(directory), [basename(kept.path)])
+      }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.scopedLive("can be run several times, also at once", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const sink = SessionInitImage.sink(meta, { directory })
+        const images = yield* Effect.all(
+          [image, png(), pngOfSize(3 * maxBufferBytes)].map((bytes) => Stream.run(inPieces(bytes, 100_000), sink)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(images.map(({ bytes }) => bytes), [1_600_000, png().length, 3 * maxBufferBytes])
+        assert.lengthOf(list(directory), 3)
+      }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.scopedLive("gives its buffers back, whether it succeeds or not", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const takeAll = () => Array.from({ length: 4 }, () => buffers.take(maxBufferBytes))
+        const giveBack = (taken: ReadonlyArray<Buffer>) => taken.forEach((buffer) => buffers.giveBack(buffer))
+        const kept = takeAll()
+        giveBack(kept)
+        const large = pngOfSize(3 * maxBufferBytes)
+        for (const bytes of [large, large.subarray(0, -1)]) {
+          yield* Effect.exit(Stream.run(inPieces(bytes, 100_000), SessionInitImage.sink(meta, { directory })))
+          const after = takeAll()
+          giveBack(after)
+          assert.isTrue(after.every((buffer) => kept.includes(buffer)))
+        }
+      }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.live.prop("is equal to persistStream, for all bytes and cuts", {
+      payload: hostile,
+      size: FastCheck.integer({ min: 1, max: 300_000 })
+    }, ({ payload, size }) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const { mime } = payload
+        const sent = Buffer.from(payload.data, "base64")
+        // Pieces of few bytes for the beginning, and larger ones.
+        const bytes = Stream.concat(
+          inPieces(sent.subarray(0, 500), Math.min(size, 499)),
+          inPieces(sent.subarray(500), Math.max(size, 1000))
+        )
+        const [whole, sunk] = yield* Effect.all([
+          refusal(SessionInitImage.persistStream({ mime }, bytes, { directory })),
+          refusal(Stream.run(bytes, SessionInitImage.sink({ mime }, { directory })))
+        ])
+        assert.deepStrictEqual(Either.map(sunk, shown), Either.map(whole, shown))
+        if (Either.isLeft(whole)) assert.deepStrictEqual(list(directory), [])
+      }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)), { fastCheck: { numRuns: 100 } })
+
+    it.scopedLive("fails as the source does, and before it with the error of the bytes", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const run = (mime: string, bytes: Uint8Array) =>
+          Stream.concat(inPieces(bytes, 100_000), Stream.fail("cut off" as const)).pipe(
+            Stream.run(SessionInitImage.sink({ mime }, { directory })),
+            Effect.flip
+          )
+        assert.strictEqual(yield* run("image/png", image.subarray(0, 40)), "cut off")
+        assert.strictEqual(yield* run("image/png", pngOfSize(3 * maxBufferBytes)), "cut off")
+        assert.deepInclude(yield* run("image/webp", image), { _tag: "ContentMismatch", detected: "png" })
+        assert.deepStrictEqual(list(directory), [])
+      }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.scopedLive("refuses a type that is not accepted before it pulls, and no bytes at all", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const run = (mime: string, bytes: Stream.Stream<Uint8Array>) =>
+          refusal(Stream.run(bytes, SessionInitImage.sink({ mime }, { directory })))
+        assert.deepInclude(yield* run("image/gif", Stream.dieMessage("pulled")), {
+          left: { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }
+        })
+        assert.deepStrictEqual(yield* run("image/png", Stream.empty), Either.left({ _tag: "Empty" }))
+        assert.deepStrictEqual(
+          yield* run("image/png", inPieces(image, 100)).pipe(InitImageLimits.withMaxBytes(500)),
+          Either.left({ _tag: "TooLarge", bytes: 501, limit: 500 })
+        )
+        const prefixed = Stream.run(Stream.make(png()), SessionInitImage.sink(meta, { directory, prefix: "../" }))
+        assert.strictEqual((yield* Effect.flip(prefixed))._tag, "BadArgument")
+        assert.deepStrictEqual(list(directory), [])
+      }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.scopedLive("ends as interrupted, with nothing left, where the caller's scope was closed meanwhile", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const scope = yield* Scope.make()
+        yield* Scope.close(scope, Exit.void)
+        const sink = yield* Scope.extend(SessionInitImage.sinkScoped(meta, { directory }), scope)
+        const exit = yield* Effect.exit(Stream.run(Stream.make(png()), sink))
+        assert.deepStrictEqual(list(directory), [])
+        assert.isTrue(Exit.isInterrupted(exit))
       }).pipe(Effect.provide(NodeContext.layer)))
   })
 
-  it("shows everything but its path when it is printed, logged or stringified", () => {
+  it("leaves out the path when it is printed, logged or stringified", () => {
     const image = new SessionInitImage.SessionInitImage({
       path: "/secret/place.png",
       displayName: "ref.png",

@@ -5,6 +5,7 @@ import { describe, expectTypeOf, it } from "@effect/vitest"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { type ImageFormat, type InitImageError, InitImagePayload, SessionInitImage } from "../../src/index.js"
 
@@ -22,9 +23,9 @@ declare const source: Stream.Stream<Uint8Array, SourceError, Source>
 
 const payload = new InitImagePayload.InitImagePayload({ mime: "image/png", data: "" })
 
-/** Compiled by `npm run check`: each step's channels are what the design says, and no wider. */
+/** `npm run check` compiles these assertions of the documented types. */
 describe("types", () => {
-  it("hold each step's errors to those that it can fail with", () => {
+  it("hold the errors of each step to those that it can fail with", () => {
     expectTypeOf(InitImagePayload.decode).returns.toEqualTypeOf<
       Effect.Effect<
         Option.Option<InitImagePayload.InitImagePayload>,
@@ -42,13 +43,13 @@ describe("types", () => {
   it("let only a source of unknown length fail with TooLarge or Empty", () => {
     const verify = () => SessionInitImage.verify(source, payload)
     const verifyPiped = () => source.pipe(SessionInitImage.verify(payload))
-    expectTypeOf(verify).returns.toEqualTypeOf<SessionInitImage.VerifiedStream<SourceError | VerifyError, Source>>()
-    expectTypeOf(verifyPiped).returns.toEqualTypeOf<
-      SessionInitImage.VerifiedStream<SourceError | VerifyError, Source>
-    >()
+    type Known = Stream.Stream<Uint8Array, SourceError | VerifyError, Source>
+    expectTypeOf(verify).returns.toEqualTypeOf<Known>()
+    expectTypeOf(verifyPiped).returns.toEqualTypeOf<Known>()
     const unknown = () => SessionInitImage.verify(source, { mime: "image/png", name: "x" })
     const unknownPiped = () => source.pipe(SessionInitImage.verify({ mime: "image/png" }))
-    type Unknown = SessionInitImage.VerifiedStream<
+    type Unknown = Stream.Stream<
+      Uint8Array,
       SourceError | VerifyError | InitImageError.TooLarge | InitImageError.Empty,
       Source
     >
@@ -56,28 +57,33 @@ describe("types", () => {
     expectTypeOf(unknownPiped).returns.toEqualTypeOf<Unknown>()
   })
 
-  it("let writing fail with nothing but PlatformError and what the stream fails with", () => {
-    const write = (stream: SessionInitImage.VerifiedStream<SourceError, Source>) => SessionInitImage.write(stream)
-    const writeScoped = (stream: SessionInitImage.VerifiedStream<SourceError, Source>) =>
-      stream.pipe(SessionInitImage.writeScoped({ prefix: "x" }))
-    expectTypeOf(write).returns.toEqualTypeOf<
-      Effect.Effect<SessionInitImage.SessionInitImage, SourceError | PlatformError, Source | Files>
+  type RawError =
+    | InitImageError.InvalidMime
+    | VerifyError
+    | InitImageError.TooLarge
+    | InitImageError.Empty
+    | InitImageError.Busy
+    | PlatformError
+
+  it("hold the errors of a sink to those of an image of unknown size", () => {
+    type Image = SessionInitImage.SessionInitImage
+    expectTypeOf(SessionInitImage.sink).toEqualTypeOf<
+      (
+        meta: SessionInitImage.ImageMeta,
+        options?: SessionInitImage.PersistOptions
+      ) => Sink.Sink<Image, Uint8Array, never, RawError, Files>
     >()
-    expectTypeOf(writeScoped).returns.toEqualTypeOf<
-      Effect.Effect<SessionInitImage.SessionInitImage, SourceError | PlatformError, Source | Files | Scope.Scope>
+    expectTypeOf(SessionInitImage.sinkScoped).toEqualTypeOf<
+      (
+        meta: SessionInitImage.ImageMeta,
+        options?: SessionInitImage.PersistOptions
+      ) => Effect.Effect<Sink.Sink<Image, Uint8Array, never, RawError, Files>, never, Scope.Scope>
     >()
+    const run = () => Stream.run(source, SessionInitImage.sink({ mime: "image/png" }))
+    expectTypeOf(run).returns.toEqualTypeOf<Effect.Effect<Image, SourceError | RawError, Source | Files>>()
   })
 
-  it("let only what has been verified be written", () => {
-    // @ts-expect-error a stream that has not been verified
-    const unverified = () => SessionInitImage.write(source)
-    // @ts-expect-error nor one that was changed after it had been
-    const changed = () => SessionInitImage.write(Stream.map(SessionInitImage.verify(source, payload), (_) => _))
-    expectTypeOf(unverified).toBeFunction()
-    expectTypeOf(changed).toBeFunction()
-  })
-
-  it("are the designed signatures of what does it all", () => {
+  it("are the documented signatures of the operations that persist an image", () => {
     expectTypeOf(SessionInitImage.persist).toEqualTypeOf<
       (
         payload: unknown,
@@ -98,14 +104,7 @@ describe("types", () => {
         Files | Scope.Scope
       >
     >()
-    type StreamError =
-      | SourceError
-      | InitImageError.InvalidMime
-      | VerifyError
-      | InitImageError.TooLarge
-      | InitImageError.Empty
-      | InitImageError.Busy
-      | PlatformError
+    type StreamError = SourceError | RawError
     const persistStream = () => SessionInitImage.persistStream({ mime: "image/png" }, source)
     expectTypeOf(persistStream).returns.toEqualTypeOf<
       Effect.Effect<SessionInitImage.SessionInitImage, StreamError, Source | Files>
@@ -116,9 +115,16 @@ describe("types", () => {
     >()
   })
 
-  it("name the image's fields as designed", () => {
+  it("the image's fields have the documented types", () => {
     expectTypeOf<SessionInitImage.SessionInitImage["mime"]>().toEqualTypeOf<ImageFormat.Mime>()
     expectTypeOf<ImageFormat.Mime>().toEqualTypeOf<"image/png" | "image/jpeg" | "image/webp">()
     expectTypeOf<SessionInitImage.SessionInitImage["orientation"]>().toEqualTypeOf<1 | 2 | 3 | 4 | 5 | 6 | 7 | 8>()
+  })
+
+  it("an ImageFormat built by hand is refused", () => {
+    // @ts-expect-error only the module itself makes an ImageFormat
+    const format: ImageFormat.ImageFormat = { name: "png", mime: "image/png", extension: ".png", aliases: [] }
+    expectTypeOf(format.name).toEqualTypeOf<ImageFormat.Name>()
+    expectTypeOf<keyof ImageFormat.ImageFormat & string>().toEqualTypeOf<"name" | "mime" | "extension" | "aliases">()
   })
 })

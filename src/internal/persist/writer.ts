@@ -1,135 +1,113 @@
 /**
- * From bytes that come in any pieces to a verified file: two buffers in turn, one filled and verified while the other is
- * written, so that the event loop stays free and memory does not grow with the image.
+ * Writes the image that a reader finds in its input: the input fills one buffer while the other is written.
  */
 import type { PlatformError } from "@effect/platform/Error"
-import type * as FileSystem from "@effect/platform/FileSystem"
-import type * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
-import { Buffer } from "node:buffer"
-import { turnFor } from "../eventLoop.js"
-import * as tempFile from "./tempFile.js"
+import type { Busy, TooLarge } from "../../InitImageError.js"
+import type { Verified } from "../format/verifier.js"
+import type { Room } from "../spool/room.js"
+import { Done, type Reader } from "./reader.js"
+import type { Source, Stop } from "./sources.js"
 
-/**
- * Where the bytes come from. Writes the next ones to the start of the buffer and answers how many, 0 at the end. What
- * it fails with comes after everything that stands before it. A buffer has room for at least {@link minRoom} bytes.
- */
-export type Fill<E, R> = (target: Buffer) => Effect.Effect<number, E, R>
-
-/** What is asked of the bytes as they pass: something wrong so far, and at the end what they are. */
-export interface Check<out A, out E> {
-  readonly push: (bytes: Uint8Array) => E | undefined
-  readonly end: () => Effect.Effect<A, E>
+/** A verified image in a file. */
+export interface Written extends Verified {
+  readonly path: string
+  /** In bytes. */
+  readonly bytes: number
 }
 
-/**
- * How large each of the two buffers is: 1.4 MiB, decoded in about 0.3 ms. To turn from one to the other costs about
- * 0.1 ms, nearly all of it in Effect, so that smaller ones cost more than they save.
- */
-export const bufferBytes = 1408 * 1024
-
-/** A buffer is full when fewer than so many bytes fit. */
-export const minRoom = 16
-
-/** How many bytes a buffer has for an image that may have so many: enough for all of it and the look for its end. */
-export const bufferSize = (bytes: number): number => Math.min(bufferBytes, bytes + 2 * minRoom)
-
-/**
- * Buffers of the full size that are kept for the next image, as many as two images take: new ones cost the system a
- * page at a time, and the garbage collector gets to know of them late. A small image takes one as well, as long as
- * there are some.
- */
-const spares: Array<Buffer> = []
-const maxSpares = 4
-let kept = 0
-
-const takeBuffer = (size: number): Buffer => {
-  const spare = spares.pop()
-  if (spare !== undefined) return spare
-  if (kept === maxSpares) return Buffer.allocUnsafeSlow(size)
-  kept += 1
-  return Buffer.allocUnsafeSlow(bufferBytes)
-}
-
-const giveBack = (buffer: Buffer): void => {
-  if (buffer.length === bufferBytes && spares.length < kept) spares.push(buffer)
-}
-
-/** An image to be written. `extension` is asked for once its first buffer has passed. */
-export interface Image<A, E, R, E2, E3> {
-  readonly fill: Fill<E, R>
-  readonly check: Check<A, E2>
-  /** How many bytes it may have. */
-  readonly maxBytes: number
-  /** How many of them, at the most, need not be waited for: all or none. */
-  readonly bytesAtHand: number
+/** A reader that tells the extension of its image's file. */
+export interface ImageReader<in Chunk, out A, out E extends object> extends Reader<Chunk, A, E> {
+  /** The extension of the image's format, with its dot; asked for once the buffer was full, or at the end. */
   readonly extension: () => string
-  readonly options: tempFile.Options | undefined
-  readonly spool: tempFile.Files<E3>
 }
 
-/**
- * Writes the image to a new file that is removed when the scope closes; nothing is created for what is refused in its
- * first buffer.
- */
-export const write = <A, E, R, E2, E3>(image: Image<A, E, R, E2, E3>): Effect.Effect<
-  { readonly path: string; readonly value: A },
-  E | E2 | E3 | PlatformError,
-  R | FileSystem.FileSystem | Path.Path | Scope.Scope
-> =>
+/** Publishes the verified image whose last bytes are in the reader's buffer. */
+const publish = (
+  reader: ImageReader<never, unknown, object>,
+  room: Room,
+  verified: Verified
+): Effect.Effect<Written, PlatformError | Busy> =>
   Effect.suspend(() => {
-    const size = bufferSize(image.maxBytes)
-    const buffers: Array<Buffer> = []
-    return Effect.ensuring(
-      writeWith(image, (at) => buffers[at] ??= takeBuffer(size)),
-      Effect.sync(() => buffers.forEach(giveBack))
+    const { bytes } = reader.buffer
+    return Effect.map(
+      room.publish(reader.extension(), reader.buffer.take()),
+      (path): Written => ({ format: verified.format, header: verified.header, path, bytes })
     )
   })
 
-const writeWith = <A, E, R, E2, E3>(
-  { bytesAtHand, check, extension, fill, options, spool }: Image<A, E, R, E2, E3>,
-  bufferAt: (index: 0 | 1) => Buffer
-) =>
-  Effect.gen(function*() {
-    let ended = false
-    const fillAndCheck = (index: 0 | 1) =>
-      Effect.gen(function*() {
-        if (bytesAtHand > 0) yield* turnFor(Math.min(bufferBytes, bytesAtHand))
-        const target = bufferAt(index)
-        let at = 0
-        while (target.length - at >= minRoom) {
-          const filled = yield* fill(at === 0 ? target : target.subarray(at))
-          if (filled === 0) {
-            ended = true
-            break
-          }
-          const error = check.push(target.subarray(at, at + filled))
-          if (error !== undefined) return yield* Effect.fail(error)
-          at += filled
-        }
-        return target.subarray(0, at)
-      })
+const releaseBuffer = (reader: ImageReader<never, unknown, object>) => Effect.sync(() => reader.buffer.release())
 
-    let bytes = yield* fillAndCheck(0)
-    if (ended) {
-      const value = yield* check.end()
-      return { path: yield* tempFile.createWhole({ extension: extension(), options, spool }, bytes), value }
+/**
+ * Drives the source into the reader and writes the image to the room. Creates no file for an image that is refused in
+ * its first buffer, and publishes nothing that was not verified to its end.
+ */
+export const write = <Chunk, E, E2 extends object, R>(
+  reader: ImageReader<Chunk, Verified, E2>,
+  source: Source<Chunk, E, R>,
+  room: Room
+): Effect.Effect<Written, E | E2 | Busy | TooLarge | PlatformError, R> =>
+  Effect.flatMap(room.reserve, () => Effect.flatMap(drive(reader, source, room), (end) => publish(reader, room, end)))
+    .pipe(Effect.ensuring(releaseBuffer(reader)))
+
+/** {@link write} for a message that may carry an image: room is reserved when the image begins. */
+export const writeMessage = <Chunk, A extends { readonly image: Verified | undefined }, E, E2 extends object, R>(
+  reader: ImageReader<Chunk, A, E2>,
+  source: Source<Chunk, E, R>,
+  room: Room
+): Effect.Effect<WrittenMessage<A>, E | E2 | Busy | TooLarge | PlatformError, R> =>
+  Effect.flatMap(
+    drive(reader, source, room),
+    (message): Effect.Effect<WrittenMessage<A>, Busy | PlatformError> =>
+      message.image === undefined
+        ? Effect.succeed({ message, written: undefined })
+        : Effect.map(publish(reader, room, message.image), (written) => ({ message, written }))
+  ).pipe(Effect.ensuring(releaseBuffer(reader)))
+
+/** A message, and the file of its image. */
+export interface WrittenMessage<out A> {
+  readonly message: A
+  readonly written: Written | undefined
+}
+
+/** Drives the source into the reader; answers the reader's result. The last bytes stay in the buffer. */
+const drive = Effect.fnUntraced(function*<Chunk, A, E, E2 extends object, R>(
+  reader: ImageReader<Chunk, A, E2>,
+  source: Source<Chunk, E, R>,
+  room: Room
+): Effect.fn.Return<A, E | E2 | Busy | TooLarge | PlatformError, R> {
+  let stop: Stop = yield* source.pump(reader)
+  while (stop !== "ended") {
+    if (stop === "image") {
+      yield* room.reserve
+      stop = yield* source.pump(reader)
+    } else if (stop === "discard") {
+      yield* room.discard
+      stop = yield* source.pump(reader)
+    } else {
+      stop = yield* whileWriting(room.append(reader.extension(), reader.buffer.take()), source.pump(reader))
     }
-    return yield* tempFile.create({ extension: extension(), options, spool }, (write) =>
-      Effect.gen(function*() {
-        let spare: 0 | 1 = 1
-        while (!ended) {
-          const writing = yield* Effect.fork(write(bytes))
-          // Gives way to the write, which then runs in the system while the next buffer is filled.
-          yield* Effect.yieldNow()
-          const filled = yield* Effect.ensuring(Effect.exit(fillAndCheck(spare)), Fiber.await(writing))
-          yield* yield* Fiber.await(writing)
-          bytes = yield* filled
-          spare = spare === 0 ? 1 : 0
-        }
-        if (bytes.length > 0) yield* write(bytes)
-        return yield* check.end()
-      }))
-  })
+  }
+  const end = reader.end()
+  return end instanceof Done ? end.value : yield* Effect.fail(end)
+})
+
+/**
+ * Fills the next buffer while the last one is written. Waits for the write also where it is interrupted: the write uses
+ * the buffer and the file, which the caller then gives back. The error of the write comes first.
+ */
+const whileWriting = <A, E, R, E2, R2>(
+  write: Effect.Effect<void, E, R>,
+  fill: Effect.Effect<A, E2, R2>
+): Effect.Effect<A, E | E2, R | R2> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const writing = yield* Effect.fork(restore(write))
+      // Yields first, so that the write runs in the system while the next buffer is filled.
+      const filled = yield* Effect.exit(restore(Effect.zipRight(Effect.yieldNow(), fill)))
+      yield* yield* Exit.isInterrupted(filled) ? Fiber.interrupt(writing) : Fiber.await(writing)
+      return yield* filled
+    })
+  )

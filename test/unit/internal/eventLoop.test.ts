@@ -4,50 +4,86 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { InitImageFrame, SessionInitImage } from "../../../src/index.js"
-import { bytesPerTurn, turnFor } from "../../../src/internal/eventLoop.js"
+import { bytesPerTurn, DecodePacer, DrainQueue, drainsPerTurn, turn } from "../../../src/internal/eventLoop.js"
+import { maxBufferBytes } from "../../../src/internal/persist/bufferPool.js"
+import * as processState from "../../../src/internal/process.js"
 import { makeDirectory } from "../../utils/directory.js"
-import { turn } from "../../utils/gates.js"
 import { pngOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { layerWith } from "../../utils/spools.js"
-import { makeClock } from "../../utils/turns.js"
+import { countTurns, makeClock } from "../../utils/turns.js"
 
 const third = bytesPerTurn / 3
 
-/** In the order in which they are let go on, each with the turn in which that was. */
-const letGo = (sizes: ReadonlyArray<number>) =>
+/** The order in which waiting decode work is admitted, with the turn of each. */
+const admitted = (sizes: ReadonlyArray<number>) =>
   Effect.gen(function*() {
+    const pacer = new DecodePacer()
     const clock = yield* makeClock
-    const gone: Array<readonly [index: number, turn: number]> = []
-    yield* Effect.forEach(sizes, (bytes, index) => Effect.map(turnFor(bytes), () => gone.push([index, clock.now])), {
-      concurrency: "unbounded"
-    })
-    return gone
+    const turns: Array<readonly [index: number, turn: number]> = []
+    yield* Effect.forEach(
+      sizes,
+      (bytes, index) => Effect.map(pacer.wait(bytes), () => turns.push([index, clock.now])),
+      {
+        concurrency: "unbounded"
+      }
+    )
+    return turns
   })
 
-describe("turns", () => {
-  it.scopedLive("let so many bytes pass in each as it has room for, in order", () =>
+describe("turn", () => {
+  it.live("waits for one turn of the event loop", () =>
     Effect.gen(function*() {
-      const gone = yield* letGo([third, third, third, third, bytesPerTurn, third, third, third + 1, 1])
-      assert.deepStrictEqual(gone, [[0, 0], [1, 0], [2, 0], [3, 1], [4, 2], [5, 3], [6, 3], [7, 4], [8, 4]])
+      assert.strictEqual(yield* countTurns(turn), 1)
+      assert.strictEqual(yield* countTurns(Effect.zipRight(turn, turn)), 2)
     }))
 
-  it.scopedLive("give one to whatever is larger than that", () =>
+  it.live("can be interrupted", () =>
     Effect.gen(function*() {
-      assert.deepStrictEqual(yield* letGo([bytesPerTurn * 2, bytesPerTurn * 3, 1]), [[0, 0], [1, 1], [2, 2]])
+      const fiber = yield* Effect.fork(turn)
+      yield* Effect.yieldNow()
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+    }))
+})
+
+describe("DecodePacer", () => {
+  it.scopedLive("admits as many bytes in each turn as fit, first-in, first-out", () =>
+    Effect.gen(function*() {
+      const turns = yield* admitted([third, third, third, third, bytesPerTurn, third, third, third + 1, 1])
+      assert.deepStrictEqual(turns, [[0, 0], [1, 0], [2, 0], [3, 1], [4, 2], [5, 3], [6, 3], [7, 4], [8, 4]])
     }))
 
-  it.scopedLive("let nobody pass the first that waits, though there be room for it at once", () =>
+  it.scopedLive("gives work that is larger than a turn a turn by itself", () =>
     Effect.gen(function*() {
-      assert.deepStrictEqual(yield* letGo([third, bytesPerTurn, third]), [[0, 0], [1, 1], [2, 2]])
+      assert.deepStrictEqual(yield* admitted([bytesPerTurn * 2, bytesPerTurn * 3, 1]), [[0, 0], [1, 1], [2, 2]])
     }))
 
-  it.live("pass over one that has been interrupted", () =>
+  it.scopedLive("admits nothing before the first in the queue, even if it would fit", () =>
     Effect.gen(function*() {
+      assert.deepStrictEqual(yield* admitted([third, bytesPerTurn, third]), [[0, 0], [1, 1], [2, 2]])
+    }))
+
+  it.scopedLive("lets work that begins in a later turn pass at once", () =>
+    Effect.gen(function*() {
+      const pacer = new DecodePacer()
+      const clock = yield* makeClock
+      for (const expected of [0, 1, 2]) {
+        yield* pacer.wait(bytesPerTurn)
+        assert.strictEqual(clock.now, expected)
+      }
       yield* turn
-      yield* turnFor(bytesPerTurn)
-      const waiting = yield* Effect.fork(turnFor(bytesPerTurn))
-      const next = yield* Effect.fork(turnFor(bytesPerTurn))
+      yield* turn
+      const before = clock.now
+      yield* pacer.wait(bytesPerTurn)
+      assert.strictEqual(clock.now, before)
+    }))
+
+  it.live("skips work that was interrupted", () =>
+    Effect.gen(function*() {
+      const pacer = new DecodePacer()
+      yield* pacer.wait(bytesPerTurn)
+      const waiting = yield* Effect.fork(pacer.wait(bytesPerTurn))
+      const next = yield* Effect.fork(pacer.wait(bytesPerTurn))
       yield* Effect.yieldNow()
       assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(waiting)))
       yield* turn
@@ -55,8 +91,13 @@ describe("turns", () => {
       assert.isNotNull(next.unsafePoll())
     }))
 
-  const atOnce = 24
-  const image = pngOfSize(third)
+  it("admits two buffers in a turn, so that an image alone never waits for its own decode work", () => {
+    assert.isAtLeast(bytesPerTurn, 2 * maxBufferBytes)
+  })
+
+  const atOnce = 48
+  /** A frame of one slice and one buffer, written in the turn that decodes it. */
+  const image = pngOfSize(bytesPerTurn / 9)
   const payload = payloadOf("image/png", image)
   const frame = new TextEncoder().encode(JSON.stringify(payload))
 
@@ -65,7 +106,7 @@ describe("turns", () => {
       ["payloads", (directory: string) => Effect.asVoid(SessionInitImage.persist(payload, { directory }))],
       ["frames", (directory: string) => Effect.asVoid(InitImageFrame.persist(frame, { at: [] }, { directory }))]
     ] as const
-  )("leave room for others while many %s are decoded at once", ([, persist]) =>
+  )("bounds the bytes that many concurrent %s decode in one turn", ([, persist]) =>
     Effect.gen(function*() {
       const clock = yield* makeClock
       const decoded = new Map<number, number>()
@@ -83,4 +124,63 @@ describe("turns", () => {
       assert.strictEqual(counts.reduce((sum, count) => sum + count, 0), atOnce * image.length)
       assert.isAtMost(Math.max(...counts), bytesPerTurn)
     }).pipe(Effect.provide(NodeContext.layer)))
+})
+
+describe("DrainQueue", () => {
+  /** Adds drains, and answers the turn in which each of them ran. */
+  const turnsOf = (count: number, onAdded: (queue: DrainQueue, drains: ReadonlyArray<() => void>) => void = () => {}) =>
+    Effect.gen(function*() {
+      const queue = new DrainQueue()
+      const clock = yield* makeClock
+      const turns: Array<readonly [index: number, turn: number]> = []
+      const drains = Array.from({ length: count }, (_, index) => () => void turns.push([index, clock.now]))
+      for (const drain of drains) queue.add(drain)
+      assert.deepStrictEqual(turns, [])
+      onAdded(queue, drains)
+      yield* Effect.repeatN(turn, Math.ceil(count / drainsPerTurn) + 2)
+      return turns
+    })
+
+  it.scopedLive("runs a bounded number of drains in each turn, first-in, first-out", () =>
+    Effect.gen(function*() {
+      const count = 2 * drainsPerTurn + 1
+      assert.deepStrictEqual(
+        yield* turnsOf(count),
+        Array.from({ length: count }, (_, index) => [index, 1 + Math.floor(index / drainsPerTurn)])
+      )
+    }))
+
+  it.scopedLive("runs no drain that was deleted, and the others in its place", () =>
+    Effect.gen(function*() {
+      const turns = yield* turnsOf(drainsPerTurn + 2, (queue, drains) => {
+        for (const drain of drains.slice(1, 3)) queue.delete(drain)
+      })
+      assert.deepStrictEqual(turns.map(([index]) => index), [
+        0,
+        ...Array.from({ length: drainsPerTurn - 1 }, (_, i) => i + 3)
+      ])
+      assert.deepStrictEqual(new Set(turns.map(([, turn]) => turn)), new Set([1]))
+    }))
+
+  it.scopedLive("runs a drain that is added by a drain in a later turn", () =>
+    Effect.gen(function*() {
+      const queue = new DrainQueue()
+      const clock = yield* makeClock
+      const turns: Array<number> = []
+      const drain = () => {
+        turns.push(clock.now)
+        if (turns.length < 3) queue.add(drain)
+      }
+      queue.add(drain)
+      yield* Effect.repeatN(turn, 6)
+      assert.deepStrictEqual(turns, [1, 2, 3])
+    }))
+})
+
+describe("process", () => {
+  it("shares its state with other copies of the package through globalThis", () => {
+    const store = Object.entries(globalThis).find(([key]) => key.startsWith("effect/GlobalValue"))?.[1]
+    assert.instanceOf(store, Map)
+    assert.deepInclude(store.get(Symbol.for("session-init-image/process/1")), { ...processState })
+  })
 })

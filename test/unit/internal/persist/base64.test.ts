@@ -10,7 +10,7 @@ interface Decoded {
   readonly invalid: Invalid | undefined
 }
 
-/** RFC 4648 section 4, a bit at a time: the bytes of whole groups before anything wrong, and what that is. */
+/** Decodes RFC 4648 section 4 bit by bit: the bytes of the whole groups before the first error, and the error. */
 const reference = (text: string): Decoded => {
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0
   const body = text.split("").slice(0, text.length - padding)
@@ -31,7 +31,7 @@ const reference = (text: string): Decoded => {
     : { bytes: bytes(), invalid: undefined }
 }
 
-/** Through the decoder in pieces, each into a buffer of just the size that it asks for. */
+/** Decodes pieces, each into a buffer of the documented minimum size. */
 const decode = (pieces: ReadonlyArray<string>): Decoded => {
   const decoder = new Decoder()
   const bytes: Array<number> = []
@@ -58,7 +58,7 @@ const split = (text: string, sizes: ReadonlyArray<number>): ReadonlyArray<string
 
 const sizes = FastCheck.array(FastCheck.nat(9), { maxLength: 12 })
 
-/** Almost base64: mostly the alphabet, with whatever decoders are known to let pass among it. */
+/** Nearly valid base64: mostly the alphabet, with characters that lenient decoders accept. */
 const almost = FastCheck.array(
   FastCheck.oneof(
     { weight: 12, arbitrary: FastCheck.constantFrom(...alphabet) },
@@ -90,7 +90,7 @@ const almost = FastCheck.array(
 
 describe("base64", () => {
   it.prop(
-    "decodes what Buffer encodes, for all bytes in any pieces",
+    "decodes the output of Buffer for any bytes, in any pieces",
     [FastCheck.uint8Array({ maxLength: 400 }), sizes],
     (
       [bytes, sizes]
@@ -102,7 +102,7 @@ describe("base64", () => {
   )
 
   it.prop(
-    "accepts or refuses any text as the standard read bit by bit does, with the same offset, after the same bytes",
+    "gives the bytes, reason and offset of the reference decoder for any text",
     [almost, sizes],
     ([text, sizes]) => {
       const expected = reference(text)
@@ -146,14 +146,14 @@ describe("base64", () => {
     assert.deepStrictEqual(decode([text.slice(0, 3), "", text.slice(3)]).invalid, { reason, offset })
   })
 
-  it.prop("tells the decoded size of a text that has no valid length from its whole characters", [
+  it.prop("decodedBytes counts whole bytes if the length is not a multiple of 4", [
     FastCheck.nat(1000).filter((length) => length % 4 !== 0)
   ], ([length]) => {
     assert.strictEqual(decodedBytes(length, "=="), Math.floor(length / 4) * 3 + (length % 4) - 1)
   })
 
   it.each([0, 32_768, 70_000, 98_300])(
-    "decodes a piece of many buffers in order, up to what is wrong at %i",
+    "decodes a piece of many slices in order, up to an invalid character at %i",
     (offset) => {
       const bytes = Buffer.from(Array.from({ length: 75_000 }, (_, at) => (at * 31) >> 4))
       const text = bytes.toString("base64")

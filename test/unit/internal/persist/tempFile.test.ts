@@ -1,5 +1,4 @@
-import { BadArgument, type PlatformError, SystemError } from "@effect/platform/Error"
-import * as FileSystem from "@effect/platform/FileSystem"
+import { BadArgument, SystemError } from "@effect/platform/Error"
 import * as Path from "@effect/platform/Path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -7,103 +6,34 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { tmpdir } from "node:os"
 import { inspect } from "node:util"
 import * as tempFile from "../../../../src/internal/persist/tempFile.js"
+import { makeDisk } from "../../../utils/fakeDisk.js"
 import { collecting, diskError } from "../../../utils/spools.js"
 
 const bytes = new Uint8Array(10).fill(7)
 
-/** A file system of which each operation is noted, and does what is asked for in place of nothing. */
-const makeDisk = (methods: Partial<FileSystem.FileSystem> = {}) => {
-  const done: Array<unknown> = []
-  const note = (...what: ReadonlyArray<unknown>) => Effect.sync(() => void done.push(what))
-  const file = {
-    writeAll: (chunk: Uint8Array) => note("writeAll", chunk.length)
-    // Nothing else is asked of a file.
-  } as unknown as FileSystem.File
-  const fs = FileSystem.makeNoop({
-    open: (_, options) => Effect.acquireRelease(Effect.as(note("open", options), file), () => note("close")),
-    writeFile: (_, data, options) => note("writeFile", data.length, options),
-    access: () => note("access"),
-    remove: (_, options) => note("remove", options),
-    ...methods
-  })
-  const kept = new Map<string, number>()
-  const removed: Array<string> = []
-  const target = (options: tempFile.Options = {}): tempFile.Target<never> => ({
-    extension: ".png",
-    options: { directory: "/images", ...options },
-    spool: {
-      directory: Effect.succeed("/spool"),
-      keep: (path, bytes) => Effect.sync(() => void kept.set(path, bytes)),
-      removed: (path) => Effect.sync(() => void removed.push(path))
-    }
-  })
-  return { done, fs, kept, layer: Layer.merge(Layer.succeed(FileSystem.FileSystem, fs), Path.layer), removed, target }
-}
+const path = "/images/a.png"
 
 const options = { flag: "wx", mode: 0o600 }
-const pieces = (write: tempFile.Write) => Effect.as(Effect.zipRight(write(bytes), write(bytes.subarray(3))), "written")
-
-const failing = (method: string, code = "EIO") => () => Effect.fail(diskError(method, code))
-
-const both = (target: tempFile.Target<never>) =>
-  [tempFile.createWhole(target, bytes), tempFile.create(target, pieces)].map((create) =>
-    Effect.asVoid<unknown, PlatformError, FileSystem.FileSystem | Path.Path | Scope.Scope>(create)
-  )
-
-/** What it was given a scope for, and how that ended. */
-const runIn = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.extend(effect, scope))
-    return { exit, close: Scope.close(scope, Exit.void) }
-  })
 
 describe("tempFile", () => {
-  it.effect("makes a whole file in one call, keeps it, and removes it when the scope closes", () => {
-    const { done, kept, layer, removed, target } = makeDisk()
-    return Effect.gen(function*() {
-      const { close, exit } = yield* runIn(tempFile.createWhole(target(), bytes))
-      const path = yield* exit
-      assert.match(path, /^\/images\/session-init-[0-9a-f]{32}\.png$/)
-      assert.deepStrictEqual([...kept], [[path, 10]])
-      assert.deepStrictEqual(done, [["writeFile", 10, options]])
-      yield* close
-      assert.deepStrictEqual(done.slice(1), [["remove", { force: true }]])
-      assert.deepStrictEqual(removed, [path])
-    }).pipe(Effect.provide(layer))
-  })
+  it.effect("names a file by the directory, the prefix, 32 hex digits and the extension", () =>
+    Effect.gen(function*() {
+      const paths = yield* Path.Path
+      const name = (directory: string | undefined, options?: tempFile.Options) =>
+        tempFile.newPath(paths, directory, options, ".png")
+      assert.match(name("/images"), /^\/images\/session-init-[0-9a-f]{32}\.png$/)
+      assert.match(name("/images", { prefix: "a_1." }), /^\/images\/a_1\.[0-9a-f]{32}\.png$/)
+      assert.match(name("/images", { prefix: "" }), /^\/images\/[0-9a-f]{32}\.png$/)
+      assert.match(name("images"), new RegExp(`^${process.cwd()}/images/session-init-[0-9a-f]{32}\\.png$`))
+      assert.isTrue(name(undefined).startsWith(`${tmpdir()}/session-init-`))
+      assert.strictEqual(new Set(Array.from({ length: 300 }, () => name("/images"))).size, 300)
+    }).pipe(Effect.provide(Path.layer)))
 
-  it.effect("makes a file in pieces, looks for it when it is closed, and keeps as many bytes as were written", () => {
-    const { done, kept, layer, removed, target } = makeDisk()
-    return Effect.gen(function*() {
-      const { close, exit } = yield* runIn(tempFile.create(target({ prefix: "a_1." }), pieces))
-      const { path, value } = yield* exit
-      assert.match(path, /^\/images\/a_1\.[0-9a-f]{32}\.png$/)
-      assert.strictEqual(value, "written")
-      assert.deepStrictEqual([...kept], [[path, 17]])
-      assert.deepStrictEqual(done, [["open", options], ["writeAll", 10], ["writeAll", 7], ["close"], ["access"]])
-      yield* close
-      assert.deepStrictEqual(removed, [path])
-    }).pipe(Effect.provide(layer))
-  })
-
-  it.effect("asks the spool for a directory, and gives no name twice", () => {
-    const { layer, target } = makeDisk()
-    return Effect.gen(function*() {
-      const paths = new Set<string>()
-      for (let i = 0; i < 300; i++) {
-        paths.add(yield* Effect.scoped(tempFile.createWhole({ ...target(), options: undefined }, bytes)))
-      }
-      assert.lengthOf([...paths], 300)
-      for (const path of paths) assert.match(path, /^\/spool\/session-init-[0-9a-f]{32}\.png$/)
-    }).pipe(Effect.provide(layer))
-  })
-
-  it.effect("takes no prefix that leads elsewhere", () =>
+  it.effect("refuses a prefix that leads out of the directory", () =>
     Effect.gen(function*() {
       for (const prefix of ["", "a", "A.z_0-9"]) yield* tempFile.checkOptions({ prefix })
       yield* tempFile.checkOptions(undefined)
@@ -115,7 +45,27 @@ describe("tempFile", () => {
       }
     }))
 
-  it.effect("tells what the disk says without its path", () =>
+  it.effect("creates a whole file in one call, exclusively and for its owner only", () =>
+    Effect.gen(function*() {
+      const { fs, operations } = makeDisk()
+      yield* tempFile.createWhole(fs, path, bytes)
+      assert.deepStrictEqual(operations, [["writeFile", 10, options]])
+    }))
+
+  it.effect("creates a file in pieces, exclusively and for its owner only", () =>
+    Effect.gen(function*() {
+      const { fs, operations } = makeDisk()
+      const open = yield* tempFile.open(fs, path)
+      yield* tempFile.append(open, bytes)
+      yield* tempFile.append(open, bytes.subarray(3))
+      yield* tempFile.close(open)
+      yield* tempFile.checkExists(fs, path)
+      assert.deepStrictEqual(operations, [["open", options], ["writeAll", 10], ["writeAll", 7], ["close"], ["access"]])
+      yield* tempFile.close(open)
+      assert.lengthOf(operations, 5)
+    }))
+
+  it.effect("reports errors of the disk without a path", () =>
     Effect.gen(function*() {
       const secret = "/secret/place"
       const system = (cause: unknown) =>
@@ -136,119 +86,153 @@ describe("tempFile", () => {
         [new BadArgument({ module: "FileSystem", method: "open", description: secret }), undefined]
       ] as const
       for (const [error, description] of cases) {
-        const { layer, target } = makeDisk({ writeFile: () => Effect.fail(error), open: () => Effect.fail(error) })
-        for (const create of both(target())) {
-          const told = yield* Effect.flip(Effect.scoped(Effect.provide(create, layer)))
-          assert.strictEqual(told._tag, error._tag)
-          assert.strictEqual(told.module, "FileSystem")
-          assert.strictEqual(told.method, "open")
-          assert.strictEqual(told.description, description)
-          if (told._tag === "SystemError") assert.deepInclude(told, { reason: "Unknown", syscall: "open" })
-          assert.notInclude(inspect(told, { depth: 9 }) + JSON.stringify(told) + String(told), secret)
+        const fail = () => Effect.fail(error)
+        const failing = makeDisk({ writeFile: fail, open: fail, access: fail })
+        const writing = makeDisk({}, fail)
+        const closing = makeDisk({
+          open: () => Effect.acquireRelease(Effect.succeed(writing.file), () => Effect.die(error))
+        })
+        const open = yield* tempFile.open(writing.fs, path)
+        const attempts = [
+          tempFile.createWhole(failing.fs, path, bytes),
+          Effect.asVoid(tempFile.open(failing.fs, path)),
+          tempFile.checkExists(failing.fs, path),
+          tempFile.append(open, bytes),
+          tempFile.close(yield* tempFile.open(closing.fs, path))
+        ]
+        for (const attempt of attempts) {
+          const reported = yield* Effect.flip(attempt)
+          assert.strictEqual(reported._tag, error._tag)
+          assert.strictEqual(reported.module, "FileSystem")
+          assert.strictEqual(reported.method, "open")
+          assert.strictEqual(reported.description, description)
+          if (reported._tag === "SystemError") assert.deepInclude(reported, { reason: "Unknown", syscall: "open" })
+          assert.notInclude(inspect(reported, { depth: 9 }) + JSON.stringify(reported) + String(reported), secret)
         }
       }
     }))
 
-  it.effect("removes what may have been created, and nothing that was there before", () =>
+  it.effect("keeps a defect that is no error of the disk", () =>
     Effect.gen(function*() {
-      const exists = new SystemError({ module: "FileSystem", method: "open", reason: "AlreadyExists" })
-      for (
-        const [failure, removals] of [
-          [Effect.fail(diskError("open", "ENOSPC")), 1],
-          [Effect.die("open"), 1],
-          [Effect.fail(exists), 0]
-        ] as const
-      ) {
-        const { done, kept, layer, target } = makeDisk({ writeFile: () => failure, open: () => failure })
-        for (const create of both(target())) {
-          done.length = 0
-          const { close, exit } = yield* Effect.provide(runIn(create), layer)
-          assert.isTrue(Exit.isFailure(exit))
-          assert.lengthOf(done, removals)
-          yield* close
-          assert.lengthOf(done, removals)
-          assert.strictEqual(kept.size, 0)
-        }
+      const { file, fs } = makeDisk({
+        open: () => Effect.acquireRelease(Effect.succeed(file), () => Effect.die("a bug"))
+      })
+      const exit = yield* Effect.exit(tempFile.close(yield* tempFile.open(fs, path)))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+    }))
+
+  it.effect("closes the descriptor of an open that fails after it", () =>
+    Effect.gen(function*() {
+      const closed: Array<string> = []
+      const { fs } = makeDisk({
+        open: () =>
+          Effect.zipRight(
+            Effect.addFinalizer(() => Effect.sync(() => closed.push("closed"))),
+            Effect.fail(diskError("open", "EIO"))
+          )
+      })
+      assert.strictEqual((yield* Effect.flip(tempFile.open(fs, path))).description, "EIO")
+      assert.deepStrictEqual(closed, ["closed"])
+    }))
+
+  it.live("loses no interruption that comes while it closes", () =>
+    Effect.gen(function*() {
+      for (const finalizers of [0, 1, 2]) {
+        const { file, fs } = makeDisk({
+          open: () =>
+            Effect.zipLeft(
+              Effect.acquireRelease(Effect.succeed(file), () => Effect.sleep(5)),
+              // Run before the descriptor is closed.
+              Effect.repeatN(Effect.addFinalizer(() => Effect.void), finalizers)
+            )
+        })
+        const closing = yield* Effect.fork(
+          Effect.uninterruptible(Effect.flatMap(tempFile.open(fs, path), tempFile.close))
+        )
+        yield* Effect.sleep(1)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(closing)), `after ${finalizers} finalizers`)
       }
     }))
 
-  it.effect("tries a removal again, and says where a file is that cannot be removed", () =>
+  it("tells a name that is taken from other failed creations, which may have left a file", () => {
+    const error = (reason: SystemError["reason"]) => new SystemError({ module: "FileSystem", method: "open", reason })
+    assert.isTrue(tempFile.isCollision(error("AlreadyExists")))
+    assert.isFalse(tempFile.isCollision(error("Unknown")))
+    assert.isFalse(tempFile.isCollision(new BadArgument({ module: "FileSystem", method: "open" })))
+  })
+
+  it.effect("retries a removal, and logs the path of a file that cannot be removed", () =>
     Effect.gen(function*() {
       for (
-        const [failures, exists, isGone] of [
-          [2, Effect.succeed(true), true],
+        const [failures, exists, expected] of [
+          [0, Effect.die("not asked"), true],
+          [2, Effect.die("not asked"), true],
           [3, Effect.succeed(true), false],
           [3, Effect.succeed(false), true],
           [3, Effect.fail(diskError("exists", "EIO")), false]
         ] as const
       ) {
         const lines: Array<string> = []
-        let left: number = failures
-        const { layer, removed, target } = makeDisk({
-          remove: () => Effect.suspend(() => left-- > 0 ? Effect.fail(diskError("remove", "EIO")) : Effect.void),
+        const removals: Array<unknown> = []
+        const { fs } = makeDisk({
+          remove: (_, options) =>
+            Effect.suspend(() =>
+              removals.push(options) <= failures ? Effect.fail(diskError("remove", "EIO")) : Effect.void
+            ),
           exists: () => exists
         })
-        const { close, exit } = yield* Effect.provide(runIn(tempFile.createWhole(target(), bytes)), layer)
-        const path = yield* exit
-        yield* Effect.provide(close, collecting(lines))
-        assert.deepStrictEqual(removed, isGone ? [path] : [])
-        assert.lengthOf(lines, isGone ? 0 : 1)
-        if (!isGone) {
+        const isGone = yield* Effect.provide(tempFile.remove(fs, path), collecting(lines))
+        assert.strictEqual(isGone, expected)
+        assert.deepStrictEqual(removals, Array.from({ length: Math.min(failures + 1, 3) }, () => ({ force: true })))
+        assert.lengthOf(lines, expected ? 0 : 1)
+        if (!expected) {
           assert.include(lines[0], `path=${path}`)
           assert.include(lines[0], "EIO")
         }
       }
     }))
 
-  it.effect("says that a file could not be closed only where something else is what is wrong", () =>
+  it.effect("logs a removal that dies", () =>
     Effect.gen(function*() {
       const lines: Array<string> = []
-      const closing = makeDisk({
-        open: () =>
-          Effect.acquireRelease(
-            // Nothing else is asked of a file.
-            Effect.succeed({ writeAll: failing("writeAll", "ENOSPC") } as unknown as FileSystem.File),
-            () => Effect.die(diskError("close", "EIO"))
-          )
-      })
-      const created = Effect.scoped(tempFile.create(closing.target(), pieces))
-      const error = yield* Effect.flip(Effect.provide(created, [closing.layer, collecting(lines)]))
-      assert.strictEqual(error.description, "ENOSPC")
-      assert.lengthOf(lines, 1)
-      assert.include(lines[0], "could not be closed")
-      assert.include(lines[0], "EIO")
-
-      const unwritten = Effect.scoped(tempFile.create(closing.target(), () => Effect.void))
-      const alone = yield* Effect.flip(Effect.provide(unwritten, [closing.layer, collecting(lines)]))
-      assert.strictEqual(alone.description, "EIO")
-      assert.lengthOf(lines, 1)
+      const { fs } = makeDisk({ remove: () => Effect.die("a bug") })
+      assert.isFalse(yield* Effect.provide(tempFile.remove(fs, path), collecting(lines)))
+      assert.include(lines[0], "a bug")
     }))
 
-  it.effect("ends as interrupted where its scope is closed in the middle, and leaves nothing", () =>
+  it.effect("finishes each system call before it is interrupted", () =>
     Effect.gen(function*() {
-      // What cannot be removed is still there, and still counts.
-      for (const [remove, removals] of [[Effect.void, 2], [Effect.fail(diskError("remove", "EIO")), 0]] as const) {
-        const gate = yield* Deferred.make<void>()
-        const begun = yield* Deferred.make<void>()
-        const { done, kept, layer, removed, target } = makeDisk({
-          remove: () => remove,
-          exists: () => Effect.succeed(true)
+      const gates: Array<Deferred.Deferred<void>> = []
+      const finished: Array<string> = []
+      const gated = (name: string) =>
+        Effect.gen(function*() {
+          const gate = yield* Deferred.make<void>()
+          gates.push(gate)
+          yield* Deferred.await(gate)
+          finished.push(name)
         })
-        const scope = yield* Scope.make()
-        const created = tempFile.create(
-          target(),
-          (write) =>
-            Deferred.succeed(begun, void 0).pipe(Effect.zipRight(Deferred.await(gate)), Effect.zipRight(pieces(write)))
-        )
-        const fiber = yield* Effect.fork(Effect.provide(Scope.extend(created, scope), layer))
-        yield* Deferred.await(begun)
-        yield* Effect.provide(Scope.close(scope, Exit.void), collecting([]))
-        yield* Deferred.succeed(gate, void 0)
-        const exit = yield* Fiber.await(fiber)
-        assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
-        assert.deepStrictEqual(done.at(-2), ["close"])
-        assert.strictEqual(kept.size, 1)
-        assert.lengthOf(removed, removals)
+      const { file, fs } = makeDisk({
+        open: () => Effect.as(gated("open"), file),
+        writeFile: () => gated("writeFile"),
+        access: () => gated("access"),
+        remove: () => gated("remove")
+      }, () => gated("writeAll"))
+      const operations = {
+        open: tempFile.open(fs, path),
+        writeFile: tempFile.createWhole(fs, path, bytes),
+        writeAll: tempFile.append({ file, descriptor: yield* Scope.make() }, bytes),
+        access: tempFile.checkExists(fs, path),
+        remove: tempFile.remove(fs, path)
       }
+      for (const [name, operation] of Object.entries(operations)) {
+        const fiber = yield* Effect.fork(Effect.asVoid<unknown, unknown, never>(operation))
+        yield* Effect.yieldNow()
+        const interruption = yield* Effect.fork(Fiber.interrupt(fiber))
+        yield* Effect.yieldNow()
+        assert.isNull(fiber.unsafePoll(), name)
+        for (const gate of gates.splice(0)) yield* Deferred.succeed(gate, void 0)
+        yield* Fiber.join(interruption)
+      }
+      assert.deepStrictEqual(finished, Object.keys(operations))
     }))
 })
