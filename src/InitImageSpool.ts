@@ -1,9 +1,9 @@
 /**
- * The directory that images live in: owned by one process, swept of what dead ones left, with limits on the bytes in
- * flight and on what is kept.
+ * The directory that images live in: owned by one process, swept of the files of dead processes, with limits on bytes in
+ * flight and on bytes kept.
  *
- * Everything that persists an image passes through the spool in its context. By default that is the operating system's
- * folder for temporary files, without limits; {@link layer} gives a server its own.
+ * Every image passes through the spool in the effect's context. The default spool is the operating system's folder for
+ * temporary files, without limits; {@link layer} gives a server its own spool.
  *
  * @since 0.1.0
  * @module
@@ -22,57 +22,64 @@ import * as Layer from "effect/Layer"
 import type * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import { tmpdir } from "node:os"
-import { type Busy, TooLarge } from "./InitImageError.js"
-import * as spoolAdmission from "./internal/spool/admission.js"
-import * as metrics from "./internal/spool/metrics.js"
+import type * as ImageFormat from "./ImageFormat.js"
+import * as InitImageLimits from "./InitImageLimits.js"
+import * as metrics from "./internal/metrics.js"
+import * as admission from "./internal/spool/admission.js"
 import * as spoolOwner from "./internal/spool/owner.js"
-import * as spoolQuota from "./internal/spool/quota.js"
+import * as quotas from "./internal/spool/quota.js"
+import * as room from "./internal/spool/room.js"
 import * as spoolSweep from "./internal/spool/sweep.js"
 
+export type {
+  /**
+   * Room for one image: reserved, filled with a file, published, released. `SessionInitImage` makes these calls.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Room,
+  /**
+   * The size of the image that a room is for, in bytes.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  RoomSize
+} from "./internal/spool/room.js"
+
 /**
- * What a spool does for whoever persists an image; `SessionInitImage` makes these calls itself.
+ * The services of a spool to the effects that persist an image; `SessionInitImage` makes these calls.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Spool {
   /**
-   * Where an image goes when nothing else is asked for: an existing directory of the spool's own, or `undefined` for
-   * the folder of temporary files. To be asked for each image.
+   * The directory of an image with no directory in its options: the spool's own, which exists, or `undefined` for the
+   * operating system's folder for temporary files. To be asked for each image.
    *
    * Fails with `PlatformError` where the directory has gone and cannot be replaced.
    */
   readonly directory: Effect.Effect<string | undefined, PlatformError>
-  /**
-   * Reserves the bytes of an image before it is decoded, until the scope closes.
-   *
-   * Waits in order or fails with `Busy`, see {@link Options}; fails with `Busy` when there is no room to keep it, and
-   * with `TooLarge` when there never is. Reserving twice in one scope could wait for itself.
-   */
-  readonly reserve: (bytes: number) => Effect.Effect<void, Busy | TooLarge, Scope.Scope>
-  /**
-   * {@link reserve} for an image whose size is not known: all that it may have, `bytes` or the spool's limit if that is
-   * less. Answers how many bytes those are; an image that turns out larger is `TooLarge`, with that limit.
-   *
-   * All at once rather than as they come: of two images that each hold a part and wait for more, neither would end.
-   */
-  readonly reserveUpTo: (bytes: number) => Effect.Effect<number, Busy, Scope.Scope>
-  /**
-   * Counts a file that is written and closed as kept, until it is gone. Fails with `Busy` when there is no room for it,
-   * and then counts nothing.
-   */
-  readonly keep: (path: string, bytes: number) => Effect.Effect<void, Busy>
-  /** Counts a file no more that is gone from the disk. */
-  readonly removed: (path: string) => Effect.Effect<void>
+  /** Makes unreserved room for one image. The caller owns the room and releases it. */
+  readonly makeRoom: (
+    size: room.RoomSize,
+    options?: { readonly directory?: string | undefined; readonly prefix?: string | undefined }
+  ) => Effect.Effect<room.Room, never, FileSystem.FileSystem | Path.Path>
 }
 
-const unlimited: Spool = {
+const makeSpool = (context: room.RoomContext): Spool => ({
+  directory: context.directory,
+  makeRoom: (size, options) => room.make(context, size, options)
+})
+
+const unlimited = makeSpool({
   directory: Effect.succeed(undefined),
-  reserve: () => Effect.void,
-  reserveUpTo: Effect.succeed,
-  keep: () => Effect.void,
-  removed: () => Effect.void
-}
+  limit: Infinity,
+  admission: admission.unlimited,
+  quota: quotas.unlimited
+})
 
 /**
  * The spool that images pass through: the operating system's folder for temporary files, without limits, by default.
@@ -85,32 +92,54 @@ export class InitImageSpool extends Context.Reference<InitImageSpool>()("session
 }) {}
 
 /**
+ * The limits and the spool in an effect's context.
+ *
+ * @internal
+ */
+export interface Settings {
+  readonly accepted: ReadonlyArray<ImageFormat.Mime>
+  readonly maxBytes: number
+  readonly maxMessageBytes: number
+  readonly maxPixels: number
+  readonly spool: Spool
+}
+
+/** Reads all settings at once. @internal */
+export const settings: Effect.Effect<Settings> = Effect.map(Effect.context<never>(), (context) => ({
+  accepted: Context.get(context, InitImageLimits.AcceptedFormats),
+  maxBytes: Context.get(context, InitImageLimits.MaxBytes),
+  maxMessageBytes: Context.get(context, InitImageLimits.MaxMessageBytes),
+  maxPixels: Context.get(context, InitImageLimits.MaxPixels),
+  spool: Context.get(context, InitImageSpool)
+}))
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * An existing directory, in which the spool makes one of its own. Spools that share it, also from other containers or
-   * hosts, sweep what the dead among them left. The operating system's folder for temporary files by default.
+   * An existing directory, in which the spool makes its own. Spools that share it, also from other containers or hosts,
+   * sweep the files of dead ones. The operating system's folder for temporary files by default.
    */
   readonly directory?: string | undefined
-  /** Bytes of all images that are being persisted at a time. No limit by default. */
+  /** The bytes of all images that are being persisted at a time. No limit by default. */
   readonly maxBytesInFlight?: number | undefined
   /**
-   * Bytes of all images that are persisted and not yet removed. No limit by default. On the disk there is never more
-   * than this and `maxBytesInFlight` together.
+   * The bytes of all images that are persisted and not yet removed. No limit by default. The disk never holds more than
+   * `maxBytesKept` and `maxBytesInFlight` together.
    */
   readonly maxBytesKept?: number | undefined
-  /** How many images may be persisted and not yet removed. No limit by default. */
+  /** The number of images that are persisted and not yet removed. No limit by default. */
   readonly maxFilesKept?: number | undefined
   /**
-   * For how long a process may stand still and not be taken for dead; what a dead one left is gone within twice that.
-   * To be the same for all spools that share a directory. 1 minute by default, at least 10 milliseconds.
+   * The time for which a live process may stand still without being taken for dead. The files of a dead process are gone
+   * within twice that. The same for all spools that share a directory. 1 minute by default, at least 10 milliseconds.
    */
   readonly staleAfter?: Duration.DurationInput | undefined
   /**
-   * What an image does for which there are not enough bytes in flight: it waits until those before it have been served
-   * (`"wait"`, the default) or fails with `Busy` at once (`"fail"`).
+   * The answer to an image that exceeds the bytes in flight: it waits first-in, first-out (`"wait"`, the default) or
+   * fails with `Busy` at once (`"fail"`).
    */
   readonly onFull?: "wait" | "fail" | undefined
 }
@@ -128,13 +157,14 @@ const problemOf = (options: Options): string | undefined => {
 }
 
 /**
- * A spool that owns a directory as long as the scope is open: made with mode 0700, kept alive by a heartbeat, and
- * removed with everything in it at the end, also with files that were given away and are still there.
+ * Makes a spool that owns a directory as long as the scope is open: created with mode 0700, kept alive by a heartbeat,
+ * and removed with all of its files at the end, also those that were handed over and still exist.
  *
  * Fails with `PlatformError`: `PermissionDenied` where others may write to `options.directory` and it is not sticky, as
- * `/tmp` is, or where it belongs to another user that is not root; `BadArgument` for options that make no sense; or as
- * the disk does.
+ * `/tmp` is, or where it belongs to another user that is not root; `BadArgument` for options out of range; or as the disk
+ * does.
  *
+ * @function
  * @since 0.1.0
  * @category constructors
  */
@@ -153,12 +183,11 @@ export const make: (options?: Options) => Effect.Effect<
 
   const fs = yield* FileSystem.FileSystem
   const owner = yield* spoolOwner.make(options.directory ?? tmpdir())
-  const quota = yield* spoolQuota.make(
+  const quota = yield* quotas.make(
     { bytes: maxBytesKept, files: options.maxFilesKept ?? Infinity },
     fs,
     yield* Path.Path
   )
-  const admission = spoolAdmission.make(maxBytesInFlight, options.onFull ?? "wait")
   const sweeper = yield* spoolSweep.make(owner, staleAfter)
 
   const pause = Effect.sleep(spoolSweep.interval(staleAfter))
@@ -166,35 +195,24 @@ export const make: (options?: Options) => Effect.Effect<
     owner.beat,
     (cause) => Effect.logWarning("A spool's heartbeat could not be written", cause)
   )
-  // They end with the scope, also where it is opened by what cannot be interrupted, as the acquiring of a resource is.
+  // A fiber inherits an uninterruptible region from the acquisition that forks it, and would never end.
   const repeat = (effect: Effect.Effect<void>) => Effect.forkScoped(Effect.interruptible(Effect.forever(effect)))
-  // Apart, so that a sweep that takes long delays no heartbeat.
+  // In two fibers, so that a long sweep delays no heartbeat.
   yield* repeat(Effect.zipRight(pause, beat))
-  yield* repeat(Effect.zipRight(Effect.zipRight(sweeper.look, quota.refresh), pause))
+  yield* repeat(Effect.zipRight(Effect.zipRight(sweeper.sweep, quota.refresh), pause))
 
-  const limit = Math.min(maxBytesInFlight, maxBytesKept)
-
-  /** Room to keep it is looked for before it waits, and again after: it may have gone by then. */
-  const admit = (inFlight: number, kept: number): Effect.Effect<void, Busy, Scope.Scope> =>
-    quota.check(kept).pipe(Effect.zipRight(admission.reserve(inFlight)), Effect.zipRight(quota.check(kept)))
-
-  return {
+  return makeSpool({
     directory: owner.directory,
-    reserve: (bytes) => bytes > limit ? new TooLarge({ bytes, limit }) : admit(bytes, bytes),
-    reserveUpTo: (bytes) => {
-      const most = Math.min(bytes, limit)
-      // Without any limit there is nothing to count them against.
-      return Effect.as(admit(Number.isFinite(most) ? most : 0, 1), most)
-    },
-    keep: quota.keep,
-    removed: quota.removed
-  }
+    limit: Math.min(maxBytesInFlight, maxBytesKept),
+    admission: admission.make(maxBytesInFlight, options.onFull ?? "wait"),
+    quota
+  })
 })
 
 const toContext = (spool: Spool): Context.Context<never> => Context.add(Context.empty(), InitImageSpool, spool)
 
 /**
- * Gives everything that it is provided to a spool of its own: see {@link make}, whose errors are its errors.
+ * Provides a spool; see {@link make} for its errors.
  *
  * @since 0.1.0
  * @category layers
@@ -224,8 +242,8 @@ export const layer = (
   Layer.scopedContext(Effect.map(make(options), toContext))
 
 /**
- * {@link layer} with its options read from `Config`. A limit that is negative or not a number, and a `staleAfter` below
- * its least, fail with a `ConfigError`.
+ * {@link layer} with options from `Config`. Fails with a `ConfigError` for a limit that is negative or not a number, and
+ * for a `staleAfter` below its minimum.
  *
  * @since 0.1.0
  * @category layers
@@ -263,7 +281,7 @@ export const layerConfig = (
 export const inFlightBytes: Metric.Metric.Gauge<number> = metrics.inFlightBytes
 
 /**
- * Images that wait for bytes in flight, in all spools of the process.
+ * Images that wait for admission, in all spools of the process.
  *
  * @since 0.1.0
  * @category metrics
@@ -271,8 +289,8 @@ export const inFlightBytes: Metric.Metric.Gauge<number> = metrics.inFlightBytes
 export const waiting: Metric.Metric.Gauge<number> = metrics.waiting
 
 /**
- * Bytes of the images that are persisted and not yet removed, in all spools of the process. Files that were given away
- * and then removed are noticed within a tenth of `staleAfter`.
+ * Bytes of the images that are persisted and not yet removed, in all spools of the process. The removal of a file that
+ * was handed over is noticed within a tenth of `staleAfter`.
  *
  * @since 0.1.0
  * @category metrics
@@ -288,7 +306,7 @@ export const keptBytes: Metric.Metric.Gauge<number> = metrics.keptBytes
 export const keptFiles: Metric.Metric.Gauge<number> = metrics.keptFiles
 
 /**
- * Files that dead processes left and that the spools of this process removed.
+ * Files of dead processes that the spools of this process removed.
  *
  * @since 0.1.0
  * @category metrics

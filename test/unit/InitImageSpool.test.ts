@@ -11,37 +11,37 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as TestServices from "effect/TestServices"
-import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
 import { InitImageError, InitImageSpool } from "../../src/index.js"
 import { list, makeDirectory } from "../utils/directory.js"
-import {
-  collecting,
-  figures,
-  idle,
-  imageName,
-  isIdle,
-  layerWith,
-  makeDead,
-  openScoped,
-  quiet
-} from "../utils/spools.js"
+import { collecting, figures, idle, isIdle, layerWith, makeDead, openScoped, quiet } from "../utils/spools.js"
 
-const write = (directory: string, bytes: number): string => {
-  const path = join(directory, imageName())
-  writeFileSync(path, new Uint8Array(bytes))
-  return path
-}
+/** A room with its bytes reserved, which is released when the scope closes. */
+const reserve = (spool: InitImageSpool.Spool, size: Partial<InitImageSpool.RoomSize>) =>
+  Effect.tap(
+    Effect.acquireRelease(spool.makeRoom({ maxBytes: Infinity, ...size }), (room) => room.release),
+    (room) => room.reserve
+  )
 
-/** Waits on the real clock, for what the file system does. */
+/** Publishes a file of these bytes and hands it over. */
+const keep = (spool: InitImageSpool.Spool, bytes: number) =>
+  Effect.gen(function*() {
+    const room = yield* spool.makeRoom({ maxBytes: Infinity, bytes })
+    yield* room.reserve
+    const path = yield* room.publish(".png", new Uint8Array(bytes))
+    yield* room.handOver
+    return path
+  })
+
+/** Waits on the real clock for the file system. */
 const until = (done: Effect.Effect<boolean>): Effect.Effect<void> =>
   Effect.repeat(Effect.zipRight(TestServices.provideLive(Effect.sleep(1)), done), { until: (done) => done })
 
-/** Lets time pass in small steps, and what is due at each of them be done to its end. */
+/** Advances the clock in steps, and waits after each until all due work is done. */
 const passTime = (millis: number, step: number, sleepers: number) =>
   Effect.gen(function*() {
     const asleep = until(Effect.map(TestClock.sleeps(), (sleeps) => Chunk.size(sleeps) === sleepers))
@@ -53,7 +53,7 @@ const passTime = (millis: number, step: number, sleepers: number) =>
   })
 
 describe("InitImageSpool", () => {
-  it.effect("has metrics by the names that dashboards know, and tells what they are", () =>
+  it.effect("describes its metrics, and names them as the dashboards do", () =>
     Effect.gen(function*() {
       yield* figures
       const keys = (yield* Metric.snapshot).map(({ metricKey }) => metricKey)
@@ -63,26 +63,34 @@ describe("InitImageSpool", () => {
       }
     }))
 
-  it.effect("is the folder of temporary files, without limits, where nobody says otherwise", () =>
+  it.effect("is the temporary directory, without limits, by default", () =>
     Effect.gen(function*() {
       const spool = yield* InitImageSpool.InitImageSpool
       assert.isUndefined(yield* spool.directory)
-      yield* Effect.scoped(spool.reserve(Number.MAX_SAFE_INTEGER))
-      assert.strictEqual(yield* Effect.scoped(spool.reserveUpTo(Infinity)), Infinity)
-      assert.strictEqual(yield* Effect.scoped(spool.reserveUpTo(5)), 5)
-      yield* spool.keep("/nowhere", Number.MAX_SAFE_INTEGER)
-      yield* spool.removed("/nowhere")
+      for (
+        const size of [{ maxBytes: Infinity, bytes: Number.MAX_SAFE_INTEGER }, { maxBytes: Infinity }, { maxBytes: 5 }]
+      ) {
+        const room = yield* spool.makeRoom(size)
+        assert.strictEqual(room.maxBytes, size.maxBytes)
+        yield* room.reserve
+        yield* isIdle
+        const path = yield* room.publish(".png", new Uint8Array(5))
+        assert.strictEqual(dirname(path), tmpdir())
+        yield* isIdle
+        yield* room.release
+        assert.isFalse(existsSync(path))
+      }
       yield* isIdle
-    }))
+    }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.live("gives what its layer is provided to a directory of its own, and removes it with all that is in it", () =>
+  it.live("gives a separate directory to its layer's users, and removes it with its content", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const directory = yield* Effect.gen(function*() {
         const spool = yield* InitImageSpool.InitImageSpool
         const directory = (yield* spool.directory) ?? ""
         assert.strictEqual(dirname(directory), parent)
-        yield* spool.keep(write(directory, 5), 5)
+        yield* keep(spool, 5)
         assert.deepInclude(yield* figures, { bytes: 5, files: 1 })
         return directory
       }).pipe(Effect.provide(InitImageSpool.layer({ directory: parent })))
@@ -91,14 +99,14 @@ describe("InitImageSpool", () => {
       yield* isIdle
     }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
 
-  it.live("ends also where it was made by what cannot be interrupted", () =>
+  it.live("ends also where it was made in an uninterruptible region", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       yield* Effect.scoped(Effect.uninterruptible(InitImageSpool.make({ directory: parent })))
       assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is in the folder of temporary files by default, and one for each layer", () =>
+  it.scopedLive("makes a separate directory for each spool, in the temporary directory by default", () =>
     Effect.gen(function*() {
       const one = yield* InitImageSpool.make()
       const other = yield* InitImageSpool.make({})
@@ -107,35 +115,36 @@ describe("InitImageSpool", () => {
       for (const directory of directories) assert.strictEqual(dirname(directory), tmpdir())
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("makes an image wait for bytes in flight, in order, and lets it go on as they are given back", () =>
+  it.scopedLive("makes images wait for bytes in flight, and admits them first-in, first-out", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 10 })
-      const scope = yield* Scope.make()
-      yield* Scope.extend(spool.reserve(8), scope)
+      const holder = yield* openScoped(reserve(spool, { bytes: 8 }))
       const order: Array<string> = []
-      const large = yield* Effect.fork(Effect.scoped(Effect.andThen(spool.reserve(9), () => order.push("large"))))
-      yield* Effect.yieldNow()
-      const small = yield* Effect.fork(Effect.scoped(Effect.andThen(spool.reserve(2), () => order.push("small"))))
+      const admitted = (name: string, bytes: number) =>
+        Effect.fork(Effect.scoped(Effect.andThen(reserve(spool, { bytes }), () => order.push(name))))
+      const large = yield* admitted("large", 9)
+      yield* until(Effect.map(figures, ({ waiting }) => waiting === 1))
+      const small = yield* admitted("small", 2)
       yield* until(Effect.map(figures, ({ waiting }) => waiting === 2))
       assert.deepInclude(yield* figures, { inFlight: 8, waiting: 2 })
-      yield* Scope.close(scope, yield* Effect.exit(Effect.void))
+      yield* holder.end
       yield* Fiber.join(Fiber.zip(large, small))
       assert.deepStrictEqual(order, ["large", "small"])
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is Busy at once when it is not to wait", () =>
+  it.scopedLive("fails with Busy at once where images do not wait", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 10, onFull: "fail" })
-      yield* spool.reserve(8)
-      const refused = yield* Effect.flip(Effect.scoped(spool.reserve(3)))
-      assert.deepStrictEqual(refused, new InitImageError.Busy({ retryAfter: 1 }))
-      yield* Effect.scoped(spool.reserve(2))
+      yield* reserve(spool, { bytes: 8 })
+      const refused = yield* Effect.flip(Effect.scoped(reserve(spool, { bytes: 3 })))
+      assert.deepStrictEqual<unknown>(refused, new InitImageError.Busy({ retryAfter: 1 }))
+      yield* Effect.scoped(reserve(spool, { bytes: 2 }))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is TooLarge, with the limit, for what could never be in flight or kept", () =>
+  it.scopedLive("fails with TooLarge, with the limit, for a size that can never be in flight or kept", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       for (
@@ -143,91 +152,102 @@ describe("InitImageSpool", () => {
       ) {
         const spool = yield* InitImageSpool.make({ directory: parent, ...options })
         assert.deepStrictEqual<unknown>(
-          yield* Effect.flip(Effect.scoped(spool.reserve(11))),
+          yield* Effect.flip(Effect.scoped(reserve(spool, { bytes: 11 }))),
           new InitImageError.TooLarge({ bytes: 11, limit: 10 })
         )
-        yield* Effect.scoped(spool.reserve(10))
+        yield* Effect.scoped(reserve(spool, { bytes: 10 }))
         yield* isIdle
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("reserves for an image of unknown size all that it may have, and says how much that is", () =>
+  it.scopedLive("reserves the limit for an image of unknown size, and the expected size where it is lower", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
+      const reserved = (spool: InitImageSpool.Spool, size: Partial<InitImageSpool.RoomSize>) =>
+        Effect.scoped(
+          Effect.flatMap(reserve(spool, size), ({ maxBytes }) =>
+            Effect.map(figures, ({ inFlight }) => [maxBytes, inFlight]))
+        )
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 100, onFull: "fail" })
       yield* Effect.scoped(Effect.gen(function*() {
-        assert.strictEqual(yield* spool.reserveUpTo(60), 60)
+        assert.strictEqual((yield* reserve(spool, { maxBytes: 60 })).maxBytes, 60)
         assert.deepInclude(yield* figures, { inFlight: 60 })
-        assert.instanceOf(yield* Effect.flip(Effect.scoped(spool.reserveUpTo(41))), InitImageError.Busy)
+        assert.instanceOf(yield* Effect.flip(reserved(spool, { maxBytes: 41 })), InitImageError.Busy)
+        assert.deepStrictEqual(yield* reserved(spool, { maxBytes: 60, expectedBytes: 40 }), [60, 100])
       }))
-      yield* Effect.scoped(Effect.gen(function*() {
-        assert.strictEqual(yield* spool.reserveUpTo(Infinity), 100)
-        assert.deepInclude(yield* figures, { inFlight: 100 })
-      }))
+      assert.deepStrictEqual(yield* reserved(spool, {}), [100, 100])
+      assert.deepStrictEqual(yield* reserved(spool, { expectedBytes: 30 }), [100, 30])
+      assert.deepStrictEqual(yield* reserved(spool, { expectedBytes: 300 }), [100, 100])
       yield* isIdle
       const unlimited = yield* InitImageSpool.make({ directory: parent })
-      assert.strictEqual(yield* Effect.scoped(unlimited.reserveUpTo(Infinity)), Infinity)
+      assert.deepStrictEqual(yield* reserved(unlimited, {}), [Infinity, 0])
+      assert.deepStrictEqual(yield* reserved(unlimited, { expectedBytes: 30 }), [Infinity, 30])
       const small = yield* InitImageSpool.make({ directory: parent, maxBytesKept: 50 })
-      assert.strictEqual(yield* Effect.scoped(small.reserveUpTo(Infinity)), 50)
+      assert.deepStrictEqual(yield* reserved(small, {}), [50, 50])
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is Busy before anything is done for an image that there is no room to keep", () =>
+  it.scopedLive("fails with Busy before an image is read where the quota is full", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesKept: 10, maxFilesKept: 2 })
-      const directory = (yield* spool.directory) ?? ""
       const busy = new InitImageError.Busy({ retryAfter: 10 })
-      const path = write(directory, 8)
-      yield* spool.keep(path, 8)
-      assert.deepStrictEqual<unknown>(yield* Effect.flip(Effect.scoped(spool.reserve(3))), busy)
-      yield* Effect.scoped(spool.reserve(2))
-      yield* Effect.scoped(spool.reserveUpTo(10))
-      const full = write(directory, 2)
-      yield* spool.keep(full, 2)
-      assert.deepStrictEqual<unknown>(yield* Effect.flip(Effect.scoped(spool.reserveUpTo(10))), busy)
-      rmSync(path)
-      yield* spool.removed(path)
-      yield* Effect.scoped(spool.reserve(3))
-      rmSync(full)
-      yield* Effect.scoped(spool.reserve(10))
+      const first = yield* keep(spool, 8)
+      assert.deepStrictEqual<unknown>(yield* Effect.flip(Effect.scoped(reserve(spool, { bytes: 3 }))), busy)
+      yield* Effect.scoped(reserve(spool, { bytes: 2 }))
+      yield* Effect.scoped(reserve(spool, { maxBytes: 10 }))
+      const second = yield* keep(spool, 2)
+      assert.deepStrictEqual<unknown>(yield* Effect.flip(Effect.scoped(reserve(spool, { maxBytes: 10 }))), busy)
+      rmSync(first)
+      yield* Effect.scoped(reserve(spool, { bytes: 3 }))
+      rmSync(second)
+      yield* Effect.scoped(reserve(spool, { bytes: 10 }))
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("does not make an image wait that there is no room to keep", () =>
+  it.scopedLive("fails with Busy at once where the quota is full, also where images wait for bytes in flight", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 10, maxFilesKept: 1 })
-      yield* spool.reserve(10)
-      yield* spool.keep(write((yield* spool.directory) ?? "", 1), 1)
-      assert.instanceOf(yield* Effect.flip(Effect.scoped(spool.reserve(1))), InitImageError.Busy)
+      yield* reserve(spool, { bytes: 9 })
+      yield* keep(spool, 1)
+      assert.instanceOf(yield* Effect.flip(Effect.scoped(reserve(spool, { bytes: 5 }))), InitImageError.Busy)
+      assert.deepInclude(yield* figures, { inFlight: 9, waiting: 0 })
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is Busy for one that waited while the room to keep it went, and gives back what it had got", () =>
+  it.scopedLive("fails with Busy where the quota was filled during the wait, and gives the bytes in flight back", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 10, maxBytesKept: 10 })
-      const directory = (yield* spool.directory) ?? ""
-      const scope = yield* Scope.make()
-      yield* Scope.extend(spool.reserve(10), scope)
-      const waiter = yield* Effect.fork(Effect.either(Effect.scoped(spool.reserve(10))))
-      yield* until(Effect.map(figures, ({ waiting }) => waiting === 1))
-      yield* spool.keep(write(directory, 10), 10)
-      yield* Scope.close(scope, yield* Effect.exit(Effect.void))
-      assert.deepStrictEqual<unknown>(
-        yield* Fiber.join(waiter),
-        Either.left(new InitImageError.Busy({ retryAfter: 10 }))
-      )
-      assert.deepInclude(yield* figures, { inFlight: 0, waiting: 0, bytes: 10, files: 1 })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const room = yield* reserve(spool, { bytes: 10 })
+        const waiter = yield* Effect.fork(Effect.either(Effect.scoped(reserve(spool, { bytes: 10 }))))
+        yield* until(Effect.map(figures, ({ waiting }) => waiting === 1))
+        yield* room.publish(".png", new Uint8Array(10))
+        assert.deepStrictEqual<unknown>(
+          yield* Fiber.join(waiter),
+          Either.left(new InitImageError.Busy({ retryAfter: 10 }))
+        )
+        assert.deepInclude(yield* figures, { inFlight: 0, waiting: 0, bytes: 10, files: 1 })
+      }))
+      yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.live.prop(
-    "counts exactly, through any outcome of any number of images at once",
+    "counts exactly, for all outcomes of concurrent images",
     {
       images: FastCheck.array(
         FastCheck.record({
           bytes: FastCheck.integer({ min: 1, max: 40 }),
-          end: FastCheck.constantFrom("kept", "fails", "dies", "interrupted", "removed", "given away and removed")
+          end: FastCheck.constantFrom(
+            "kept",
+            "fails",
+            "dies",
+            "interrupted",
+            "released",
+            "discarded",
+            "handed over and removed"
+          )
         }),
         { maxLength: 30, size: "max" }
       )
@@ -245,20 +265,25 @@ describe("InitImageSpool", () => {
         })
         const persist = ({ bytes, end }: (typeof images)[number]) =>
           Effect.gen(function*() {
-            const path = join(directory, imageName())
-            yield* spool.reserve(bytes)
+            const room = yield* reserve(spool, { bytes })
             yield* isWithin
             yield* Effect.sleep(1)
-            writeFileSync(path, new Uint8Array(bytes))
-            const kept = yield* Effect.either(spool.keep(path, bytes))
+            if (end === "discarded") {
+              yield* room.append(".png", new Uint8Array(bytes))
+              yield* room.discard
+              return undefined
+            }
+            const published = yield* Effect.either(room.publish(".png", new Uint8Array(bytes)))
             yield* isWithin
-            const remove = Effect.sync(() => rmSync(path))
-            if (Either.isLeft(kept) || end !== "kept") yield* remove
-            if (Either.isRight(kept) && end !== "kept" && end !== "given away and removed") yield* spool.removed(path)
+            if (Either.isLeft(published)) return undefined
             if (end === "fails") return yield* Effect.fail("no")
             if (end === "dies") return yield* Effect.die("no")
             if (end === "interrupted") return yield* Effect.interrupt
-            return Either.isRight(kept) && end === "kept" ? bytes : undefined
+            if (end === "released") return undefined
+            yield* room.handOver
+            if (end === "kept") return bytes
+            rmSync(published.right)
+            return undefined
           }).pipe(Effect.scoped, Effect.exit)
         const exits = yield* Effect.forEach(images, persist, { concurrency: "unbounded" })
         const kept = exits.flatMap((exit) => exit._tag === "Success" && exit.value !== undefined ? [exit.value] : [])
@@ -274,7 +299,7 @@ describe("InitImageSpool", () => {
     { fastCheck: { numRuns: 30 } }
   )
 
-  it.scoped("beats and sweeps by itself, from its start on and without being asked", () =>
+  it.scoped("writes its heartbeat and sweeps from its start on", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const dead = makeDead(parent)
@@ -292,26 +317,25 @@ describe("InitImageSpool", () => {
       assert.deepStrictEqual(list(parent), names.toSorted())
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("notices by itself that files which were given away have gone", () =>
+  it.scoped("notices the removal of files that were handed over", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, staleAfter: "10 seconds" })
-      const path = write((yield* spool.directory) ?? "", 5)
       yield* passTime(0, 1, 2)
-      yield* spool.keep(path, 5)
+      const path = yield* keep(spool, 5)
       rmSync(path)
       assert.deepInclude(yield* figures, { bytes: 5, files: 1 })
       yield* passTime(1000, 1000, 2)
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("lives on, in real time, beside another that sweeps, and what is dead goes", () =>
+  it.scopedLive("survives the sweeps of another spool, which remove the directories of dead ones", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const options = { directory: parent, staleAfter: "500 millis" } as const
       const one = yield* InitImageSpool.make(options)
       const { end, value: other } = yield* openScoped(InitImageSpool.make(options))
-      const path = write((yield* one.directory) ?? "", 5)
+      const path = yield* keep(one, 5)
       const dead = makeDead(parent)
       yield* Effect.repeat(Effect.sync(() => existsSync(dead)), {
         while: (exists) => Effect.delay(Effect.succeed(exists), "10 millis")
@@ -323,7 +347,7 @@ describe("InitImageSpool", () => {
       assert.deepStrictEqual(list(parent), [basename((yield* one.directory) ?? "")])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("goes on, and says so, when its heartbeat cannot be written", () => {
+  it.scoped("continues, and logs a warning, when its heartbeat cannot be written", () => {
     const lines: Array<string> = []
     return Effect.gen(function*() {
       const parent = join(yield* makeDirectory, "parent")
@@ -338,7 +362,7 @@ describe("InitImageSpool", () => {
     }).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.live("does not begin where others may write", () =>
+  it.live("refuses a directory that others may write to", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       chmodSync(parent, 0o777)
@@ -349,7 +373,7 @@ describe("InitImageSpool", () => {
       assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("ends in peace when its directory cannot be removed", () =>
+  it.scopedLive("ends without an error when its directory cannot be removed", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const { end } = yield* openScoped(InitImageSpool.make({ directory: parent }))
@@ -363,15 +387,15 @@ describe("InitImageSpool", () => {
       })))
     ))
 
-  const senseless: ReadonlyArray<readonly [InitImageSpool.Options, problem: string]> = [
+  const invalid: ReadonlyArray<readonly [InitImageSpool.Options, problem: string]> = [
     [{ maxBytesInFlight: -1 }, "maxBytesInFlight must not be negative"],
     [{ maxBytesKept: NaN }, "maxBytesKept must not be negative"],
     [{ maxFilesKept: -0.5 }, "maxFilesKept must not be negative"],
     [{ staleAfter: 9 }, "staleAfter must be at least 10ms"],
     [{ staleAfter: "0 seconds" }, "staleAfter must be at least 10ms"]
   ]
-  for (const [options, problem] of senseless) {
-    it.scopedLive(`takes no options that make no sense: ${Object.entries(options).join()}`, () =>
+  for (const [options, problem] of invalid) {
+    it.scopedLive(`refuses invalid options: ${Object.entries(options).join()}`, () =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const all = { directory: parent, ...options }
@@ -382,11 +406,11 @@ describe("InitImageSpool", () => {
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 
-  it.scopedLive("may have no room at all", () =>
+  it.scopedLive("accepts a limit of 0", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 0 })
-      assert.deepInclude(yield* Effect.flip(spool.reserve(1)), { _tag: "TooLarge", limit: 0 })
+      assert.deepInclude(yield* Effect.flip(reserve(spool, { bytes: 1 })), { _tag: "TooLarge", limit: 0 })
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("reads its options from Config", () =>
@@ -404,8 +428,8 @@ describe("InitImageSpool", () => {
       yield* Effect.gen(function*() {
         const spool = yield* InitImageSpool.InitImageSpool
         assert.strictEqual(dirname((yield* spool.directory) ?? ""), parent)
-        yield* spool.reserve(10)
-        assert.instanceOf(yield* Effect.flip(Effect.scoped(spool.reserve(1))), InitImageError.Busy)
+        yield* reserve(spool, { bytes: 10 })
+        assert.instanceOf(yield* Effect.flip(Effect.scoped(reserve(spool, { bytes: 1 }))), InitImageError.Busy)
       }).pipe(Effect.scoped, Effect.provide(layer), Effect.withConfigProvider(provider))
       const missing = yield* Effect.flip(
         Effect.withConfigProvider(Layer.build(layer), ConfigProvider.fromMap(new Map()))

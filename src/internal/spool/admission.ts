@@ -1,34 +1,36 @@
 /**
- * Bytes in flight: at most so many at a time, in the order in which they were asked for.
+ * Admission by bytes in flight: up to a limit at a time, first-in, first-out.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import type * as Scope from "effect/Scope"
 import { Busy } from "../../InitImageError.js"
-import * as metrics from "./metrics.js"
+import * as metrics from "../metrics.js"
 
 export interface Admission {
   /**
-   * Holds the bytes until the scope closes. `bytes` is never above the limit: that is the caller's to refuse.
-   *
-   * All at once, and once only within a scope: whoever held a part and waited for more could wait for another that does
-   * the same.
+   * Takes the bytes, all at once: two images that each hold a part and wait for more would wait for ever. `bytes` is
+   * never above the limit; the caller refuses that. Fails with `Busy` where the spool does not wait. To be run where
+   * nothing can be interrupted, for the wait is `restore`d: so the caller never loses bytes that it was given.
    */
-  readonly reserve: (bytes: number) => Effect.Effect<void, Busy, Scope.Scope>
+  readonly acquire: (bytes: number, restore: Restore) => Effect.Effect<void, Busy>
+  /** Gives bytes back, and admits those that wait. */
+  readonly giveBack: (bytes: number) => void
 }
+
+/** Makes an effect interruptible again, as `Effect.uninterruptibleMask` gives it. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 interface Waiter {
   readonly bytes: number
-  readonly granted: Deferred.Deferred<void>
+  readonly admitted: Deferred.Deferred<void>
 }
 
-/** In seconds. What is in flight is gone in much less, unless the disk or a client is slow. */
+/** Bytes in flight are given back within a second, unless the disk or a client is slow. */
 const busy = new Busy({ retryAfter: 1 })
 
 /**
- * `Effect.Semaphore` would let a small request overtake a large one for as long as small ones come, so this keeps its
- * own queue, in which nobody passes the first.
+ * `Effect.Semaphore` lets small requests overtake a large one for as long as small ones arrive, so this keeps a queue.
  */
 export const make = (limit: number, onFull: "wait" | "fail"): Admission => {
   let inFlight = 0
@@ -36,41 +38,41 @@ export const make = (limit: number, onFull: "wait" | "fail"): Admission => {
 
   const fits = (bytes: number): boolean => inFlight + bytes <= limit
 
-  const take = (bytes: number): void => {
+  const add = (bytes: number): void => {
     inFlight += bytes
     metrics.add(metrics.inFlightBytes, bytes)
   }
 
-  const grant = (): void => {
-    for (const waiter of queue) {
-      if (!fits(waiter.bytes)) return
-      leave(waiter)
-      take(waiter.bytes)
-      Deferred.unsafeDone(waiter.granted, Effect.void)
-    }
-  }
-
-  const giveBack = (bytes: number): void => {
-    take(-bytes)
-    grant()
-  }
-
-  const leave = (waiter: Waiter): boolean => {
+  const leaveQueue = (waiter: Waiter): boolean => {
     const left = queue.delete(waiter)
     if (left) metrics.add(metrics.waiting, -1)
     return left
   }
 
-  const wait = (bytes: number, restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>
+  const admitWaiters = (): void => {
+    for (const waiter of queue) {
+      if (!fits(waiter.bytes)) return
+      leaveQueue(waiter)
+      add(waiter.bytes)
+      Deferred.unsafeDone(waiter.admitted, Effect.void)
+    }
+  }
+
+  const giveBack = (bytes: number): void => {
+    add(-bytes)
+    admitWaiters()
+  }
+
+  const wait = (bytes: number, restore: Restore): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const waiter: Waiter = { bytes, granted: Deferred.unsafeMake(FiberId.none) }
+      const waiter: Waiter = { bytes, admitted: Deferred.unsafeMake(FiberId.none) }
       queue.add(waiter)
       metrics.add(metrics.waiting, 1)
-      return restore(Deferred.await(waiter.granted)).pipe(
+      return restore(Deferred.await(waiter.admitted)).pipe(
         Effect.onInterrupt(() =>
           Effect.sync(() => {
-            // Its turn may have come at the very moment at which it was interrupted.
-            if (leave(waiter)) grant()
+            // A waiter that was admitted at the moment of its interruption gives its bytes back.
+            if (leaveQueue(waiter)) admitWaiters()
             else giveBack(bytes)
           })
         )
@@ -78,14 +80,15 @@ export const make = (limit: number, onFull: "wait" | "fail"): Admission => {
     })
 
   return {
-    reserve: (bytes) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.suspend(() => {
-          if (queue.size === 0 && fits(bytes)) return Effect.sync(() => take(bytes))
-          return onFull === "fail" ? busy : wait(bytes, restore)
-        }).pipe(
-          Effect.zipRight(Effect.addFinalizer(() => Effect.sync(() => giveBack(bytes))))
-        )
-      )
+    acquire: (bytes, restore) =>
+      Effect.suspend(() => {
+        if (queue.size > 0 || !fits(bytes)) return onFull === "fail" ? busy : wait(bytes, restore)
+        add(bytes)
+        return Effect.void
+      }),
+    giveBack
   }
 }
+
+/** Without a limit every image is admitted at once. */
+export const unlimited: Admission = { acquire: () => Effect.void, giveBack: () => {} }

@@ -1,11 +1,11 @@
 /**
- * What a spool puts on the disk, and how it is told from anything else that may be there.
+ * The files of a spool on disk, and how they are told apart from foreign files.
  *
  * ```
- * <parent>/session-init-image-<32 hex digits>/                   a spool's own directory, mode 0700
- *   heartbeat                                                    16 hex digits that change while the spool lives
- *   <prefix><32 hex digits>.png|.jpg|.webp                       images
- *   session-init-image-<32 hex digits>/                          a dead spool's directory on its way out
+ * <parent>/session-init-image-<32 hex digits>/    a spool's own directory, mode 0700
+ *   heartbeat                                     16 hex digits that change while the spool is alive
+ *   <prefix><32 hex digits>.png|.jpg|.webp        images
+ *   session-init-image-<32 hex digits>/           a dead spool's directory, moved here to be removed
  * ```
  */
 import type { PlatformError } from "@effect/platform/Error"
@@ -17,7 +17,7 @@ import * as Option from "effect/Option"
 
 export const heartbeatName = "heartbeat"
 
-/** The same length every time, so that on a full disk it can still be written over. */
+/** A constant length, so that a heartbeat can be overwritten in place on a full disk. */
 export const heartbeatBytes = 16
 
 const ownerName = /^session-init-image-[0-9a-f]{32}$/
@@ -25,17 +25,17 @@ const imageName = /^[A-Za-z0-9._-]*[0-9a-f]{32}\.(?:png|jpg|webp)$/
 
 export const isOwnerName = (name: string): boolean => ownerName.test(name)
 
-/** 128 bits that nobody can guess. */
+/** Contains 128 random bits, so that the name cannot be guessed. */
 export const makeOwnerName = (): string =>
   `session-init-image-${Encoding.encodeHex(globalThis.crypto.getRandomValues(new Uint8Array(16)))}`
 
 export const isNotFound = (error: PlatformError): boolean => error._tag === "SystemError" && error.reason === "NotFound"
 
 /**
- * `stat` of what is really there: none for a symbolic link. `FileSystem` has no `lstat`; reading a link fails on all
- * that is none.
+ * `stat` that answers `None` for a symbolic link. `FileSystem` has no `lstat`, but `readLink` fails on every other kind
+ * of entry.
  */
-export const inspect = (
+export const statUnlessLink = (
   fs: FileSystem.FileSystem,
   path: string
 ): Effect.Effect<Option.Option<FileSystem.File.Info>, PlatformError> =>
@@ -44,55 +44,54 @@ export const inspect = (
     onFailure: () => Effect.asSome(fs.stat(path))
   })
 
-/** Of any other kind or size it is nobody's heartbeat, and might not even end. */
+/** Checked before a heartbeat is read: reading a FIFO, a device or a very large file might never end. */
 export const isHeartbeat = (info: FileSystem.File.Info): boolean => info.type === "File" && info.size <= heartbeatBytes
 
-/** What is in a spool's directory. */
 export interface Contents {
-  /** Names of what a spool made, besides its heartbeat. */
-  readonly own: ReadonlyArray<string>
-  /** How many files those are. */
-  readonly files: number
-  readonly heartbeat: boolean
-  /** How many other things there are. */
-  readonly foreign: number
+  /** Names of the images and of the directories moved from dead spools. Excludes the heartbeat. */
+  readonly ownEntries: ReadonlyArray<string>
+  /** Number of images, including those in moved directories. */
+  readonly imageCount: number
+  readonly hasHeartbeat: boolean
+  /** Number of entries that a spool did not create. */
+  readonly foreignCount: number
 }
 
-/** Sorts what is in a directory. It follows no link, and takes nothing for the spool's own by its name alone. */
-export const contents = (
+/** Sorts a directory's entries by name and type. Counts symbolic links as foreign. */
+export const readContents = (
   fs: FileSystem.FileSystem,
   paths: Path.Path,
   directory: string
 ): Effect.Effect<Contents, PlatformError> =>
   Effect.gen(function*() {
-    const own: Array<string> = []
-    let files = 0
-    let heartbeat = false
-    let foreign = 0
+    const ownEntries: Array<string> = []
+    let imageCount = 0
+    let hasHeartbeat = false
+    let foreignCount = 0
     for (const name of yield* fs.readDirectory(directory)) {
       const path = paths.join(directory, name)
-      const info = Option.getOrUndefined(yield* inspect(fs, path))
+      const info = Option.getOrUndefined(yield* statUnlessLink(fs, path))
       if (name === heartbeatName && info !== undefined && isHeartbeat(info)) {
-        heartbeat = true
+        hasHeartbeat = true
       } else if (info?.type === "File" && imageName.test(name)) {
-        own.push(name)
-        files++
+        ownEntries.push(name)
+        imageCount++
       } else {
-        const inner = info?.type === "Directory" && isOwnerName(name) ? yield* contents(fs, paths, path) : undefined
-        if (inner?.foreign === 0) {
-          own.push(name)
-          files += inner.files
+        const moved = info?.type === "Directory" && isOwnerName(name) ? yield* readContents(fs, paths, path) : undefined
+        if (moved?.foreignCount === 0) {
+          ownEntries.push(name)
+          imageCount += moved.imageCount
         } else {
-          foreign++
+          foreignCount++
         }
       }
     }
-    return { own, files, heartbeat, foreign }
+    return { ownEntries, imageCount, hasHeartbeat, foreignCount }
   })
 
 /**
- * Removes a spool's directory and all that is in it, its heartbeat last: one that is interrupted by the end of the
- * process leaves a directory that can still be told to be a spool's.
+ * Removes a spool's directory with all its contents. The heartbeat is removed last, so that a removal cut short by the
+ * end of the process leaves a directory that a sweep still recognizes.
  */
 export const removeOwner = (
   fs: FileSystem.FileSystem,
@@ -107,6 +106,6 @@ export const removeOwner = (
           : fs.remove(paths.join(directory, name), { recursive: true, force: true }),
       { discard: true }
     )),
-    // `FileSystem` can remove a directory, even an empty one, only with whatever is in it.
+    // `FileSystem.remove` removes a directory, even an empty one, only with `recursive`.
     Effect.zipRight(fs.remove(directory, { recursive: true, force: true }))
   )

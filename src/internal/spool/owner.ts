@@ -1,38 +1,40 @@
 /**
- * A spool's own directory, and the heartbeat in it by which others tell that its owner lives.
+ * A spool's own directory, and the heartbeat in it that shows other processes that its owner is alive.
  */
 import * as Error from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import { platform } from "node:os"
 import * as layout from "./layout.js"
 
 export interface Owner {
-  /** Where it and those of other spools are: an absolute path without symbolic links. */
+  /** The directory that holds the directories of all spools: an absolute path without symbolic links. */
   readonly parent: string
-  /** Whose directory it is, where there are users. */
+  /** The user that owns the spool's directory, on systems with numeric user ids. */
   readonly uid: Option.Option<number>
   /**
-   * The directory, which is there and is the spool's own. One that has gone, because the process stood still for so
-   * long that others took it for dead or because somebody removed it, is replaced by a new one.
+   * The spool's directory, after a check that it exists and is the one that the spool created. A missing directory is
+   * replaced by a new one: another spool removes it after this process was suspended for too long.
    *
-   * Fails with `SystemError`: `PermissionDenied` where something else is in its place, `BadResource` once the scope has
-   * closed, or as the disk does.
+   * Fails with `SystemError`: `PermissionDenied` when another file or directory has replaced it, `BadResource` after
+   * the scope has closed, or the disk's own error.
    */
   readonly directory: Effect.Effect<string, PlatformError>
-  /** Shows that the owner lives. Uninterruptible. */
+  /** Changes the heartbeat. Uninterruptible. */
   readonly beat: Effect.Effect<void, PlatformError>
 }
 
 const directoryMode = 0o700
 const fileMode = 0o600
 
-/** Write permission for the group and for all others. */
+/** Write permission for the group and for other users. */
 const writableByOthers = 0o022
 const sticky = 0o1000
 
@@ -43,16 +45,16 @@ const refused = (
 ): Error.SystemError =>
   new Error.SystemError({ module: "FileSystem", method: "InitImageSpool", reason, pathOrDescriptor, description })
 
-/** Windows has no such modes and shows every directory as writable for all. */
+/** Windows has no POSIX modes and reports every directory as writable by all users. */
 const hasModes = platform() !== "win32"
 
-/** Whoever may write to the parent could put something of theirs into the place of the spool's directory. */
+/** A user with write permission on a parent without the sticky bit can replace the spool's directory. */
 const checkMode = (parent: string, { mode }: FileSystem.File.Info): Effect.Effect<void, PlatformError> =>
   hasModes && (mode & writableByOthers) !== 0 && (mode & sticky) === 0
-    ? refused("PermissionDenied", parent, "others may write to the spool's parent directory, which is not sticky")
+    ? refused("PermissionDenied", parent, "the spool's parent directory is writable by other users and is not sticky")
     : Effect.void
 
-/** Its owner may too, whatever its mode. */
+/** The parent's owner can replace the spool's directory, in any mode. */
 const checkUser = (
   parent: string,
   { uid }: FileSystem.File.Info,
@@ -60,14 +62,22 @@ const checkUser = (
 ): Effect.Effect<void, PlatformError> =>
   Option.isNone(uid) || uid.value === 0 || Option.contains(own.uid, uid.value)
     ? Effect.void
-    : refused("PermissionDenied", parent, "the spool's parent directory is another user's")
+    : refused("PermissionDenied", parent, "the spool's parent directory belongs to another user")
 
 const sameNumber = Option.getEquivalence<number>((a, b) => a === b)
 
-interface Claim {
+interface Directory {
   readonly path: string
+  /** Identifies the directory by its inode and device. */
   readonly info: FileSystem.File.Info
 }
+
+type State = Data.TaggedEnum<{
+  Owned: { readonly directory: Directory }
+  /** Holds the directory that is being removed, or is removed already. */
+  Closed: { readonly directory: Directory }
+}>
+const { Closed, Owned } = Data.taggedEnum<State>()
 
 export const make = (parentDirectory: string): Effect.Effect<
   Owner,
@@ -79,21 +89,20 @@ export const make = (parentDirectory: string): Effect.Effect<
     const paths = yield* Path.Path
     const parent = yield* fs.realPath(parentDirectory)
 
-    let beats = 0
-    /** Different each time, in a directory's life. */
+    let heartbeatCount = 0
     const nextHeartbeat = (): Uint8Array =>
-      new TextEncoder().encode((beats++).toString(16).padStart(layout.heartbeatBytes, "0"))
+      new TextEncoder().encode((heartbeatCount++).toString(16).padStart(layout.heartbeatBytes, "0"))
 
     const createHeartbeat = (directory: string): Effect.Effect<void, PlatformError> =>
       Effect.suspend(() =>
         fs.writeFile(paths.join(directory, layout.heartbeatName), nextHeartbeat(), { flag: "wx", mode: fileMode })
       )
 
-    /** Not recursive, so that it fails where there is anything by that name, a symbolic link that leads nowhere too. */
-    const claim: Effect.Effect<Claim, PlatformError> = Effect.gen(function*() {
+    const createDirectory: Effect.Effect<Directory, PlatformError> = Effect.gen(function*() {
       const parentInfo = yield* fs.stat(parent)
       yield* checkMode(parent, parentInfo)
       const path = paths.join(parent, layout.makeOwnerName())
+      // Not recursive, so that it fails on any existing entry, a dangling symbolic link included.
       yield* fs.makeDirectory(path, { mode: directoryMode })
       return yield* Effect.gen(function*() {
         const info = yield* fs.stat(path)
@@ -103,63 +112,62 @@ export const make = (parentDirectory: string): Effect.Effect<
       }).pipe(Effect.onError(() => Effect.ignore(fs.remove(path, { recursive: true, force: true }))))
     })
 
-    /** What a symbolic link leads to is another directory than this one was. */
-    const check = ({ info, path }: Claim): Effect.Effect<string, PlatformError> =>
+    /** Detects a symbolic link too: `stat` answers the inode and device of its target. */
+    const checkIdentity = ({ info, path }: Directory): Effect.Effect<string, PlatformError> =>
       Effect.flatMap(fs.stat(path), (found) =>
         sameNumber(found.ino, info.ino) && found.dev === info.dev
           ? Effect.succeed(path)
-          : refused("PermissionDenied", path, "something else is in place of the spool's directory"))
+          : refused("PermissionDenied", path, "the spool's directory has been replaced"))
 
+    /** Serializes the transitions of `state`: one fiber at a time replaces a missing directory. */
     const mutex = yield* Effect.makeSemaphore(1)
-    let closed = false
-    let current: Claim = yield* Effect.acquireRelease(
-      claim,
-      () =>
-        mutex.withPermits(1)(Effect.suspend(() => {
-          closed = true
-          return check(current)
-        })).pipe(
+    const state = yield* Effect.acquireRelease(
+      Effect.flatMap(createDirectory, (directory) => Ref.make<State>(Owned({ directory }))),
+      (state) =>
+        mutex.withPermits(1)(Ref.updateAndGet(state, ({ directory }) => Closed({ directory }))).pipe(
+          Effect.flatMap(({ directory }) => checkIdentity(directory)),
           Effect.flatMap((path) => layout.removeOwner(fs, paths, path)),
           Effect.retry({ times: 2 }),
           Effect.catchIf(layout.isNotFound, () => Effect.void),
-          Effect.catchAllCause((cause) => Effect.logWarning("A spool's directory could not be removed", cause))
+          Effect.catchAllCause((cause) => Effect.logWarning("Cannot remove the spool's directory", cause))
         )
     )
+    const { directory: { info: { uid } } } = yield* Ref.get(state)
 
-    const reclaim = mutex.withPermits(1)(Effect.uninterruptible(Effect.suspend(() =>
-      closed
-        ? refused("BadResource", current.path, "the spool has been closed")
-        : Effect.catchIf(check(current), layout.isNotFound, () =>
-          claim.pipe(
-            Effect.map((next) => {
-              current = next
-              return next.path
-            }),
-            Effect.tap(() => Effect.logWarning("A spool's directory was gone and has been replaced"))
-          ))
-    )))
-
-    const directory = Effect.suspend(() =>
-      closed ? reclaim : Effect.catchIf(check(current), layout.isNotFound, () => reclaim)
+    const replaceDirectory = createDirectory.pipe(
+      Effect.tap((directory) => Ref.set(state, Owned({ directory }))),
+      Effect.tap(() => Effect.logWarning("The spool's directory was missing and has been replaced by a new one")),
+      Effect.map(({ path }) => path)
     )
+
+    const pathOrElse = (onMissing: Effect.Effect<string, PlatformError>): Effect.Effect<string, PlatformError> =>
+      Effect.flatMap(Ref.get(state), ({ _tag, directory }) =>
+        _tag === "Closed"
+          ? refused("BadResource", directory.path, "the spool is closed")
+          : Effect.catchIf(checkIdentity(directory), layout.isNotFound, () => onMissing))
+
+    const directory = pathOrElse(mutex.withPermits(1)(Effect.uninterruptible(pathOrElse(replaceDirectory))))
 
     const beat = Effect.uninterruptible(Effect.gen(function*() {
       const path = paths.join(yield* directory, layout.heartbeatName)
       const heartbeat = nextHeartbeat()
       yield* Effect.scoped(
-        // Not truncated first: that would need room to be written again, which a full disk may not have.
+        // Not truncated: a truncated file may find no free block on a full disk.
         Effect.flatMap(fs.open(path, { flag: "r+" }), (file) => file.writeAll(heartbeat))
       ).pipe(
         Effect.catchIf(layout.isNotFound, () => Effect.flatMap(directory, createHeartbeat)),
-        // A change of times alone needs no room at all, even where the disk writes to a new place each time.
-        Effect.catchAll((error) => Effect.orElseFail(fs.utimes(path, beats, beats), () => error))
+        // Needs no free block, even on a file system that writes each change to a new block.
+        Effect.catchAll((error) => Effect.orElseFail(fs.utimes(path, heartbeatCount, heartbeatCount), () => error))
       )
     }))
 
-    return { parent, uid: current.info.uid, directory, beat }
+    return { parent, uid, directory, beat }
   })
 
-/** The content of a heartbeat and its time together, of which a beat changes one at least. Another if there is none. */
+/**
+ * The heartbeat's modification time and content, of which each beat changes at least one; `"absent"` when there is no
+ * heartbeat.
+ */
 export const signature = (
   fs: FileSystem.FileSystem,
   paths: Path.Path,
@@ -167,9 +175,9 @@ export const signature = (
 ): Effect.Effect<string, PlatformError> => {
   const path = paths.join(directory, layout.heartbeatName)
   return Effect.gen(function*() {
-    const info = Option.getOrUndefined(yield* layout.inspect(fs, path))
+    const info = Option.getOrUndefined(yield* layout.statUnlessLink(fs, path))
     if (info === undefined || !layout.isHeartbeat(info)) return "absent"
-    const changed = Option.match(info.mtime, { onNone: () => 0, onSome: (time) => time.getTime() })
-    return `${changed}:${Encoding.encodeHex(yield* fs.readFile(path))}`
+    const modified = Option.match(info.mtime, { onNone: () => 0, onSome: (time) => time.getTime() })
+    return `${modified}:${Encoding.encodeHex(yield* fs.readFile(path))}`
   }).pipe(Effect.catchIf(layout.isNotFound, () => Effect.succeed("absent")))
 }

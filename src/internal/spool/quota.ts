@@ -1,65 +1,73 @@
 /**
- * Bytes and files kept: each counts from success until it is really gone from the disk.
+ * The quota of bytes and files kept: a file counts from its publication until it is gone from the disk.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Busy } from "../../InitImageError.js"
+import * as metrics from "../metrics.js"
 import { isNotFound } from "./layout.js"
-import * as metrics from "./metrics.js"
 
 export interface Quota {
-  /** Fails where a file of that size could not be kept now. Counts nothing. */
+  /** Fails with `Busy` where a file of that size does not fit now. Counts nothing. */
   readonly check: (bytes: number) => Effect.Effect<void, Busy>
-  /** Counts a file that has been written and closed. */
-  readonly keep: (path: string, bytes: number) => Effect.Effect<void, Busy>
-  /** Counts a file no more that is gone. Does nothing for one that is not counted. */
-  readonly removed: (path: string) => Effect.Effect<void>
-  /** Looks for all files that are counted. */
+  /** Counts a file. Fails with `Busy` where it does not fit, and then counts nothing. */
+  readonly count: (path: string, bytes: number) => Effect.Effect<void, Busy>
+  /** Stops counting a file that has been removed. Does nothing for a file that is not counted. */
+  readonly forget: (path: string) => Effect.Effect<void>
+  /** Looks for all counted files on the disk, and forgets those that are gone. */
   readonly refresh: Effect.Effect<void>
 }
 
 /** In seconds. Sessions end less often than requests. */
 const busy = new Busy({ retryAfter: 10 })
 
-/** Counts nothing any more once the scope has closed: then nothing is the spool's to keep. */
+/** Without any limit there is nothing to count. */
+export const unlimited: Quota = {
+  check: () => Effect.void,
+  count: () => Effect.void,
+  forget: () => Effect.void,
+  refresh: Effect.void
+}
+
+/** Counts until the scope closes: from then on every file fits and is not counted. */
 export const make = (
   limits: { readonly bytes: number; readonly files: number },
   fs: FileSystem.FileSystem,
   paths: Path.Path
 ): Effect.Effect<Quota, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const kept = new Map<string, number>()
-    let keptBytes = 0
-    let closed = false
+    const sizes = new Map<string, number>()
+    let total = 0
+    let state: "Counting" | "Closed" = "Counting"
 
-    const count = (path: string, bytes: number): void => {
-      kept.set(path, bytes)
-      keptBytes += bytes
+    const add = (path: string, bytes: number): void => {
+      sizes.set(path, bytes)
+      total += bytes
       metrics.add(metrics.keptBytes, bytes)
       metrics.add(metrics.keptFiles, 1)
     }
 
     const forget = (path: string): void => {
-      const bytes = kept.get(path)
+      const bytes = sizes.get(path)
       if (bytes === undefined) return
-      kept.delete(path)
-      keptBytes -= bytes
+      sizes.delete(path)
+      total -= bytes
       metrics.add(metrics.keptBytes, -bytes)
       metrics.add(metrics.keptFiles, -1)
     }
 
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
-        closed = true
-        for (const path of kept.keys()) forget(path)
+        state = "Closed"
+        for (const path of sizes.keys()) forget(path)
       })
     )
 
-    const fits = (bytes: number): boolean => keptBytes + bytes <= limits.bytes && kept.size + 1 <= limits.files
+    const fits = (bytes: number): boolean => total + bytes <= limits.bytes && sizes.size + 1 <= limits.files
 
-    /** One listing for all files of a directory, however many they are. */
+    /** Lists a directory once for all of its files. */
     const refreshDirectory = ([directory, files]: readonly [string, ReadonlyArray<string>]): Effect.Effect<void> =>
       fs.readDirectory(directory).pipe(
         Effect.catchIf(isNotFound, () => Effect.succeed([])),
@@ -74,15 +82,15 @@ export const make = (
 
     const mutex = yield* Effect.makeSemaphore(1)
     let refreshes = 0
-    /** However many ask for it at once, it is done for all of them together. */
+    /** Refreshes once for all callers that wait at the same time. */
     const refresh = Effect.suspend(() => {
-      if (kept.size === 0) return Effect.void
+      if (sizes.size === 0) return Effect.void
       const before = refreshes
       return mutex.withPermits(1)(Effect.uninterruptible(Effect.suspend(() => {
         if (refreshes > before) return Effect.void
         refreshes++
         const files = new Map<string, Array<string>>()
-        for (const path of kept.keys()) {
+        for (const path of sizes.keys()) {
           const directory = paths.dirname(path)
           const others = files.get(directory)
           if (others === undefined) files.set(directory, [path])
@@ -92,25 +100,25 @@ export const make = (
       })))
     })
 
-    /** A file that was given away is removed without a word, so before anybody is refused it is looked for. */
+    /** Files that were handed over are removed without notice, so the disk is looked at before an image is refused. */
     const whenFits = (bytes: number, onFits: () => void): Effect.Effect<void, Busy> => {
       const attempt = Effect.sync(() => {
-        if (closed) return true
+        if (state === "Closed") return true
         if (!fits(bytes)) return false
         onFits()
         return true
       })
-      return Effect.flatMap(attempt, (done) =>
-        done ? Effect.void : Effect.zipRight(
+      return Effect.flatMap(attempt, (fitted) =>
+        fitted ? Effect.void : Effect.zipRight(
           refresh,
-          Effect.flatMap(attempt, (done) => done ? Effect.void : busy)
+          Effect.flatMap(attempt, (fitted) => fitted ? Effect.void : busy)
         ))
     }
 
     return {
       check: (bytes) => whenFits(bytes, () => {}),
-      keep: (path, bytes) => whenFits(bytes, () => count(path, bytes)),
-      removed: (path) => Effect.sync(() => forget(path)),
+      count: (path, bytes) => whenFits(bytes, () => add(path, bytes)),
+      forget: (path) => Effect.sync(() => forget(path)),
       refresh
     }
   })

@@ -1,13 +1,13 @@
 /**
- * Removes what dead spools left in the directory that they share.
+ * Removes the directories of dead spools from the parent directory that all spools share.
  *
- * A spool is dead when its heartbeat has not changed while somebody watched it for one and a half times `staleAfter`.
- * No date is compared and no process is looked up: the dead may have run in another container or on another host, and
- * clocks jump. With S for `staleAfter`, and a beat and a look every S/10:
+ * A spool counts as dead when a sweeper has observed its heartbeat unchanged for 1.5 times `staleAfter`. The sweep
+ * compares no dates and looks up no processes: the owner may have run in another container or on another host, and wall
+ * clocks jump. With S for `staleAfter`, and a beat and a sweep every S/10:
  *
- * - A spool that stands still for less than S beats again within 1.1 S of its last beat, well before 1.5 S.
- * - A dead one is seen within 0.1 S of its end and found unchanged for 1.5 S within 0.1 S more: it is gone after 1.7 S,
- *   which leaves 0.3 S of the 2 S for slow disks.
+ * - A live spool that is suspended for less than S beats again within 1.1 S of its last beat, well before 1.5 S.
+ * - A dead spool is first observed within 0.1 S of its end and counts as dead within 0.1 S after 1.5 S: it is removed
+ *   after at most 1.7 S, which leaves 0.3 S of 2 S for slow disks.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
@@ -16,35 +16,36 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as metrics from "../metrics.js"
 import * as layout from "./layout.js"
-import * as metrics from "./metrics.js"
 import * as owners from "./owner.js"
 
-/** How long a spool waits between two beats, and between two looks at the others. */
+/** Time between two beats of a spool, and between two of its sweeps. */
 export const interval = (staleAfter: Duration.Duration): Duration.Duration => Duration.times(staleAfter, 0.1)
 
-const patience = 1.5
+/** A spool is dead after this multiple of `staleAfter` without a change of its heartbeat. */
+const deadAfterFactor = 1.5
 
 /**
- * Time that passes unseen counts as no more than this many intervals: a watcher that stood still, with its whole
- * machine perhaps, gives the others time to beat before it finds them dead.
+ * The most that the time between two observations adds to the unchanged time, in intervals. A sweeper that was
+ * suspended, perhaps with its whole machine, thereby gives live spools time to beat.
  */
-const creditIntervals = 2
+const maxGapIntervals = 2
 
-interface Watched {
+interface Observation {
   readonly signature: string
-  /** When it was last read, in milliseconds of the clock that never jumps. */
-  readonly at: number
-  /** For how long it has been seen unchanged, in milliseconds. */
-  readonly unchanged: number
+  /** Monotonic, in milliseconds. */
+  readonly observedAt: number
+  /** How long the signature has been observed unchanged, in milliseconds. */
+  readonly unchangedFor: number
 }
 
-/** Milliseconds of a clock that the wall clock's jumps do not touch. */
+/** Monotonic, unlike `Clock.currentTimeMillis`. */
 const monotonicMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n) / 1000)
 
 export interface Sweeper {
-  /** One look at all others; removes those that are dead. What it cannot do is logged, and tried again next time. */
-  readonly look: Effect.Effect<void>
+  /** Observes all other spools once and removes the dead ones. Logs a failure; the next sweep tries again. */
+  readonly sweep: Effect.Effect<void>
 }
 
 export const make = (
@@ -54,77 +55,80 @@ export const make = (
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
     const paths = yield* Path.Path
-    const deadAfter = Duration.toMillis(staleAfter) * patience
-    const mostCredit = Duration.toMillis(interval(staleAfter)) * creditIntervals
-    const watched = new Map<string, Watched>()
-    const left = new Set<string>()
+    const deadAfter = Duration.toMillis(staleAfter) * deadAfterFactor
+    const maxGap = Duration.toMillis(interval(staleAfter)) * maxGapIntervals
+    const observations = new Map<string, Observation>()
+    const ignored = new Set<string>()
 
-    /** Not looked at again as long as it is there, so it is said once. */
-    const leave = (name: string, why: string): Effect.Effect<void> =>
+    /** Skips an entry for as long as it exists, so that it is logged once. */
+    const ignore = (name: string, reason: string): Effect.Effect<void> =>
       Effect.suspend(() => {
-        left.add(name)
-        return Effect.logWarning(`Left in the spools' directory: ${why}`).pipe(Effect.annotateLogs("entry", name))
+        ignored.add(name)
+        return Effect.logWarning(`The spool sweep ignores an entry: ${reason}`).pipe(Effect.annotateLogs("entry", name))
       })
 
-    /** None for what is not a spool's directory, or another user's, whose files are not ours to remove. */
+    /** `None` for an entry that is not a directory, and for another user's directory. */
     const signatureOf = Effect.fnUntraced(function*(name: string) {
       const path = paths.join(owner.parent, name)
-      const found = yield* layout.inspect(fs, path)
-      if (Option.isNone(found) || found.value.type !== "Directory") {
-        yield* leave(name, "it is named like a spool's directory, but is none")
+      const info = yield* layout.statUnlessLink(fs, path)
+      if (Option.isNone(info) || info.value.type !== "Directory") {
+        yield* ignore(name, "it has the name of a spool's directory, but is not a directory")
         return Option.none()
       }
-      const { uid } = found.value
+      const { uid } = info.value
       if (Option.isSome(uid) && !Option.contains(owner.uid, uid.value)) return Option.none()
       return Option.some(yield* owners.signature(fs, paths, path))
     })
 
-    /** Looks at one directory, and says whether its owner is dead by now. */
+    /** Observes a directory's heartbeat and decides whether its owner is dead. */
     const isDead = Effect.fnUntraced(function*(name: string) {
-      const before = yield* monotonicMillis
-      // What cannot be read is not known to be dead.
+      // The gap runs from the end of one read to the start of the next, so that a slow read never lengthens it.
+      const readStartedAt = yield* monotonicMillis
+      // An unreadable heartbeat is no evidence of death.
       const signature = yield* Effect.orElseSucceed(signatureOf(name), Option.none)
       if (Option.isNone(signature)) {
-        watched.delete(name)
+        observations.delete(name)
         return false
       }
-      const last = watched.get(name)
-      const unchanged = last?.signature === signature.value
-        ? last.unchanged + Math.min(before - last.at, mostCredit)
+      const last = observations.get(name)
+      const unchangedFor = last?.signature === signature.value
+        ? last.unchangedFor + Math.min(readStartedAt - last.observedAt, maxGap)
         : 0
-      watched.set(name, { signature: signature.value, at: yield* monotonicMillis, unchanged })
-      return unchanged >= deadAfter
+      observations.set(name, { signature: signature.value, observedAt: yield* monotonicMillis, unchangedFor })
+      return unchangedFor >= deadAfter
     })
 
     /**
-     * Moves a dead owner's directory into our own, at one stroke and where nobody else can reach it: of two that sweep
-     * at once one finds nothing, and an owner that comes back finds all or nothing of its files.
+     * Moves a dead spool's directory into the sweeper's own. The rename is atomic: of two concurrent sweepers one
+     * fails with `NotFound`, and an owner that resumes finds all of its files or an empty path.
+     *
+     * From a directory with foreign entries it removes only the spool's own, and leaves it in place.
      */
-    const take = Effect.fnUntraced(function*(name: string) {
+    const evict = Effect.fnUntraced(function*(name: string) {
       const path = paths.join(owner.parent, name)
-      const { files, foreign, heartbeat, own } = yield* layout.contents(fs, paths, path)
-      if (!heartbeat && own.length + foreign > 0) {
-        return yield* leave(name, "it is named like a spool's directory, but has no heartbeat")
+      const { foreignCount, hasHeartbeat, imageCount, ownEntries } = yield* layout.readContents(fs, paths, path)
+      if (!hasHeartbeat && ownEntries.length + foreignCount > 0) {
+        return yield* ignore(name, "it has the name of a spool's directory, but no heartbeat")
       }
-      if (foreign === 0) return yield* fs.rename(path, paths.join(yield* owner.directory, name))
-      for (const entry of [...own, layout.heartbeatName]) {
+      if (foreignCount === 0) return yield* fs.rename(path, paths.join(yield* owner.directory, name))
+      for (const entry of [...ownEntries, layout.heartbeatName]) {
         yield* fs.remove(paths.join(path, entry), { recursive: true, force: true })
       }
-      metrics.add(metrics.sweptFiles, files)
-      yield* leave(name, "in a dead spool's directory are things that it did not make")
+      metrics.add(metrics.sweptFiles, imageCount)
+      yield* ignore(name, "it is a dead spool's directory with files that the spool did not create")
     })
 
-    /** What has been taken, also by a look before this one that could not remove all of it. */
-    const removeTaken = Effect.gen(function*() {
+    /** Removes the evicted directories, including those that an earlier sweep failed to remove. */
+    const removeEvicted = Effect.gen(function*() {
       const directory = yield* owner.directory
       for (const name of (yield* fs.readDirectory(directory)).filter(layout.isOwnerName)) {
         const path = paths.join(directory, name)
-        const { files, foreign } = yield* layout.contents(fs, paths, path)
-        if (foreign > 0) {
+        const { foreignCount, imageCount } = yield* layout.readContents(fs, paths, path)
+        if (foreignCount > 0) {
           yield* fs.rename(path, paths.join(owner.parent, name))
         } else {
           yield* layout.removeOwner(fs, paths, path)
-          metrics.add(metrics.sweptFiles, files)
+          metrics.add(metrics.sweptFiles, imageCount)
         }
       }
     })
@@ -132,26 +136,26 @@ export const make = (
     const orLog = (effect: Effect.Effect<void, PlatformError>): Effect.Effect<void> =>
       effect.pipe(
         Effect.uninterruptible,
-        // Its owner, or another that sweeps, was there first.
+        // The directory's owner or another sweeper has removed it already.
         Effect.catchIf(layout.isNotFound, () => Effect.void),
-        Effect.catchAllCause((cause) => Effect.logWarning("What a dead spool left could not be removed", cause))
+        Effect.catchAllCause((cause) => Effect.logWarning("Cannot remove a dead spool's directory", cause))
       )
 
-    const look = Effect.gen(function*() {
+    const sweep = Effect.gen(function*() {
       const own = paths.basename(yield* owner.directory)
       const names = new Set(
         (yield* fs.readDirectory(owner.parent)).filter((name) => layout.isOwnerName(name) && name !== own)
       )
-      for (const seen of [watched, left]) {
-        for (const name of [...seen.keys()].filter((name) => !names.has(name))) seen.delete(name)
+      for (const known of [observations, ignored]) {
+        for (const name of [...known.keys()].filter((name) => !names.has(name))) known.delete(name)
       }
       for (const name of names) {
-        if (!left.has(name) && (yield* isDead(name))) yield* orLog(take(name))
+        if (!ignored.has(name) && (yield* isDead(name))) yield* orLog(evict(name))
       }
-      yield* orLog(removeTaken)
+      yield* orLog(removeEvicted)
     }).pipe(
-      Effect.catchAllCause((cause) => Effect.logWarning("The spools' directory could not be swept", cause))
+      Effect.catchAllCause((cause) => Effect.logWarning("Cannot sweep the spools' parent directory", cause))
     )
 
-    return { look }
+    return { sweep }
   })

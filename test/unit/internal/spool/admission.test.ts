@@ -7,16 +7,26 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Scope from "effect/Scope"
 import * as spoolAdmission from "../../../../src/internal/spool/admission.js"
+import { atEachStep, interruptAt } from "../../../utils/interruptions.js"
 import { figures, isIdle } from "../../../utils/spools.js"
 
-/** Lets all fibers come as far as they can. */
+/** Runs all fibers until they wait. */
 const settle = Effect.repeatN(Effect.yieldNow(), 20)
 
-/** Asks for bytes and holds them until it is interrupted. */
-const hold = (admission: spoolAdmission.Admission, bytes: number, onGranted: () => void = () => {}) =>
+/** Acquires the bytes for as long as the scope is open, as a room does. */
+const reserve = (admission: spoolAdmission.Admission, bytes: number) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.zipRight(
+      admission.acquire(bytes, restore),
+      Effect.addFinalizer(() => Effect.sync(() => admission.giveBack(bytes)))
+    )
+  )
+
+/** Acquires bytes and holds them until it is interrupted. */
+const hold = (admission: spoolAdmission.Admission, bytes: number, onAdmitted: () => void = () => {}) =>
   Effect.fork(
     Effect.scoped(Effect.zipRight(
-      Effect.zipRight(admission.reserve(bytes), Effect.sync(onGranted)),
+      Effect.zipRight(reserve(admission, bytes), Effect.sync(onAdmitted)),
       Effect.never
     ))
   )
@@ -32,7 +42,7 @@ const command: FastCheck.Arbitrary<Command> = FastCheck.oneof(
   FastCheck.constant({ type: "settle" as const })
 )
 
-/** What is to happen, in as few words as possible. */
+/** The expected behaviour. */
 class Model {
   readonly held = new Map<number, number>()
   waiting: Array<readonly [id: number, bytes: number]> = []
@@ -46,14 +56,14 @@ class Model {
   }
   start(id: number, bytes: number): void {
     this.waiting.push([id, bytes])
-    this.grant()
+    this.admit()
   }
   end(id: number): void {
     this.held.delete(id)
     this.waiting = this.waiting.filter(([other]) => other !== id)
-    this.grant()
+    this.admit()
   }
-  grant(): void {
+  admit(): void {
     for (let next = this.waiting[0]; next !== undefined; next = this.waiting[0]) {
       if (this.inFlight() + next[1] > this.limit) return
       this.held.set(...next)
@@ -64,14 +74,14 @@ class Model {
 
 describe("admission", () => {
   it.live.prop(
-    "grants in order whatever starts, ends and is interrupted, is never above its limit and gives all of it back",
+    "admits in order, stays within the limit and takes all bytes back, whatever starts, ends and is interrupted",
     { commands: FastCheck.array(command, { maxLength: 60, size: "max" }) },
     ({ commands }) =>
       Effect.gen(function*() {
         const limit = 12
         const admission = spoolAdmission.make(limit, "wait")
         const model = new Model(limit)
-        const granted: Array<number> = []
+        const admitted: Array<number> = []
         const expected: Array<number> = []
         const running = new Map<number, Fiber.RuntimeFiber<unknown, unknown>>()
         const compare = Effect.gen(function*() {
@@ -82,12 +92,12 @@ describe("admission", () => {
           for (const id of model.held.keys()) {
             if (!expected.includes(id)) expected.push(id)
           }
-          assert.deepStrictEqual(granted.filter((id) => expected.includes(id)), expected)
+          assert.deepStrictEqual(admitted.filter((id) => expected.includes(id)), expected)
         })
         for (const [id, command] of commands.entries()) {
           if (command.type === "start") {
-            running.set(id, yield* hold(admission, command.bytes, () => granted.push(id)))
-            // It asks when it comes to run, which is to be before the next command.
+            running.set(id, yield* hold(admission, command.bytes, () => admitted.push(id)))
+            // Acquires before the next command.
             yield* settle
             model.start(id, command.bytes)
           } else if (command.type === "end") {
@@ -107,7 +117,7 @@ describe("admission", () => {
     { fastCheck: { numRuns: 200 } }
   )
 
-  it.effect("lets nobody pass the first who waits, even if there is room for them", () =>
+  it.effect("admits no image before the first that waits, even if it would fit", () =>
     Effect.gen(function*() {
       const admission = spoolAdmission.make(10, "wait")
       const order: Array<string> = []
@@ -125,7 +135,7 @@ describe("admission", () => {
       yield* isIdle
     }))
 
-  it.effect("lets those behind go on when one who waits is interrupted", () =>
+  it.effect("admits the images behind a waiting one that is interrupted", () =>
     Effect.gen(function*() {
       const admission = spoolAdmission.make(10, "wait")
       const order: Array<string> = []
@@ -144,17 +154,17 @@ describe("admission", () => {
       yield* isIdle
     }))
 
-  it.effect("gives back what is granted at the very moment of an interruption", () =>
+  it.effect("takes back bytes that were given at the moment of an interruption", () =>
     Effect.gen(function*() {
       const admission = spoolAdmission.make(10, "wait")
       const order: Array<string> = []
       const scope = yield* Scope.make()
-      yield* Scope.extend(admission.reserve(10), scope)
+      yield* Scope.extend(reserve(admission, 10), scope)
       const waiter = yield* hold(admission, 10, () => order.push("waiter"))
       yield* settle
       const last = yield* hold(admission, 10, () => order.push("last"))
       yield* settle
-      // Both are there before the waiter runs again.
+      // Both happen before the waiter runs again.
       yield* Scope.close(scope, Exit.void)
       waiter.unsafeInterruptAsFork(FiberId.none)
       yield* settle
@@ -164,26 +174,52 @@ describe("admission", () => {
       yield* isIdle
     }))
 
-  it.effect("fails with Busy at once, and takes nothing, when it is not to wait", () =>
+  it.effect("fails with Busy at once, and takes nothing, where images do not wait", () =>
     Effect.gen(function*() {
       const admission = spoolAdmission.make(10, "fail")
       const holder = yield* hold(admission, 7)
       yield* settle
-      const refused = yield* Effect.either(Effect.scoped(admission.reserve(4)))
+      const refused = yield* Effect.either(Effect.scoped(reserve(admission, 4)))
       assert(Either.isLeft(refused))
       assert.deepInclude(refused.left, { _tag: "Busy", retryAfter: 1 })
       assert.deepInclude(yield* figures, { inFlight: 7, waiting: 0 })
-      yield* Effect.scoped(admission.reserve(3))
+      yield* Effect.scoped(reserve(admission, 3))
       yield* Fiber.interrupt(holder)
       yield* isIdle
     }))
 
-  it.effect("gives back exactly once, however the work that it was for ends", () =>
+  it.effect("counts given back bytes once, however the work ends", () =>
     Effect.gen(function*() {
       const admission = spoolAdmission.make(10, "wait")
       for (const work of [Effect.void, Effect.fail("no"), Effect.die("no"), Effect.interrupt]) {
-        yield* Effect.exit(Effect.scoped(Effect.zipRight(admission.reserve(10), work)))
+        yield* Effect.exit(Effect.scoped(Effect.zipRight(reserve(admission, 10), work)))
         yield* isIdle
       }
+    }))
+
+  it.effect("gives nothing to an effect that is interrupted at any step of its wait", () =>
+    Effect.gen(function*() {
+      const steps = yield* atEachStep((at) =>
+        Effect.gen(function*() {
+          const admission = spoolAdmission.make(10, "wait")
+          const holder = yield* hold(admission, 6)
+          yield* settle
+          yield* Effect.fork(Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 3), Fiber.interrupt(holder)))
+          const { isReached } = yield* interruptAt(at, Effect.scoped(reserve(admission, 8)))
+          yield* settle
+          yield* isIdle
+          return isReached
+        })
+      )
+      assert.isAbove(steps, 20)
+    }))
+
+  it.effect("admits everything at once without a limit", () =>
+    Effect.gen(function*() {
+      for (const bytes of [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]) {
+        yield* spoolAdmission.unlimited.acquire(bytes, (effect) => effect)
+      }
+      spoolAdmission.unlimited.giveBack(1)
+      yield* isIdle
     }))
 })

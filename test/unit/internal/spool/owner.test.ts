@@ -28,17 +28,17 @@ const signatureOf = (directory: string) =>
     return yield* spoolOwner.signature(yield* FileSystem.FileSystem, yield* Path.Path, directory)
   })
 
-/** As a spool itself refuses, and not the disk. */
+/** An error that the spool raises, as opposed to the disk. */
 const refused = (reason: "PermissionDenied" | "BadResource", description: string) =>
   ({ _tag: "SystemError", method: "InitImageSpool", reason, description }) as const
 
-const replaced = refused("PermissionDenied", "something else is in place of the spool's directory")
+const replaced = refused("PermissionDenied", "the spool's directory has been replaced")
 
-/** Who may change the owner of a directory. */
+/** Only root may change the owner of a directory. */
 const isRoot = process.getuid?.() === 0
 
 describe("a spool's directory", () => {
-  it.scoped("is its own, of mode 0700, with a heartbeat in it, and is gone with its scope", () =>
+  it.scoped("has mode 0700, holds a heartbeat, and is removed when the scope closes", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const { end, value: owner } = yield* openScoped(spoolOwner.make(parent))
@@ -49,12 +49,12 @@ describe("a spool's directory", () => {
       assert.deepStrictEqual(list(directory), ["heartbeat"])
       assert.strictEqual(statSync(join(directory, "heartbeat")).mode & 0o7777, 0o600)
       writeFileSync(join(directory, imageName()), "")
-      writeFileSync(join(directory, "anything else"), "")
+      writeFileSync(join(directory, "foreign.txt"), "")
       yield* end
       assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is another for each spool", () =>
+  it.scoped("differs for each spool", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const one = yield* spoolOwner.make(parent)
@@ -63,7 +63,7 @@ describe("a spool's directory", () => {
       assert.lengthOf(list(parent), 2)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is really where it says, behind any symbolic link that leads to its parent", () =>
+  it.scoped("has a path without symbolic links, though its parent is given as one", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const elsewhere = yield* makeDirectory
@@ -72,7 +72,7 @@ describe("a spool's directory", () => {
       assert.strictEqual(dirname(yield* owner.directory), parent)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is not made in a directory that is not there", () =>
+  it.scoped("is not created when the parent is missing", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const error = yield* Effect.flip(spoolOwner.make(join(parent, "missing")))
@@ -80,21 +80,21 @@ describe("a spool's directory", () => {
     }).pipe(Effect.provide(NodeContext.layer)))
 
   for (const mode of [0o777, 0o707, 0o703, 0o770, 0o775, 0o720]) {
-    it.scoped(`is not made where others may write: ${mode.toString(8)}`, () =>
+    it.scoped(`is not created where other users may write: ${mode.toString(8)}`, () =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         chmodSync(parent, mode)
         const error = yield* Effect.flip(spoolOwner.make(parent))
         assert.deepInclude(
           error,
-          refused("PermissionDenied", "others may write to the spool's parent directory, which is not sticky")
+          refused("PermissionDenied", "the spool's parent directory is writable by other users and is not sticky")
         )
         assert.deepStrictEqual(list(parent), [])
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 
   for (const mode of [0o700, 0o755, 0o1777, 0o1770]) {
-    it.scoped(`is made where nobody else can replace it: ${mode.toString(8)}`, () =>
+    it.scoped(`is created where only its owner can replace it: ${mode.toString(8)}`, () =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         chmodSync(parent, mode)
@@ -103,12 +103,12 @@ describe("a spool's directory", () => {
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 
-  it.scoped("is not made in another user's directory, and nothing is left there", () =>
+  it.scoped("is not created in another user's directory, and leaves nothing there", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       if (isRoot) chownSync(parent, 12345, 12345)
       const error = yield* Effect.flip(spoolOwner.make(parent))
-      assert.deepInclude(error, refused("PermissionDenied", "the spool's parent directory is another user's"))
+      assert.deepInclude(error, refused("PermissionDenied", "the spool's parent directory belongs to another user"))
       assert.deepStrictEqual(list(parent), [])
     }).pipe(
       Effect.provide(
@@ -120,7 +120,7 @@ describe("a spool's directory", () => {
       )
     ))
 
-  it.scoped("is made in a directory of root's by any user", () =>
+  it.scoped("may be created by any user in a directory that belongs to root", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const owner = yield* spoolOwner.make(parent)
@@ -134,37 +134,37 @@ describe("a spool's directory", () => {
         }))
     })))))
 
-  it.scoped("is left alone, and nothing is put into it, when it is replaced by a symbolic link", () =>
+  it.scoped("fails, and the target stays untouched, when a symbolic link replaces it", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
-      const trap = yield* makeDirectory
-      writeFileSync(join(trap, "heartbeat"), "not ours")
+      const target = yield* makeDirectory
+      writeFileSync(join(target, "heartbeat"), "foreign")
       const { end, value: owner } = yield* openScoped(spoolOwner.make(parent))
       const directory = yield* owner.directory
       renameSync(directory, join(parent, "moved"))
-      symlinkSync(trap, directory)
+      symlinkSync(target, directory)
       assert.deepInclude(yield* Effect.flip(owner.directory), replaced)
       assert.deepInclude(yield* Effect.flip(owner.beat), replaced)
       yield* end
       assert.isTrue(lstatSync(directory).isSymbolicLink())
-      assert.deepStrictEqual(list(trap), ["heartbeat"])
-      assert.strictEqual(readFileSync(join(trap, "heartbeat"), "utf8"), "not ours")
+      assert.deepStrictEqual(list(target), ["heartbeat"])
+      assert.strictEqual(readFileSync(join(target, "heartbeat"), "utf8"), "foreign")
     }).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
 
-  it.scoped("is left alone when it is replaced by another directory", () =>
+  it.scoped("fails, and the other directory stays untouched, when another directory replaces it", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const { end, value: owner } = yield* openScoped(spoolOwner.make(parent))
       const directory = yield* owner.directory
       renameSync(directory, join(parent, "moved"))
       mkdirSync(directory)
-      writeFileSync(join(directory, "not ours"), "")
+      writeFileSync(join(directory, "foreign"), "")
       assert.deepInclude(yield* Effect.flip(owner.directory), replaced)
       yield* end
-      assert.deepStrictEqual(list(directory), ["not ours"])
+      assert.deepStrictEqual(list(directory), ["foreign"])
     }).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
 
-  it.scoped("is left alone when another of the same number is there, on another disk", () => {
+  it.scoped("fails when a directory with the same inode on another device replaces it", () => {
     let isOther = false
     return Effect.gen(function*() {
       const parent = yield* makeDirectory
@@ -182,7 +182,7 @@ describe("a spool's directory", () => {
     )
   })
 
-  it.scoped("is replaced by a new one, by all that ask together, when it has gone", () => {
+  it.scoped("is replaced once when it is missing, for all concurrent callers", () => {
     const lines: Array<string> = []
     return Effect.gen(function*() {
       const parent = yield* makeDirectory
@@ -200,7 +200,7 @@ describe("a spool's directory", () => {
     }).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scoped("fails while its parent has gone, and closes all the same", () => {
+  it.scoped("fails while its parent is missing, and its scope still closes", () => {
     const lines: Array<string> = []
     return Effect.gen(function*() {
       const parent = join(yield* makeDirectory, "parent")
@@ -217,18 +217,18 @@ describe("a spool's directory", () => {
     }).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scoped("is not made again once its scope has closed", () =>
+  it.scoped("is not created again after its scope has closed", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const { end, value: owner } = yield* openScoped(spoolOwner.make(parent))
       yield* end
-      const closed = refused("BadResource", "the spool has been closed")
+      const closed = refused("BadResource", "the spool is closed")
       assert.deepInclude(yield* Effect.flip(owner.directory), closed)
       assert.deepInclude(yield* Effect.flip(owner.beat), closed)
       assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is gone again when its heartbeat cannot be written", () =>
+  it.scoped("is removed when its heartbeat cannot be written", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const error = yield* Effect.flip(spoolOwner.make(parent))
@@ -236,7 +236,7 @@ describe("a spool's directory", () => {
       assert.deepStrictEqual(list(parent), [])
     }).pipe(Effect.provide(layerWith(() => ({ writeFile: () => diskError("writeFile", "ENOSPC") })))))
 
-  it.scoped("says what is the matter when it cannot be removed, and does not fail its scope", () => {
+  it.scoped("logs a failed removal, and its scope still closes", () => {
     const lines: Array<string> = []
     let failing = false
     return Effect.gen(function*() {
@@ -255,7 +255,7 @@ describe("a spool's directory", () => {
     )
   })
 
-  it.scoped("loses its heartbeat last, so that what an interrupted end leaves can be told to be a spool's", () => {
+  it.scoped("loses its heartbeat last, so that a sweep recognizes a directory whose removal was cut short", () => {
     const removed: Array<string> = []
     return Effect.gen(function*() {
       const parent = yield* makeDirectory
@@ -276,7 +276,7 @@ describe("a spool's directory", () => {
 })
 
 describe("a heartbeat", () => {
-  it.scoped("changes at each beat, in its content and not only in its time, and keeps its length", () =>
+  it.scoped("changes its content at each beat and keeps its length", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const owner = yield* spoolOwner.make(parent)
@@ -290,7 +290,7 @@ describe("a heartbeat", () => {
       for (const content of seen) assert.match(content, /^[0-9a-f]{16}$/)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is made again when it has gone", () =>
+  it.scoped("is created again when it is missing", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const owner = yield* spoolOwner.make(parent)
@@ -301,7 +301,7 @@ describe("a heartbeat", () => {
       assert.match(readFileSync(join(directory, "heartbeat"), "utf8"), /^[0-9a-f]{16}$/)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is not made where a symbolic link leads that has taken its place", () =>
+  it.scoped("is not created at the target of a symbolic link that has replaced it", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const elsewhere = yield* makeDirectory
@@ -313,7 +313,7 @@ describe("a heartbeat", () => {
       assert.deepStrictEqual(list(elsewhere), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("goes on in the new directory when the old one has gone", () =>
+  it.scoped("continues in the new directory when the old one is missing", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const owner = yield* spoolOwner.make(parent)
@@ -326,7 +326,7 @@ describe("a heartbeat", () => {
     }).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
 
   for (const method of ["open", "writeAll"] as const) {
-    it.scoped(`can be seen to change on a disk without room: ${method} fails`, () => {
+    it.scoped(`changes its signature on a full disk: ${method} fails`, () => {
       let full = false
       return Effect.gen(function*() {
         const parent = yield* makeDirectory
@@ -355,7 +355,7 @@ describe("a heartbeat", () => {
     })
   }
 
-  it.scoped("fails with what the disk said first when nothing can be changed", () => {
+  it.scoped("fails with the first disk error when neither content nor time can be changed", () => {
     let readOnly = false
     return Effect.gen(function*() {
       const parent = yield* makeDirectory
@@ -369,7 +369,7 @@ describe("a heartbeat", () => {
     }))))
   })
 
-  it.scoped("is known by its content alone where the disk tells no times", () =>
+  it.scoped("has a signature of its content alone on a disk without times", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const owner = yield* spoolOwner.make(parent)
@@ -384,7 +384,7 @@ describe("a heartbeat", () => {
       stat: (path) => Effect.map(fs.stat(path), (info) => ({ ...info, mtime: Option.none() }))
     })))))
 
-  it.scoped("is none that is a symbolic link, a directory, or too long to be one", () =>
+  it.scoped("is absent when a symbolic link, a directory or a longer file has its name", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const heartbeat = join(directory, "heartbeat")

@@ -32,67 +32,67 @@ const isBusy = (result: Either.Either<void, { readonly _tag: string; readonly re
 }
 
 describe("the quota", () => {
-  it.scoped("is Busy over the bytes, to the byte, and counts nothing that it refuses", () =>
+  it.scoped("fails with Busy above the limit of bytes, and counts no refused file", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const quota = yield* makeQuota({ bytes: 100 })
-      yield* quota.keep(write(directory, 60), 60)
+      yield* quota.count(write(directory, 60), 60)
       assert.isTrue(isBusy(yield* Effect.either(quota.check(41))))
-      assert.isTrue(isBusy(yield* Effect.either(quota.keep(write(directory, 41), 41))))
+      assert.isTrue(isBusy(yield* Effect.either(quota.count(write(directory, 41), 41))))
       assert.deepInclude(yield* figures, { bytes: 60, files: 1 })
       yield* quota.check(40)
-      yield* quota.keep(write(directory, 40), 40)
+      yield* quota.count(write(directory, 40), 40)
       assert.deepInclude(yield* figures, { bytes: 100, files: 2 })
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is Busy over the files", () =>
+  it.scoped("fails with Busy above the limit of files", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const quota = yield* makeQuota({ files: 2 })
-      yield* quota.keep(write(directory, 1), 1)
+      yield* quota.count(write(directory, 1), 1)
       yield* quota.check(1)
-      yield* quota.keep(write(directory, 1), 1)
+      yield* quota.count(write(directory, 1), 1)
       assert.isTrue(isBusy(yield* Effect.either(quota.check(1))))
-      assert.isTrue(isBusy(yield* Effect.either(quota.keep(write(directory, 1), 1))))
+      assert.isTrue(isBusy(yield* Effect.either(quota.count(write(directory, 1), 1))))
       assert.deepInclude(yield* figures, { bytes: 2, files: 2 })
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("lets in exactly as many as fit, of any number at once", () =>
+  it.scoped("counts as many concurrent files as fit, and refuses the others", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const quota = yield* makeQuota({ bytes: 70 })
       const results = yield* Effect.forEach(
         Array.from({ length: 50 }, () => write(directory, 10)),
-        (path) => Effect.either(quota.keep(path, 10)),
+        (path) => Effect.either(quota.count(path, 10)),
         { concurrency: "unbounded" }
       )
       assert.lengthOf(results.filter(Either.isRight), 7)
       assert.deepInclude(yield* figures, { bytes: 70, files: 7 })
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("counts a file until it is gone, and not longer", () =>
+  it.scoped("counts a file until it is forgotten", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const quota = yield* makeQuota({ files: 1 })
       const path = write(directory, 5)
-      yield* quota.keep(path, 5)
+      yield* quota.count(path, 5)
       yield* quota.refresh
       assert.deepInclude(yield* figures, { bytes: 5, files: 1 })
       rmSync(path)
-      yield* quota.removed(path)
+      yield* quota.forget(path)
       yield* isIdle
-      yield* quota.removed(path)
-      yield* quota.removed(join(directory, imageName()))
+      yield* quota.forget(path)
+      yield* quota.forget(join(directory, imageName()))
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("sees that a file which was given away has been removed or taken elsewhere, before it is Busy", () =>
+  it.scoped("forgets files that were removed or moved before it fails with Busy", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const elsewhere = yield* makeDirectory
       const quota = yield* makeQuota({ files: 3 })
       const files = [write(directory, 1), write(directory, 2), write(elsewhere, 4)] as const
-      for (const [index, file] of files.entries()) yield* quota.keep(file, 2 ** index)
+      for (const [index, file] of files.entries()) yield* quota.count(file, 2 ** index)
       rmSync(files[0])
       renameSync(files[1], join(elsewhere, imageName()))
       yield* quota.check(8)
@@ -100,16 +100,16 @@ describe("the quota", () => {
       rmSync(elsewhere, { recursive: true })
       yield* quota.refresh
       yield* isIdle
-      // For the end of the test, which removes it.
+      // The end of the test removes it.
       yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeDirectory(elsewhere))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("lists a directory at most twice for any number that are refused at once", () => {
+  it.scoped("lists a directory at most twice for many concurrent refusals", () => {
     let listings = 0
     return Effect.gen(function*() {
       const directory = yield* makeDirectory
       const quota = yield* makeQuota({ bytes: 1 })
-      yield* quota.keep(write(directory, 1), 1)
+      yield* quota.count(write(directory, 1), 1)
       const results = yield* Effect.forEach(
         Array.from({ length: 100 }),
         () => Effect.either(quota.check(1)),
@@ -123,26 +123,26 @@ describe("the quota", () => {
     }))))
   })
 
-  it.scoped("goes on counting what it cannot look at", () =>
+  it.scoped("still counts the files of a directory that cannot be listed", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const quota = yield* makeQuota({ files: 1 })
       const path = write(directory, 5)
-      yield* quota.keep(path, 5)
+      yield* quota.count(path, 5)
       rmSync(path)
       assert.isTrue(isBusy(yield* Effect.either(quota.check(1))))
       assert.deepInclude(yield* figures, { bytes: 5, files: 1 })
     }).pipe(Effect.provide(layerWith(() => ({ readDirectory: () => diskError("readDirectory", "EIO") })))))
 
-  it.scoped("ends at nothing with its scope, and counts nothing after", () =>
+  it.scoped("forgets all files when its scope closes, and counts none after that", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { end, value: quota } = yield* openScoped(makeQuota({ files: 2 }))
-      yield* quota.keep(write(directory, 5), 5)
-      yield* quota.keep(write(directory, 5), 5)
+      yield* quota.count(write(directory, 5), 5)
+      yield* quota.count(write(directory, 5), 5)
       yield* end
       yield* isIdle
-      yield* quota.keep(write(directory, 5), 5)
+      yield* quota.count(write(directory, 5), 5)
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 })

@@ -37,7 +37,7 @@ import {
 /** `staleAfter`, in milliseconds. */
 const S = 60_000
 
-/** A monotonic clock that goes when it is told to, beside a wall clock that says anything. */
+/** A monotonic clock that the test advances, and an independent wall clock that it sets. */
 const makeClock = () => {
   let now = 0
   let wall = 0
@@ -62,20 +62,20 @@ const makeSweeper = (parent: string) =>
     return { owner, sweeper: yield* spoolSweep.make(owner, Duration.millis(S)), own: yield* owner.directory }
   })
 
-/** Looks as often as a spool does, for so long. */
-const lookFor = (
+/** Sweeps every S/10, as a spool does, for a duration in milliseconds. */
+const sweepFor = (
   time: ReturnType<typeof makeClock>,
   sweeper: spoolSweep.Sweeper,
   millis: number,
-  between: Effect.Effect<unknown> = Effect.void
+  afterEachSweep: Effect.Effect<unknown> = Effect.void
 ) =>
   Effect.gen(function*() {
     for (let passed = 0; passed < millis; passed += S / 10) {
-      yield* sweeper.look
+      yield* sweeper.sweep
       yield* time.pass(S / 10)
-      yield* between
+      yield* afterEachSweep
     }
-    yield* sweeper.look
+    yield* sweeper.sweep
   })
 
 const withTime = <A, E, R>(test: (time: ReturnType<typeof makeClock>) => Effect.Effect<A, E, R>) =>
@@ -86,15 +86,15 @@ const withTime = <A, E, R>(test: (time: ReturnType<typeof makeClock>) => Effect.
 
 const isRoot = process.getuid?.() === 0
 
-/** What has been logged, without when and by whom. */
+/** Log lines without timestamp, level and fiber. */
 const messages = (lines: ReadonlyArray<string>) => lines.map((line) => line.slice(line.indexOf("message=")))
 
-const leftAlone = (path: string, why: string) =>
-  `message="Left in the spools' directory: ${why}" entry=${basename(path)}`
+const ignoredEntry = (path: string, reason: string) =>
+  `message="The spool sweep ignores an entry: ${reason}" entry=${basename(path)}`
 
 describe("the sweep", () => {
   it.live.prop(
-    "removes what a dead spool left within twice staleAfter, and nothing of it before staleAfter has passed",
+    "removes a dead spool's files within twice staleAfter, and none of them before staleAfter has passed",
     { phase: FastCheck.integer({ min: 1, max: S / 10 }) },
     ({ phase }) =>
       withTime((time) =>
@@ -102,13 +102,13 @@ describe("the sweep", () => {
           const parent = yield* makeDirectory
           const { own, sweeper } = yield* makeSweeper(parent)
           const { swept } = yield* figures
-          yield* lookFor(time, sweeper, S)
+          yield* sweepFor(time, sweeper, S)
           const dead = makeDead(parent, [imageName(), imageName(".jpg"), imageName(".webp"), `any_Prefix.${hex()}.png`])
           yield* time.pass(phase)
-          yield* lookFor(time, sweeper, S)
+          yield* sweepFor(time, sweeper, S)
           assert.lengthOf(list(dead), 5)
-          // The other half is for slow disks.
-          yield* lookFor(time, sweeper, S / 2)
+          // The remaining S/2 of the promised 2 S are for slow disks.
+          yield* sweepFor(time, sweeper, S / 2)
           assert.deepStrictEqual(list(parent), [basename(own)])
           assert.deepStrictEqual(list(own), ["heartbeat"])
           assert.strictEqual((yield* figures).swept - swept, 4)
@@ -118,7 +118,7 @@ describe("the sweep", () => {
   )
 
   it.live.prop(
-    "never touches what a live spool has, however often it stands still for less than staleAfter, nor how long it does itself",
+    "never removes a live spool's files while that spool is suspended for less than staleAfter, and the sweeper for any time",
     {
       stalls: FastCheck.array(
         FastCheck.oneof(FastCheck.constant(0), FastCheck.constant(S - 1), FastCheck.integer({ min: 0, max: S - 1 })),
@@ -138,17 +138,17 @@ describe("the sweep", () => {
           const image = join(own, imageName())
           writeFileSync(image, "image")
           let nextBeat = S / 10
-          let nextLook = 0
+          let nextSweep = 0
           let i = 0
           while (i < stalls.length) {
-            const next = Math.min(nextBeat, nextLook)
+            const next = Math.min(nextBeat, nextSweep)
             yield* time.pass(next - time.now())
             if (next === nextBeat) {
               yield* live.beat
               nextBeat += S / 10 + (stalls[i++] ?? 0)
             } else {
-              yield* sweeper.look
-              nextLook += S / 10 + (pauses[i % pauses.length] ?? 0)
+              yield* sweeper.sweep
+              nextSweep += S / 10 + (pauses[i % pauses.length] ?? 0)
             }
           }
           assert.strictEqual(yield* live.directory, own)
@@ -159,7 +159,7 @@ describe("the sweep", () => {
     { fastCheck: { numRuns: 40 } }
   )
 
-  it.scopedLive("asks no date: anybody's wall clock may jump anywhere", () =>
+  it.scopedLive("compares no dates, so that a wall clock may jump", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
@@ -168,7 +168,7 @@ describe("the sweep", () => {
         const dead = makeDead(parent)
         let jump = 0
         const dates = [0, 1e12, -1e9, 4e12, 86_400_000]
-        yield* lookFor(
+        yield* sweepFor(
           time,
           sweeper,
           2 * S,
@@ -187,40 +187,40 @@ describe("the sweep", () => {
       })
     ).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("does not count time in which it stood still itself, with its whole machine perhaps", () =>
+  it.scopedLive("does not count the time in which the sweeper itself was suspended", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { sweeper } = yield* makeSweeper(parent)
         const other = makeDead(parent)
-        yield* lookFor(time, sweeper, S / 2)
+        yield* sweepFor(time, sweeper, S / 2)
         yield* time.pass(100 * S)
-        yield* sweeper.look
+        yield* sweeper.sweep
         assert.isTrue(existsSync(other))
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.isFalse(existsSync(other))
       })
     ).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("treats a directory that was only just begun in the same way", () =>
+  it.scopedLive("removes an empty directory in the same time, and keeps it when a heartbeat appears in it", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { sweeper } = yield* makeSweeper(parent)
-        const begun = join(parent, ownerName())
+        const empty = join(parent, ownerName())
         const completed = join(parent, ownerName())
-        mkdirSync(begun)
+        mkdirSync(empty)
         mkdirSync(completed)
-        yield* lookFor(time, sweeper, S)
+        yield* sweepFor(time, sweeper, S)
         writeFileSync(join(completed, "heartbeat"), "0000000000000000")
-        assert.isTrue(existsSync(begun))
-        yield* lookFor(time, sweeper, S)
-        assert.isFalse(existsSync(begun))
+        assert.isTrue(existsSync(empty))
+        yield* sweepFor(time, sweeper, S)
+        assert.isFalse(existsSync(empty))
         assert.isTrue(existsSync(completed))
       })
     ).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("does not look at what is not named as a spool names it", () =>
+  it.scopedLive("ignores entries without the name of a spool's directory", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
@@ -234,13 +234,13 @@ describe("the sweep", () => {
           `my-session-init-image-${hex()}`
         ]
         for (const name of names) renameSync(makeDead(parent), join(parent, name))
-        yield* lookFor(time, sweeper, 3 * S)
+        yield* sweepFor(time, sweeper, 3 * S)
         assert.deepStrictEqual(list(parent), [...names, basename(own)].toSorted())
         for (const name of names) assert.lengthOf(list(join(parent, name)), 2)
       })
     ).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("removes its own kind of files alone; what else is there stays, and is told of once", () => {
+  it.scopedLive("removes only a spool's own files, keeps foreign ones and logs them once", () => {
     const lines: Array<string> = []
     return withTime((time) =>
       Effect.gen(function*() {
@@ -248,8 +248,8 @@ describe("the sweep", () => {
         const elsewhere = yield* makeDirectory
         const { own, sweeper } = yield* makeSweeper(parent)
         const { swept } = yield* figures
-        writeFileSync(join(elsewhere, "precious.png"), "")
-        const taken = makeDead(elsewhere)
+        writeFileSync(join(elsewhere, "foreign.png"), "")
+        const outside = makeDead(elsewhere)
         const foreign = [
           "notes.txt",
           `${hex()}.gif`,
@@ -259,28 +259,28 @@ describe("the sweep", () => {
         ]
         const dead = makeDead(parent, [imageName(), imageName(), ...foreign])
         const linked = imageName()
-        symlinkSync(join(elsewhere, "precious.png"), join(dead, linked))
+        symlinkSync(join(elsewhere, "foreign.png"), join(dead, linked))
         const linkedDirectory = ownerName()
-        symlinkSync(taken, join(dead, linkedDirectory))
+        symlinkSync(outside, join(dead, linkedDirectory))
         const namedAsImage = imageName()
         mkdirSync(join(dead, namedAsImage))
-        yield* lookFor(time, sweeper, 2 * S)
-        const left = [...foreign, linked, linkedDirectory, namedAsImage].toSorted()
-        assert.deepStrictEqual(list(dead), left)
-        yield* lookFor(time, sweeper, 5 * S)
-        assert.deepStrictEqual(list(dead), left)
+        yield* sweepFor(time, sweeper, 2 * S)
+        const kept = [...foreign, linked, linkedDirectory, namedAsImage].toSorted()
+        assert.deepStrictEqual(list(dead), kept)
+        yield* sweepFor(time, sweeper, 5 * S)
+        assert.deepStrictEqual(list(dead), kept)
         assert.deepStrictEqual(messages(lines), [
-          leftAlone(dead, "in a dead spool's directory are things that it did not make")
+          ignoredEntry(dead, "it is a dead spool's directory with files that the spool did not create")
         ])
-        assert.lengthOf(list(taken), 2)
-        assert.isTrue(existsSync(join(elsewhere, "precious.png")))
+        assert.lengthOf(list(outside), 2)
+        assert.isTrue(existsSync(join(elsewhere, "foreign.png")))
         assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.strictEqual((yield* figures).swept - swept, 2)
       })
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scopedLive("follows no symbolic link that is named like a spool's directory, and tells of it", () => {
+  it.scopedLive("follows no symbolic link with the name of a spool's directory, and logs it", () => {
     const lines: Array<string> = []
     return withTime((time) =>
       Effect.gen(function*() {
@@ -292,20 +292,22 @@ describe("the sweep", () => {
         symlinkSync(target, link)
         const file = join(parent, ownerName())
         writeFileSync(file, "a file")
-        yield* lookFor(time, sweeper, 3 * S)
+        yield* sweepFor(time, sweeper, 3 * S)
         assert.isTrue(lstatSync(link).isSymbolicLink())
         assert.isTrue(existsSync(file))
         assert.lengthOf(list(target), 2)
         assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.sameMembers(
           messages(lines),
-          [link, file].map((path) => leftAlone(path, "it is named like a spool's directory, but is none"))
+          [link, file].map((path) =>
+            ignoredEntry(path, "it has the name of a spool's directory, but is not a directory")
+          )
         )
       })
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scopedLive("leaves a directory alone that has no heartbeat, or something else in its place", () => {
+  it.scopedLive("keeps a directory without a heartbeat, or with a link or a longer file in its place, and logs it", () => {
     const lines: Array<string> = []
     return withTime((time) =>
       Effect.gen(function*() {
@@ -318,8 +320,8 @@ describe("the sweep", () => {
         renameSync(join(linked, "heartbeat"), join(elsewhere, "heartbeat"))
         symlinkSync(join(elsewhere, "heartbeat"), join(linked, "heartbeat"))
         const large = makeDead(parent)
-        writeFileSync(join(large, "heartbeat"), "a heartbeat is no such text")
-        yield* lookFor(time, sweeper, 3 * S)
+        writeFileSync(join(large, "heartbeat"), "longer than sixteen bytes")
+        yield* sweepFor(time, sweeper, 3 * S)
         assert.lengthOf(list(without), 1)
         assert.lengthOf(list(linked), 2)
         assert.lengthOf(list(large), 2)
@@ -327,57 +329,57 @@ describe("the sweep", () => {
         assert.sameMembers(
           messages(lines),
           [without, linked, large].map((path) =>
-            leftAlone(path, "it is named like a spool's directory, but has no heartbeat")
+            ignoredEntry(path, "it has the name of a spool's directory, but no heartbeat")
           )
         )
       })
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scopedLive("sweeps what a dead spool left by a name that had been left alone and was gone in between", () =>
+  it.scopedLive("removes a dead spool's directory whose name it ignored before that entry was removed", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { own, sweeper } = yield* makeSweeper(parent)
         const without = makeDead(parent)
         rmSync(join(without, "heartbeat"))
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.lengthOf(list(without), 1)
         rmSync(without, { recursive: true })
-        yield* sweeper.look
+        yield* sweeper.sweep
         renameSync(makeDead(parent), without)
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(parent), [basename(own)])
       })
     ).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("gives one that was gone and is back unchanged the whole time again", () =>
+  it.scopedLive("observes a directory anew that was missing and is back unchanged", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const elsewhere = yield* makeDirectory
         const { sweeper } = yield* makeSweeper(parent)
         const other = makeDead(parent)
-        yield* lookFor(time, sweeper, 1.4 * S)
+        yield* sweepFor(time, sweeper, 1.4 * S)
         renameSync(other, join(elsewhere, basename(other)))
-        yield* sweeper.look
+        yield* sweeper.sweep
         renameSync(join(elsewhere, basename(other)), other)
         yield* time.pass(S / 10)
-        yield* lookFor(time, sweeper, 1.4 * S)
+        yield* sweepFor(time, sweeper, 1.4 * S)
         assert.lengthOf(list(other), 2)
-        yield* lookFor(time, sweeper, S / 5)
+        yield* sweepFor(time, sweeper, S / 5)
         assert.isFalse(existsSync(other))
       })
     ).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("leaves another user's alone", () =>
+  it.scopedLive("keeps another user's directory", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { sweeper } = yield* makeSweeper(parent)
         const dead = makeDead(parent)
         if (isRoot) chownSync(dead, 12345, 12345)
-        yield* lookFor(time, sweeper, 3 * S)
+        yield* sweepFor(time, sweeper, 3 * S)
         assert.lengthOf(list(dead), 2)
       })
     ).pipe(
@@ -389,7 +391,7 @@ describe("the sweep", () => {
       )
     ))
 
-  it.scopedLive("may be done by any number at once: together they remove everything, once, and say nothing", () => {
+  it.scopedLive("runs in several spools at once: together they remove each file once and log nothing", () => {
     const lines: Array<string> = []
     return withTime((time) =>
       Effect.gen(function*() {
@@ -398,10 +400,10 @@ describe("the sweep", () => {
         const sweepers = yield* Effect.all(Array.from({ length: 4 }, () => makeSweeper(parent)))
         for (let i = 0; i < 10; i++) makeDead(parent, [imageName(), imageName()])
         const all: spoolSweep.Sweeper = {
-          look: Effect.forEach(sweepers, ({ sweeper }) => sweeper.look, { concurrency: "unbounded", discard: true })
+          sweep: Effect.forEach(sweepers, ({ sweeper }) => sweeper.sweep, { concurrency: "unbounded", discard: true })
         }
         const beats = Effect.forEach(sweepers, ({ owner }) => Effect.orDie(owner.beat))
-        yield* lookFor(time, all, 2 * S, beats)
+        yield* sweepFor(time, all, 2 * S, beats)
         assert.deepStrictEqual(list(parent), sweepers.map(({ own }) => basename(own)).toSorted())
         for (const { own } of sweepers) assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.strictEqual((yield* figures).swept - swept, 20)
@@ -410,27 +412,27 @@ describe("the sweep", () => {
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scopedLive("takes all or nothing from a spool that comes back after it was found dead, which then has a new one", () =>
+  it.scopedLive("removes the whole directory of a spool that resumes too late, which then creates a new one", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { own, sweeper } = yield* makeSweeper(parent)
-        const { end, value: late } = yield* openScoped(makeSweeper(parent))
-        writeFileSync(join(late.own, imageName()), "image")
-        yield* lookFor(time, sweeper, 2 * S)
+        const { end, value: resumed } = yield* openScoped(makeSweeper(parent))
+        writeFileSync(join(resumed.own, imageName()), "image")
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(parent), [basename(own)])
-        yield* late.owner.beat
-        const next = yield* late.owner.directory
-        assert.notStrictEqual(next, late.own)
+        yield* resumed.owner.beat
+        const next = yield* resumed.owner.directory
+        assert.notStrictEqual(next, resumed.own)
         assert.deepStrictEqual(list(parent), [basename(own), basename(next)].toSorted())
-        yield* lookFor(time, sweeper, 5 * S, Effect.orDie(late.owner.beat))
-        assert.strictEqual(yield* late.owner.directory, next)
+        yield* sweepFor(time, sweeper, 5 * S, Effect.orDie(resumed.owner.beat))
+        assert.strictEqual(yield* resumed.owner.directory, next)
         yield* end
         assert.deepStrictEqual(list(parent), [basename(own)])
       })
     ).pipe(Effect.provide(quiet), Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("tries again what it could not remove, and counts it once", () => {
+  it.scopedLive("retries a failed removal, and counts its files once", () => {
     let failing = true
     const lines: Array<string> = []
     return withTime((time) =>
@@ -440,12 +442,12 @@ describe("the sweep", () => {
         const { swept } = yield* figures
         const dead = makeDead(parent)
         const other = makeDead(parent)
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(own), ["heartbeat", basename(dead), basename(other)].toSorted())
         assert.isAtLeast(lines.length, 1)
         assert.include(lines[0], "EIO")
         failing = false
-        yield* sweeper.look
+        yield* sweeper.sweep
         assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.strictEqual((yield* figures).swept - swept, 2)
       })
@@ -457,7 +459,7 @@ describe("the sweep", () => {
     )
   })
 
-  it.scopedLive("removes also what a dead one had begun to sweep", () =>
+  it.scopedLive("removes directories that a dead spool had evicted", () =>
     withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
@@ -465,17 +467,17 @@ describe("the sweep", () => {
         const { swept } = yield* figures
         const outer = makeDead(parent)
         const inner = makeDead(outer)
-        // A removal that was interrupted at any point.
+        // The state after a removal that was cut short.
         rmSync(join(inner, "heartbeat"))
         makeDead(inner)
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(parent), [basename(own)])
         assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.strictEqual((yield* figures).swept - swept, 3)
       })
     ).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("removes also what a dead one had begun to sweep where it leaves something else", () => {
+  it.scopedLive("removes directories that a dead spool had evicted, and keeps foreign files beside them", () => {
     const lines: Array<string> = []
     return withTime((time) =>
       Effect.gen(function*() {
@@ -484,25 +486,25 @@ describe("the sweep", () => {
         const { swept } = yield* figures
         const outer = makeDead(parent, [imageName(), "notes.txt"])
         makeDead(outer)
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(outer), ["notes.txt"])
         assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.strictEqual((yield* figures).swept - swept, 2)
         assert.deepStrictEqual(messages(lines), [
-          leftAlone(outer, "in a dead spool's directory are things that it did not make")
+          ignoredEntry(outer, "it is a dead spool's directory with files that the spool did not create")
         ])
       })
     ).pipe(Effect.provide(collecting(lines)), Effect.provide(NodeContext.layer))
   })
 
-  it.scopedLive("gives back what turns out to hold something else when it has it", () => {
-    let late = true
+  it.scopedLive("moves a directory back when a foreign file appears in it during eviction", () => {
+    let createsFile = true
     return withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { own, sweeper } = yield* makeSweeper(parent)
         const dead = makeDead(parent)
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(own), ["heartbeat"])
         assert.deepStrictEqual(list(dead), ["notes.txt"])
       })
@@ -511,27 +513,27 @@ describe("the sweep", () => {
       Effect.provide(layerWith((fs) => ({
         rename: (from, to) =>
           Effect.tap(fs.rename(from, to), () => {
-            if (late) writeFileSync(join(to, "notes.txt"), "")
-            late = false
+            if (createsFile) writeFileSync(join(to, "notes.txt"), "")
+            createsFile = false
           })
       })))
     )
   })
 
-  it.scopedLive("takes nobody for dead whose heartbeat it cannot read", () => {
+  it.scopedLive("does not count a spool as dead while its heartbeat cannot be read", () => {
     let failing = false
     return withTime((time) =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const { sweeper } = yield* makeSweeper(parent)
         const other = makeDead(parent)
-        yield* lookFor(time, sweeper, S)
+        yield* sweepFor(time, sweeper, S)
         failing = true
-        yield* lookFor(time, sweeper, 3 * S)
+        yield* sweepFor(time, sweeper, 3 * S)
         failing = false
-        yield* lookFor(time, sweeper, S)
+        yield* sweepFor(time, sweeper, S)
         assert.lengthOf(list(other), 2)
-        yield* lookFor(time, sweeper, S)
+        yield* sweepFor(time, sweeper, S)
         assert.isFalse(existsSync(other))
       })
     ).pipe(Effect.provide(layerWith((fs) => ({
@@ -539,7 +541,7 @@ describe("the sweep", () => {
     }))))
   })
 
-  it.scopedLive("says when it cannot look at all, and looks again", () => {
+  it.scopedLive("logs a failed sweep, and the next one succeeds", () => {
     const lines: Array<string> = []
     let failing = true
     return withTime((time) =>
@@ -547,11 +549,11 @@ describe("the sweep", () => {
         const parent = yield* makeDirectory
         const { own, sweeper } = yield* makeSweeper(parent)
         makeDead(parent)
-        yield* sweeper.look
+        yield* sweeper.sweep
         assert.lengthOf(lines, 1)
         assert.include(lines[0], "EIO")
         failing = false
-        yield* lookFor(time, sweeper, 2 * S)
+        yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(parent), [basename(own)])
       })
     ).pipe(
