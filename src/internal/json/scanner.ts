@@ -1,47 +1,59 @@
 /**
- * Finds one string in a JSON text (RFC 8259) without parsing the rest, in pieces of any length.
+ * Finds the payload's `data` in a JSON message (RFC 8259) without parsing the rest, in chunks of any length.
  *
- * It knows strings, escapes, nesting and keys, and nothing else of the grammar: what it passes over is parsed by
- * `JSON.parse` afterwards, and what is not JSON is refused then. All that must hold is that both see the same strings,
- * and that they do up to the first place where the text is not JSON.
+ * The scanner knows strings, escapes, nesting and keys, and nothing else of the grammar: `JSON.parse` reads the rest of
+ * the message afterwards and refuses invalid JSON. Both see the same strings up to the first place where the text is
+ * not JSON.
  */
+import { unescape } from "./unescape.js"
 
-/** How deep objects and arrays may be nested. */
+/** The deepest nesting of objects and arrays. */
 export const maxDepth = 128
 
-/** UTF-8 bytes or UTF-16 code units: whatever means something to JSON is one of either. */
+/** UTF-8 bytes or UTF-16 code units: each character of JSON's grammar is one of either. */
 export type Units = Uint8Array | Uint16Array
 
-export type Stop = "Value" | "TooDeep" | undefined
+/**
+ * Why a scan stopped: the opening quote of `data`, nesting above {@link maxDepth}, or a key on the path or of the payload
+ * that occurs twice.
+ */
+export type ScanStop = "Data" | "TooDeep" | "DuplicateKey" | undefined
+
+/** The payload's keys that may occur once. */
+const payloadKeys = ["mime", "name", "data"] as const
 
 const quote = 0x22
 const backslash = 0x5c
 
+/** An escape has six units. */
+const unitsPerCharacter = 6
+
 export class Scanner {
-  readonly #path: ReadonlyArray<string>
-  readonly #textOf: (units: ReadonlyArray<number>) => string
-  /** A key written with more units than this, each as an escape of six, is none of the path. */
-  readonly #maxKey: number
+  /** For each object on the path, from the outermost, the keys that may occur once; the first leads to the data. */
+  readonly #keys: ReadonlyArray<ReadonlyArray<string>>
+  readonly #seen: ReadonlyArray<Set<string>>
+  readonly #decodeKey: (units: ReadonlyArray<number>) => string
+  /** A longer key matches no name, even if each of its characters is escaped. */
+  readonly #maxKeyUnits: number
   #depth = 0
-  /** How many of the open containers, from the outermost, are objects on the path. */
-  #onPath = 0
+  /** How many of the open containers, from the outermost, are the objects on the path. */
+  #depthOnPath = 0
   #inString = false
   #escaped = false
   #expectsKey = false
-  /** Units of a key that may be on the path. */
+  /** The units of a key of an object on the path. */
   #key: Array<number> | undefined
-  /** Whether the key of the member that is being read is the path's next name. */
-  #keyMatches = false
-  /** Why the last scan stopped before the end of what it was given. */
-  stop: Stop = undefined
+  /** Whether the member that is being read is the next one on the path. */
+  #isMemberOnPath = false
+  /** Why the last scan stopped before the end of its units. */
+  stop: ScanStop = undefined
 
-  /**
-   * `path` names the keys that lead to the string, from the outermost object; `textOf` is what the units of a key say.
-   */
-  constructor(path: ReadonlyArray<string>, textOf: (units: ReadonlyArray<number>) => string) {
-    this.#path = path
-    this.#textOf = textOf
-    this.#maxKey = 6 * Math.max(...path.map((name) => name.length))
+  /** `at` are the keys that lead to the payload, from the outermost object; `decodeKey` the text of a key's units. */
+  constructor(at: ReadonlyArray<string>, decodeKey: (units: ReadonlyArray<number>) => string) {
+    this.#keys = [...at.map((key) => [key]), ["data", ...payloadKeys]]
+    this.#seen = this.#keys.map(() => new Set<string>())
+    this.#decodeKey = decodeKey
+    this.#maxKeyUnits = unitsPerCharacter * Math.max(...this.#keys.flat().map((key) => key.length))
   }
 
   /** How many objects and arrays are open. */
@@ -50,22 +62,26 @@ export class Scanner {
   }
 
   /**
-   * Reads the units and answers how many. It stops behind the opening quote of a string that the path leads to
-   * (`Value`), to go on behind its closing quote; and where the nesting is too deep.
+   * Reads the units and answers how many. Stops behind the opening quote of the data, to continue behind its closing
+   * quote; and where the message is to be refused.
    */
   scan(units: Units): number {
     this.stop = undefined
     let at = 0
     while (at < units.length) {
-      const unit = units[at++]
+      // `at` is below the length.
+      const unit = units[at++] as number
       if (this.#inString) {
-        this.#readString(unit as number)
+        this.#readString(unit)
+        if (this.stop !== undefined) return at
         continue
       }
       switch (unit) {
         case quote:
-          if (this.#isValueOnPath() && this.#depth === this.#path.length) {
-            this.stop = "Value"
+          if (this.#isValueOnPath() && this.#depth === this.#keys.length) {
+            // A second string behind the first is not JSON, and not data.
+            this.#isMemberOnPath = false
+            this.stop = "Data"
             return at
           }
           this.#inString = true
@@ -73,22 +89,22 @@ export class Scanner {
           break
         case 0x7b: // {
         case 0x5b: // [
-          if (unit === 0x7b && this.#depth < this.#path.length && (this.#depth === 0 || this.#isValueOnPath())) {
-            this.#onPath++
+          if (unit === 0x7b && this.#depth < this.#keys.length && (this.#depth === 0 || this.#isValueOnPath())) {
+            this.#depthOnPath++
           }
           if (++this.#depth > maxDepth) {
             this.stop = "TooDeep"
             return at
           }
-          this.#begin()
+          this.#beginMember()
           break
         case 0x7d: // }
         case 0x5d: // ]
           if (this.#depth > 0) this.#depth--
-          this.#onPath = Math.min(this.#onPath, this.#depth)
+          this.#depthOnPath = Math.min(this.#depthOnPath, this.#depth)
           break
         case 0x2c: // ,
-          this.#begin()
+          this.#beginMember()
           break
         case 0x3a: // :
           this.#expectsKey = false
@@ -98,14 +114,14 @@ export class Scanner {
     return at
   }
 
-  /** A member begins: where the innermost container is on the path, with a key that may be too. */
-  #begin(): void {
-    this.#expectsKey = this.#depth > 0 && this.#onPath === this.#depth
-    this.#keyMatches = false
+  /** A member has a key that matters where the innermost container is an object on the path. */
+  #beginMember(): void {
+    this.#expectsKey = this.#depth > 0 && this.#depthOnPath === this.#depth
+    this.#isMemberOnPath = false
   }
 
   #isValueOnPath(): boolean {
-    return this.#keyMatches && !this.#expectsKey
+    return this.#isMemberOnPath && !this.#expectsKey
   }
 
   #readString(unit: number): void {
@@ -115,22 +131,20 @@ export class Scanner {
       this.#escaped = true
     } else if (unit === quote) {
       this.#inString = false
-      if (this.#key !== undefined) this.#keyMatches = this.#isNext(this.#key)
+      if (this.#key !== undefined) this.#endKey(this.#key)
       this.#key = undefined
       return
     }
-    if (this.#key !== undefined && this.#key.push(unit) > this.#maxKey) this.#key = undefined
+    if (this.#key !== undefined && this.#key.push(unit) > this.#maxKeyUnits) this.#key = undefined
   }
 
-  /** Whether the key is the path's next name. */
-  #isNext(key: ReadonlyArray<number>): boolean {
-    const text = this.#textOf(key)
-    const name = this.#path[this.#depth - 1]
-    if (!text.includes("\\")) return text === name
-    try {
-      return JSON.parse(`"${text}"`) === name
-    } catch {
-      return false
-    }
+  #endKey(units: ReadonlyArray<number>): void {
+    const keys = this.#keys[this.#depth - 1] ?? []
+    const seen = this.#seen[this.#depth - 1]
+    const key = unescape(this.#decodeKey(units))
+    if (seen === undefined || key === undefined || !keys.includes(key)) return
+    if (seen.has(key)) this.stop = "DuplicateKey"
+    seen.add(key)
+    this.#isMemberOnPath = key === keys[0]
   }
 }

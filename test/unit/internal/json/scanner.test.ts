@@ -2,91 +2,27 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { Buffer } from "node:buffer"
 import { maxDepth, Scanner, type Units } from "../../../../src/internal/json/scanner.js"
-
-type Path = ReadonlyArray<string>
-
-/** Where, by RFC 8259 read from the left, the strings begin that the path leads to, and where the text is wrong. */
-const reference = (json: string, path: Path): { readonly values: ReadonlyArray<number>; readonly end: number } => {
-  const values: Array<number> = []
-  let at = 0
-  const take = (pattern: RegExp): string => {
-    pattern.lastIndex = at
-    const [text] = pattern.exec(json) ?? []
-    if (text === undefined) throw new SyntaxError("unexpected")
-    at += text.length
-    return text
-  }
-  const space = () => take(/[ \t\n\r]*/y)
-  const string = (): string => {
-    take(/"/y)
-    // oxlint-disable-next-line no-control-regex -- RFC 8259 section 7: these may not stand in a string
-    return JSON.parse(`"${take(/(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y)}`)
-  }
-  const members = (close: RegExp, member: () => void): void => {
-    space()
-    if (json[at] === "}" || json[at] === "]") {
-      take(close)
-      return
-    }
-    for (;;) {
-      member()
-      space()
-      if (json[at] !== ",") break
-      at++
-    }
-    take(close)
-  }
-  /** `keys` lead here through objects only; there are none behind an array. */
-  const value = (keys: Path | undefined): void => {
-    space()
-    if (json[at] === "{") {
-      at++
-      members(/\}/y, () => {
-        space()
-        const key = string()
-        space()
-        take(/:/y)
-        value(keys === undefined ? undefined : [...keys, key])
-      })
-    } else if (json[at] === "[") {
-      at++
-      members(/\]/y, () => value(undefined))
-    } else if (json[at] === "\"") {
-      if (keys?.length === path.length && keys.every((key, i) => key === path[i])) values.push(at + 1)
-      string()
-    } else {
-      take(/true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y)
-    }
-  }
-  try {
-    value([])
-    space()
-  } catch {
-    return { values, end: at }
-  }
-  return { values, end: at === json.length ? Infinity : at }
-}
+import { type Path, reference, type Stop } from "../../../utils/jsonReference.js"
 
 const textOf = (units: ReadonlyArray<number>): string => Buffer.from(units).toString()
 
-/** Where the scanner finds strings that the path leads to. What it is not to scan of them is passed over. */
-const scan = (units: Units, scanner: Scanner, size: number): ReadonlyArray<number> => {
-  const values: Array<number> = []
+/** Where the scanner stops. Passes over the data, as its caller does. */
+const scan = (units: Units, scanner: Scanner, size: number): ReadonlyArray<Stop> => {
+  const stops: Array<Stop> = []
   let at = 0
   while (at < units.length) {
     at += scanner.scan(units.subarray(at, at + size))
-    if (scanner.stop === "TooDeep") break
-    if (scanner.stop === "Value") {
-      values.push(at)
-      let escaped = false
-      while (at < units.length && (escaped || units[at] !== 0x22)) {
-        escaped = !escaped && units[at] === 0x5c
-        at++
-      }
+    if (scanner.stop === undefined) continue
+    stops.push([scanner.stop, at])
+    if (scanner.stop !== "Data") break
+    let escaped = false
+    while (at < units.length && (escaped || units[at] !== 0x22)) {
+      escaped = !escaped && units[at] === 0x5c
       at++
     }
+    at++
   }
-  return values
+  return stops
 }
 
 const escapeAll = (text: string): string =>
@@ -96,7 +32,7 @@ const escapeAll = (text: string): string =>
 const written = (text: string) =>
   FastCheck.constantFrom(JSON.stringify(text), JSON.stringify(text), `"${escapeAll(text)}"`)
 
-const keys = ["a", "b", "long name", "data", "", "\"", "\\", "a\\", "datas", "ata"]
+const keys = ["a", "b", "long name", "data", "mime", "name", "", "\"", "\\", "a\\", "datas", "ata", "__proto__"]
 
 const { json } = FastCheck.letrec<{ json: string; value: string }>((tie) => ({
   value: FastCheck.oneof(
@@ -116,29 +52,37 @@ const { json } = FastCheck.letrec<{ json: string; value: string }>((tie) => ({
 }))
 
 const paths = FastCheck.constantFrom<Path>(
-  ["data"],
-  ["a", "data"],
+  [],
+  ["a"],
   ["a", "b"],
   ["a", "a", "a"],
+  ["data"],
   ["data", "data"],
+  ["name"],
   ["long name", "a"],
-  ["a", "long name"],
   [""],
   ["\""],
   ["\\"],
-  ["a\\", "a"]
+  ["a\\", "a"],
+  ["__proto__"],
+  ["é😀"]
 )
 
-/** A document that leads along the path, mostly. */
+/** A document that mostly leads along the path. Half of the keys on the path may be duplicates. */
 const documents = paths.chain((path) =>
-  path.reduceRight<FastCheck.Arbitrary<string>>(
+  [...path, "data"].reduceRight<FastCheck.Arbitrary<string>>(
     (inner, name) =>
       FastCheck.tuple(
-        FastCheck.array(FastCheck.tuple(FastCheck.constantFrom(...keys).chain(written), json), { maxLength: 2 }),
+        FastCheck.uniqueArray(FastCheck.tuple(FastCheck.constantFrom(...keys), json), {
+          maxLength: 2,
+          selector: ([key]) => key
+        }).chain((members) =>
+          FastCheck.tuple(...members.map(([key, value]) => FastCheck.tuple(written(key), FastCheck.constant(value))))
+        ),
         FastCheck.array(FastCheck.tuple(written(name), FastCheck.oneof({ weight: 3, arbitrary: inner }, json)), {
           maxLength: 2
         }),
-        FastCheck.array(FastCheck.tuple(FastCheck.constantFrom(...keys).chain(written), json), { maxLength: 2 })
+        FastCheck.array(FastCheck.tuple(FastCheck.constantFrom(...keys).chain(written), json), { maxLength: 1 })
       ).map((members) => `{${members.flat().map(([key, value]) => `${key}:${value}`).join(",")}}`),
     json
   ).map((text) => ({ path, text }))
@@ -146,42 +90,84 @@ const documents = paths.chain((path) =>
 
 const sizes = FastCheck.constantFrom(1, 2, 7, 1000)
 
-describe("jsonScanner", () => {
-  it.prop("finds the strings that the path leads to, and no others, however the text is cut", [documents, sizes], (
+describe("Scanner", () => {
+  it.prop("stops at the data and at duplicate keys, however the text is cut", [documents, sizes], (
     [{ path, text }, size]
   ) => {
-    const { end, values } = reference(text, path)
+    const { end, stops } = reference(text, path)
     assert.strictEqual(end, Infinity)
-    const scanner = new Scanner(path, textOf)
-    assert.deepStrictEqual(scan(Buffer.from(text), scanner, size), values)
-    assert.strictEqual(scanner.depth, 0)
-    const codes = Uint16Array.from(text, (unit) => unit.charCodeAt(0))
+    const codes = Uint16Array.from({ length: text.length }, (_, at) => text.charCodeAt(at))
     const ofCodes = new Scanner(path, (units) => String.fromCharCode(...units))
-    assert.deepStrictEqual(scan(codes, ofCodes, size), values)
+    assert.deepStrictEqual(scan(codes, ofCodes, size), stops)
+    const scanner = new Scanner(path, textOf)
+    const inBytes = stops.map(([stop, at]): Stop => [stop, Buffer.byteLength(text.slice(0, at))])
+    assert.deepStrictEqual(scan(Buffer.from(text), scanner, size), inBytes)
+    if (stops.every(([stop]) => stop === "Data")) assert.strictEqual(scanner.depth, 0)
   }, { fastCheck: { numRuns: 3000 } })
 
-  it.prop("finds the same up to the place where a text is not JSON", [
+  it.prop("stops at the same places before the first one that is not JSON", [
     documents,
     sizes,
     FastCheck.nat(60),
-    FastCheck.constantFrom(..."\"\\{}[],:x", "")
+    FastCheck.constantFrom(..."\"\\{}[],:x", "", "\"\"", "\"data\"", "{}")
   ], ([{ path, text }, size, place, damage]) => {
     const at = Math.min(place, text.length)
     const damaged = text.slice(0, at) + damage + text.slice(at + 1)
-    const { end, values } = reference(damaged, path)
-    const found = scan(Buffer.from(damaged), new Scanner(path, textOf), size)
-    assert.deepStrictEqual(found.filter((value) => value <= end), values)
+    const { end, stops } = reference(damaged, path)
+    const codes = Uint16Array.from({ length: damaged.length }, (_, at) => damaged.charCodeAt(at))
+    const found = scan(codes, new Scanner(path, (units) => String.fromCharCode(...units)), size)
+    assert.deepStrictEqual(found.filter((stop) => stop[1] <= end), stops)
+    assert.isAtMost(found.filter(([stop]) => stop === "Data").length, 1)
   }, { fastCheck: { numRuns: 3000 } })
 
   it.each([
-    ["a bad escape in a key", "{\"\\x\":\"1\",\"data\":\"2\"}", 18],
-    ["a cut escape in a key", "{\"\\u00\":\"1\",\"data\":\"2\"}", 20]
-  ])("goes on behind %s", (_, text, at) => {
-    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner(["data"], textOf), 1000), [at])
+    ["a second string behind the data", "{\"data\":\"1\"\"2\"}"],
+    ["a second colon behind the data", "{\"data\":\"1\":\"2\"}"],
+    ["a string behind the object", "{\"data\":\"1\"}\"2\""]
+  ])("stops at the data once in a text that is not JSON: %s", (_, text) => {
+    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner([], textOf), 1000), [["Data", 9]])
   })
 
-  it.each(["]", "}}", "[]]"])("counts nothing behind the end of the outermost container: %s", (text) => {
-    const scanner = new Scanner(["data"], textOf)
+  it.each(
+    [
+      ["data", [], "{\"data\":1,\"data\":2}", 16],
+      ["mime", [], "{\"mime\":1,\"d\":{},\"mime\":2}", 23],
+      ["name", [], "{\"name\":1,\"nam\\u0065\":2}", 21],
+      ["an escaped key", [], "{\"\\u0064\\u0061\\u0074\\u0061\":1,\"data\":2}", 36],
+      ["a key on the path", ["a", "b"], "{\"a\":{\"b\":1,\"b\":2}}", 15],
+      ["the outermost key on the path", ["a", "b"], "{\"a\":null,\"a\":{}}", 13]
+    ] as const
+  )("stops at the second occurrence of %s", (_, path, text, at) => {
+    for (const size of [1, 3, 1000]) {
+      assert.deepStrictEqual(
+        scan(Buffer.from(text), new Scanner(path, textOf), size).filter(([stop]) => stop !== "Data"),
+        [["DuplicateKey", at]]
+      )
+    }
+  })
+
+  it.each(
+    [
+      ["beside the path", ["a"], "{\"data\":1,\"data\":2,\"b\":1,\"b\":2,\"mime\":1,\"mime\":2}"],
+      ["in an object beside the path", ["a"], "{\"b\":{\"a\":1,\"a\":2},\"a\":{}}"],
+      ["in an array", ["a"], "{\"a\":[{\"data\":1,\"data\":2}]}"],
+      ["below the payload", [], "{\"data\":{\"data\":1,\"data\":2},\"name\":[{\"mime\":1,\"mime\":2}]}"],
+      ["in an outermost array", [], "[{\"data\":1,\"data\":2}]"],
+      ["of the payload that has no meaning", [], "{\"bytes\":1,\"bytes\":2,\"\":1,\"\":2,\"Data\":1,\"Data\":2}"]
+    ] as const
+  )("leaves other duplicate keys to JSON.parse: %s", (_, path, text) => {
+    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner(path, textOf), 1000), [])
+  })
+
+  it.each([
+    ["a wrong escape in a key", "{\"\\x\":\"1\",\"data\":\"2\"}", 18],
+    ["an incomplete escape in a key", "{\"\\u00\":\"1\",\"data\":\"2\"}", 20]
+  ])("continues behind %s", (_, text, at) => {
+    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner([], textOf), 1000), [["Data", at]])
+  })
+
+  it.each(["]", "}}", "[]]"])("counts no nesting below the outermost container: %s", (text) => {
+    const scanner = new Scanner([], textOf)
     scanner.scan(Buffer.from(text))
     assert.strictEqual(scanner.depth, 0)
     assert.strictEqual(scanner.scan(Buffer.from("[".repeat(maxDepth))), maxDepth)
@@ -191,16 +177,16 @@ describe("jsonScanner", () => {
   })
 
   it.each([
-    ["an object that the path does not lead to", "{\"b\":{\"k\":1},\"a\":1}", ["b", "a"]],
-    ["an object behind the end of the path", "{\"a\":{\"data\":{\"k\":1}}}", ["a", "data"]],
+    ["an object beside the path", "{\"b\":{\"k\":1},\"a\":1}", ["b", "a"]],
+    ["an object below the payload", "{\"a\":{\"data\":{\"k\":1}}}", ["a", "data"]],
     ["an array", "{\"a\":[\"k\",{\"k\":1},[\"k\"]],\"b\":1}", ["a", "b"]],
     ["an outermost array", "[\"k\",{\"k\":1}]", []],
     ["values", "{\"a\":\"k\",\"b\":\"k\"}", ["a", "b"]],
     ["an outermost value", "\"k\"", []],
-    ["what is behind the outermost value", "{\"a\":1},\"k\"", ["a"]]
-  ])("looks at the keys of objects on the path alone: %s", (_, text, keys) => {
+    ["text behind the outermost value", "{\"a\":1},\"k\"", ["a"]]
+  ])("decodes the keys of objects on the path only: %s", (_, text, keys) => {
     const read: Array<string> = []
-    const scanner = new Scanner(["a", "data"], (units) => {
+    const scanner = new Scanner(["a"], (units) => {
       read.push(textOf(units))
       return textOf(units)
     })
@@ -208,9 +194,9 @@ describe("jsonScanner", () => {
     assert.deepStrictEqual(read, keys)
   })
 
-  it("keeps no more of a key than one of the path can have", () => {
+  it("keeps at most as many units of a key as a key on the path can have", () => {
     let longest = 0
-    const scanner = new Scanner(["a", "data"], (units) => {
+    const scanner = new Scanner(["a"], (units) => {
       longest = Math.max(longest, units.length)
       return textOf(units)
     })
@@ -218,6 +204,6 @@ describe("jsonScanner", () => {
     assert.strictEqual(longest, 24)
     const value = `{"a":{"${escapeAll("data")}":"`
     assert.strictEqual(scanner.scan(Buffer.from(`${value}1"}}`)), value.length)
-    assert.strictEqual(scanner.stop, "Value")
+    assert.strictEqual(scanner.stop, "Data")
   })
 })

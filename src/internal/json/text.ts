@@ -1,0 +1,157 @@
+/**
+ * A cursor over a JSON message that arrives in chunks, as bytes or as a string: the chunk at hand, and the text that is
+ * kept of the message for `JSON.parse`.
+ */
+import { Buffer, isUtf8 } from "node:buffer"
+import type { Units } from "./scanner.js"
+
+/** Units scanned at a time. */
+const windowUnits = 16 * 1024
+
+/**
+ * Units read as text at a time: a string of this size is made in the youngest generation of V8's heap, where it costs
+ * nothing to collect.
+ */
+const textUnits = 64 * 1024
+
+/** A chunk's units are its bytes of UTF-8, or its UTF-16 code units. */
+export interface MessageText<in Chunk> {
+  readonly isUtf8: boolean
+  /** Replaces the chunk at hand, which has been read to its end. */
+  readonly push: (chunk: Chunk) => void
+  /** The next units of the chunk; empty at its end. Valid until the next call. */
+  readonly window: () => Units
+  /** The next unit; `undefined` at the chunk's end. */
+  readonly peek: () => number | undefined
+  /** Passes over the next `units`. */
+  readonly skip: (units: number) => void
+  /** Keeps the next `units` and passes over them. Answers their size in bytes of UTF-8. */
+  readonly keep: (units: number) => number
+  /** Adds ASCII text to the kept text. */
+  readonly keepText: (text: string) => void
+  /** The kept text; `undefined` where it is not UTF-8. */
+  readonly kept: () => string | undefined
+  /** How many of the next units, `max` at most, stand before the next quote or the chunk's end. */
+  readonly untilQuote: (max: number) => number
+  /** The next `units` as text: a character a unit, with some other character for each that is not ASCII. */
+  readonly characters: (units: number) => string
+  /** The text that the units of a key spell. */
+  readonly decodeKey: (units: ReadonlyArray<number>) => string
+}
+
+const quote = 0x22
+
+const noBytes = Buffer.alloc(0)
+
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff
+const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff
+
+/** A message in one or more strings, scanned where they are. */
+export const fromStrings = (): MessageText<string> => {
+  const codes = new Uint16Array(windowUnits)
+  const bytes = Buffer.from(codes.buffer)
+  const kept: Array<string> = []
+  /** The last kept unit. */
+  let lastUnit = 0
+  let chunk = ""
+  let at = 0
+  /** The part of the chunk that is in `codes`. */
+  let start = 0
+  let end = 0
+  return {
+    isUtf8: false,
+    push: (next) => {
+      chunk = next
+      at = 0
+      start = 0
+      end = 0
+    },
+    window: () => {
+      if (at >= end) {
+        const slice = chunk.slice(at, at + windowUnits)
+        bytes.write(slice, "utf16le")
+        start = at
+        end = at + slice.length
+      }
+      return codes.subarray(at - start, end - start)
+    },
+    peek: () => at < chunk.length ? chunk.charCodeAt(at) : undefined,
+    skip: (units) => {
+      at += units
+    },
+    keep: (units) => {
+      const piece = chunk.slice(at, at + units)
+      at += units
+      kept.push(piece)
+      // The halves of a pair count three bytes each, and the pair four.
+      const joined = isHighSurrogate(lastUnit) && isLowSurrogate(piece.charCodeAt(0)) ? 2 : 0
+      lastUnit = piece.charCodeAt(piece.length - 1)
+      return Buffer.byteLength(piece) - joined
+    },
+    keepText: (text) => {
+      kept.push(text)
+      lastUnit = 0
+    },
+    kept: () => kept.join(""),
+    untilQuote: (max) => {
+      const slice = chunk.slice(at, at + Math.min(max, textUnits))
+      const end = slice.indexOf("\"")
+      return end < 0 ? slice.length : end
+    },
+    characters: (units) => chunk.slice(at, at + units),
+    decodeKey: (units) => String.fromCharCode(...units)
+  }
+}
+
+/** A message in chunks of bytes, read where they are; only the kept bytes are copied. */
+export const fromBytes = (): MessageText<Uint8Array> => {
+  let kept: Buffer = noBytes
+  let keptBytes = 0
+  let chunk: Buffer = noBytes
+  let at = 0
+
+  // Copied, so that a chunk is not held or changed under it; into one buffer, since a small buffer takes ten times its
+  // bytes.
+  const append = (bytes: Uint8Array): void => {
+    const needed = keptBytes + bytes.length
+    if (needed > kept.length) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * kept.length, 256))
+      larger.set(kept.subarray(0, keptBytes))
+      kept = larger
+    }
+    kept.set(bytes, keptBytes)
+    keptBytes = needed
+  }
+
+  return {
+    isUtf8: true,
+    push: (bytes) => {
+      chunk = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      at = 0
+    },
+    window: () => chunk.subarray(at, at + windowUnits),
+    peek: () => chunk[at],
+    skip: (units) => {
+      at += units
+    },
+    keep: (units) => {
+      append(chunk.subarray(at, at + units))
+      at += units
+      return units
+    },
+    keepText: (text) => {
+      append(Buffer.from(text, "latin1"))
+    },
+    kept: () => {
+      const bytes = kept.subarray(0, keptBytes)
+      return isUtf8(bytes) ? bytes.toString() : undefined
+    },
+    untilQuote: (max) => {
+      const bytes = chunk.subarray(at, at + Math.min(max, textUnits))
+      const end = bytes.indexOf(quote)
+      return end < 0 ? bytes.length : end
+    },
+    characters: (units) => chunk.toString("latin1", at, at + units),
+    decodeKey: (units) => Buffer.from(units).toString()
+  }
+}
