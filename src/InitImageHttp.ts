@@ -1,5 +1,5 @@
 /**
- * From an HTTP request to its init image.
+ * Persists the init image in an HTTP request's body.
  *
  * @since 0.1.0
  * @module
@@ -13,6 +13,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Path from "@effect/platform/Path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -21,9 +22,17 @@ import { type InitImageError, TooLarge } from "./InitImageError.js"
 import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
-import { formFile, mediaTypeOf } from "./internal/http/multipart.js"
+import * as InitImageSpool from "./InitImageSpool.js"
+import * as verifier from "./internal/format/verifier.js"
+import { FormReader, mediaTypeOf } from "./internal/http/multipart.js"
 import * as origin from "./internal/http/origin.js"
 import * as requestBody from "./internal/http/requestBody.js"
+import * as metrics from "./internal/metrics.js"
+import { RawReader } from "./internal/persist/rawReader.js"
+import * as tempFile from "./internal/persist/tempFile.js"
+import * as writer from "./internal/persist/writer.js"
+import * as protocol from "./internal/protocol.js"
+import * as rooms from "./internal/spool/room.js"
 import * as SessionInitImage from "./SessionInitImage.js"
 
 /**
@@ -32,8 +41,8 @@ import * as SessionInitImage from "./SessionInitImage.js"
  */
 export interface RequestOptions extends SessionInitImage.PersistOptions {
   /**
-   * For how long a client may send nothing at all of a body that is waited for, before its connection is dropped; 30
-   * seconds by default. What the server itself takes its time for is not counted.
+   * The longest time without any byte of a body, while the server waits for one: then the connection is closed. 30
+   * seconds by default. Time that the server takes for its own work does not count.
    */
   readonly stallTimeout?: Duration.DurationInput | undefined
 }
@@ -46,33 +55,23 @@ type Persisted = Effect.Effect<
 >
 
 /**
- * What is written with escapes takes more room: as much as a quarter more where an encoder writes `+` and `/` as
- * `\u002B` and `\u002F`, as some do.
+ * The most that JSON's escapes add to base64 text: some encoders write `+` and `/` as `\u002B` and `\u002F`, a quarter
+ * more on average.
  */
-const maxEscaped = 1.25
+const maxEscapeFactor = 1.25
 
+/** Refuses a body whose image has at least `bytes` before any of it is read. */
 const refuseTooLarge = (bytes: number, limit: number): Effect.Effect<void, TooLarge> =>
   bytes > limit ? new TooLarge({ bytes, limit }) : Effect.void
-
-/**
- * No image is larger than the body that brings it, of whose bytes it takes up that share: a spool need not make more
- * room for it.
- */
-const withinBody = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  { length = Infinity }: Body,
-  maxBytes: number,
-  share: number
-): Effect.Effect<A, E, R> => InitImageLimits.withMaxBytes(effect, Math.min(maxBytes, Math.floor(length * share)))
 
 const fromJson = (body: Body, options: RequestOptions | undefined): Persisted =>
   Effect.gen(function*() {
     const maxBytes = yield* InitImageLimits.MaxBytes
     const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
-    const least = Math.floor(((body.length ?? 0) - maxMessageBytes) / maxEscaped * 3 / 4)
-    yield* refuseTooLarge(least, maxBytes)
-    const persisted = InitImageFrame.persistScoped(body.stream, { at: [] }, options)
-    return (yield* withinBody(persisted, body, maxBytes, 3 / 4)).image
+    const leastBytes = Math.floor(((body.length ?? 0) - maxMessageBytes) / maxEscapeFactor * 3 / 4)
+    yield* refuseTooLarge(leastBytes, maxBytes)
+    const { image } = yield* body.use((source) => InitImageFrame.persistSourceScoped(source, body.length, [], options))
+    return image
   })
 
 const nameIn = (request: HttpServerRequest.HttpServerRequest): string | undefined =>
@@ -86,10 +85,11 @@ const fromRaw = (
 ): Persisted =>
   Effect.gen(function*() {
     yield* InitImagePayload.decodeMime(mime)
-    const maxBytes = yield* InitImageLimits.MaxBytes
-    yield* refuseTooLarge(body.length ?? 0, maxBytes)
-    const persisted = SessionInitImage.persistStreamScoped({ mime, name: nameIn(request) }, body.stream, options)
-    return Option.some(yield* withinBody(persisted, body, maxBytes, 1))
+    yield* refuseTooLarge(body.length ?? 0, yield* InitImageLimits.MaxBytes)
+    const meta = { mime, name: nameIn(request) }
+    return Option.some(
+      yield* body.use((source) => SessionInitImage.persistSourceScoped(meta, source, body.length, options))
+    )
   })
 
 const fromForm = (
@@ -98,39 +98,52 @@ const fromForm = (
   options: RequestOptions | undefined
 ): Persisted =>
   Effect.gen(function*() {
-    const maxBytes = yield* InitImageLimits.MaxBytes
-    const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
+    const { accepted, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
     yield* refuseTooLarge((body.length ?? 0) - maxMessageBytes, maxBytes)
-    const persisted = formFile(
-      request.headers,
-      body.stream,
-      (meta, bytes) => SessionInitImage.persistStreamScoped(meta, bytes, options)
+    yield* tempFile.checkOptions(options)
+    const makeReader = (room: rooms.Room) =>
+      new FormReader({
+        contentType: request.headers["content-type"] ?? "",
+        maxMessageBytes,
+        formatOf: (mime) => InitImagePayload.mimeToFormat(mime, accepted),
+        makeReader: (format) =>
+          new RawReader(
+            format.extension,
+            verifier.makeCounting(format, maxPixels, room.maxBytes),
+            Math.min(body.length ?? Infinity, room.maxBytes)
+          )
+      })
+    const { message, written } = yield* rooms.scoped(
+      spool.makeRoom({ maxBytes, expectedBytes: body.length }, options),
+      (room) => body.use((source) => writer.writeMessage(makeReader(room), source, room))
     )
-    return yield* withinBody(persisted, body, maxBytes, 1)
+    return written === undefined
+      ? Option.none()
+      : Option.some(SessionInitImage.makeImage(written, message.image?.name))
   })
 
 const isJson = (mediaType: string): boolean =>
   mediaType === "application/json" || /^application\/.+\+json$/.test(mediaType)
 
 /**
- * Persists the image that a request's body brings, with a file that lives as long as the scope; in a router that is the
- * request's own. The body's type (RFC 9110 section 8.3) says how it comes:
+ * Persists the image in a request's body, with a file that lives as long as the scope; in a router that is the request's
+ * own scope. The body's type (RFC 9110 section 8.3) selects the form:
  *
- * - `application/json`: as a payload, which is read as `InitImageFrame` does
- * - `image/png`, `image/jpeg`, `image/webp`: as it is; the name is the `name` of the query
- * - `multipart/form-data` (RFC 7578): the first part that is a file, as one is that has a file name or an image's type;
- *   what stands before it may be 63 parts and take as much room as `InitImageLimits.MaxMessageBytes` says, and what
- *   comes after it is not looked at
+ * - `application/json`: a payload, read as by `InitImageFrame`
+ * - `image/png`, `image/jpeg`, `image/webp`: the image's bytes; its name is the query's `name`
+ * - `multipart/form-data` (RFC 7578): the first part that is a file, which is one with a file name or an image's type. Up
+ *   to 63 parts may stand before the file, and up to `InitImageLimits.MaxMessageBytes` bytes; parts after it are not read
  *
- * `None` where there is no image in the JSON, or no file in the form.
+ * Succeeds with `None` for JSON without an image, and for a form without a file.
  *
- * Nothing is held in memory but a few chunks. A body whose declared length is above what the limits leave room for is
- * refused before any of it is read. The client gets to read the answer in every case: it is sent at once, and ended when
- * the whole body has come, of which no more than 1 GiB is read on.
+ * Only a few chunks are in memory at a time. A body whose declared length exceeds the limits is refused before any of it
+ * is read. A client can read the response in every case: an early response is sent at once, and ended when the client has
+ * sent its whole body, of which up to 1 GiB is read and dropped.
  *
  * Fails with any `InitImageError`, `InvalidMime` among them for a body of any other type; with `PlatformError` where the
  * disk does; and with `RequestError` where the client goes away or stalls.
  *
+ * @function
  * @since 0.1.0
  * @category persisting
  * @example
@@ -153,10 +166,14 @@ export const fromRequest: (
   Option.Option<SessionInitImage.SessionInitImage>,
   InitImageError | PlatformError | RequestError,
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
-> = Effect.fn("InitImageHttp.fromRequest")(function*(options?: RequestOptions) {
+> = (options) => metrics.observe("InitImageHttp.fromRequest", identity<Image>)(fromRequestUntraced(options))
+
+type Image = Option.Option<SessionInitImage.SessionInitImage>
+
+const fromRequestUntraced = Effect.fnUntraced(function*(options?: RequestOptions) {
   const request = yield* HttpServerRequest.HttpServerRequest
   const body = yield* requestBody.open(request, {
-    ...requestBody.defaultPatience,
+    ...requestBody.defaultBounds,
     ...options?.stallTimeout === undefined ? {} : { stallTimeout: options.stallTimeout }
   })
   const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
@@ -166,7 +183,8 @@ export const fromRequest: (
 })
 
 /**
- * An image as its client may see it: without its path. `bytes` is its size, `width` and `height` are in pixels.
+ * The description of an image for its client: without its path. `bytes` is the file's size; `width` and `height` are in
+ * pixels, as stored.
  *
  * @since 0.1.0
  * @category schemas
@@ -177,7 +195,10 @@ export const ImageDescription = Schema.Struct({
   bytes: Schema.Number,
   width: Schema.Number,
   height: Schema.Number
-}).annotations({ identifier: "InitImageDescription", description: "An image as the server has verified it" })
+}).annotations({
+  identifier: "InitImageDescription",
+  description: "A verified image"
+}) satisfies Schema.Schema<protocol.ImageDescription>
 
 /**
  * @since 0.1.0
@@ -186,38 +207,33 @@ export const ImageDescription = Schema.Struct({
 export type ImageDescription = typeof ImageDescription.Type
 
 /**
- * What may be said of an image to its client.
+ * Describes an image to its client.
  *
+ * @function
  * @since 0.1.0
  * @category conversions
  */
-export const describe = (image: SessionInitImage.SessionInitImage): ImageDescription => ({
-  mime: image.mime,
-  display_name: image.displayName,
-  bytes: image.bytes,
-  width: image.width,
-  height: image.height
-})
+export const describe: (image: SessionInitImage.SessionInitImage) => ImageDescription = protocol.describe
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface OriginOptions {
-  /** Origins of other sites whose pages may use the server, such as `https://app.example.com`. */
+  /** The origins of other sites whose pages may use the server, such as `https://app.example.com`. */
   readonly origins?: ReadonlyArray<string> | undefined
   /**
-   * The host names that the server goes by, without ports; any by default. A server that anybody's browser can reach,
-   * such as one on the loopback address, should name them: a page of another site whose name has been made to point
-   * there is otherwise taken for the server's own. A request of any kind whose `Host` is another one is refused then.
+   * The server's host names, without ports; any by default. Every request with another `Host` is refused. A server on the
+   * loopback address should set them: a site that points its own name there (DNS rebinding) otherwise passes for the
+   * server's own pages.
    */
   readonly hosts?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Refuses what pages of other sites send: a WebSocket, or a request other than `GET`, `HEAD` and `OPTIONS`, whose
- * `Origin` (RFC 6454 section 7) is neither the server's own nor one of those given, is answered with 403 and goes no
- * further. What comes without an `Origin` does not come from a page.
+ * Refuses requests of other sites' pages. A WebSocket, or a request other than `GET`, `HEAD` and `OPTIONS`, is answered
+ * with 403 if its `Origin` (RFC 6454 section 7) is neither the server's own nor in `origins`. Requests without an
+ * `Origin` do not come from a page and pass.
  *
  * @since 0.1.0
  * @category middleware

@@ -1,25 +1,26 @@
 /**
- * The first file of a form (RFC 7578), while it arrives.
+ * Reads the first file of a form (RFC 7578) as it arrives.
  *
- * A parser of its own: multipasta 0.2, which the platform uses, takes a file whose name is outside of Latin-1 for a
- * field, and a form for broken whose last boundary comes in two pieces.
+ * The platform's parser, multipasta 0.2, takes a file whose name is not Latin-1 for a field, and refuses a form whose
+ * last boundary arrives in two chunks.
  */
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import * as Either from "effect/Either"
 import { Buffer } from "node:buffer"
-import { InvalidPayload } from "../../InitImageError.js"
-import * as InitImageLimits from "../../InitImageLimits.js"
+import type { ImageFormat } from "../../ImageFormat.js"
+import { type Empty, type InvalidMime, InvalidPayload, type TooLarge } from "../../InitImageError.js"
+import type { Verified, VerifyError } from "../format/verifier.js"
+import { ImageBuffer } from "../persist/imageBuffer.js"
+import type { RawReader } from "../persist/rawReader.js"
+import { Done, type Ended, type Step } from "../persist/reader.js"
+import type { ImageReader } from "../persist/writer.js"
 
-/** How many parts there may be, up to the file. */
+/** The most parts up to the file. */
 const maxParts = 64
 
-/** How long the headers of one part may be, in bytes. */
+/** The longest headers of one part, in bytes. */
 const maxHeaderBytes = 16 * 1024
 
-/** What RFC 2046 section 5.1.1 allows a boundary to be, and what else of ASCII is seen in some. */
+/** A boundary by RFC 2046 section 5.1.1, and with the other ASCII characters that some clients use. */
 const boundaryPattern = /^[\x20-\x7e]{0,69}[\x21-\x7e]$/
 
 const lineEnd = "\r\n"
@@ -31,16 +32,16 @@ const isBlank = (byte: number): boolean => byte === 0x20 || byte === 0x09
 const notMultipart = new InvalidPayload({ reason: "NotMultipart" })
 const messageTooLarge = new InvalidPayload({ reason: "MessageTooLarge" })
 
-/** What the form says of its file. */
+/** The declared type and name of a file. */
 export interface FileMeta {
   readonly mime: string
   readonly name: string | undefined
 }
 
-/** A quoted value may hold escaped quotes; browsers leave a backslash as it is, also in front of the last quote. */
+/** A quoted value may hold escaped quotes; browsers do not escape a backslash, even before the closing quote. */
 const parameterPattern = /;\s*([^\s=;"]+)\s*=\s*(?:"((?:\\"|[^"])*)"|([^\s;"]*))\s*/y
 
-/** A header's parameters, up to where they cannot be read. */
+/** The parameters of a header, up to the first malformed one. */
 const parametersOf = (header: string): ReadonlyMap<string, string> => {
   const parameters = new Map<string, string>()
   const start = header.indexOf(";")
@@ -53,10 +54,10 @@ const parametersOf = (header: string): ReadonlyMap<string, string> => {
   return parameters
 }
 
-/** What a `Content-Type` names, without its parameters (RFC 9110 section 8.3.1). */
+/** The media type of a `Content-Type`, without parameters (RFC 9110 section 8.3.1). */
 export const mediaTypeOf = (header: string): string => header.replace(/;.*/s, "").trim().toLowerCase()
 
-/** An extended value (RFC 8187). Forms are not to have them (RFC 7578 section 4.2), but some do. */
+/** Decodes an extended value (RFC 8187), which some clients send although RFC 7578 section 4.2 forbids it in forms. */
 const decodeExtended = (value: string | undefined): string | undefined => {
   const encoded = /^utf-8'[^']*'(.*)$/is.exec(value ?? "")?.[1]
   try {
@@ -66,7 +67,7 @@ const decodeExtended = (value: string | undefined): string | undefined => {
   }
 }
 
-/** A part's headers by their names; `undefined` where they are none. */
+/** The headers of a part by name; `undefined` where they are malformed. */
 const parseHeaders = (bytes: Uint8Array): ReadonlyMap<string, string> | undefined => {
   const headers = new Map<string, string>()
   const lines = new TextDecoder().decode(bytes).replace(/\r\n(?=[ \t])/g, "").split("\r\n")
@@ -81,20 +82,20 @@ const parseHeaders = (bytes: Uint8Array): ReadonlyMap<string, string> | undefine
 
 const octetStream = "application/octet-stream"
 
-/** What a part is as a file, if it is one. */
+/** The file that a part is, if it is one. */
 const fileOf = (headers: ReadonlyMap<string, string>): FileMeta | undefined => {
   const parameters = parametersOf(headers.get("content-disposition") ?? "")
   const name = decodeExtended(parameters.get("filename*")) ?? parameters.get("filename")
   const mime = mediaTypeOf(headers.get("content-type") ?? (name === undefined ? "text/plain" : octetStream))
   if (mime.startsWith("image/")) return { mime, name }
-  // What a browser sends where no file has been chosen.
+  // A browser sends such a part for a file field without a file.
   if (name === "" && mime === octetStream) return undefined
   return name === undefined && mime !== octetStream ? undefined : { mime, name }
 }
 
-/** Where in the form the next byte stands. */
+/** The place of the next byte in the form. */
 type Place =
-  /** In what belongs to nobody: before the first part, or in one that is not the file. */
+  /** Before the first part, or in a part that is not the file. */
   | "skipped"
   /** Behind a boundary. */
   | "boundary"
@@ -105,26 +106,26 @@ type Place =
   | "headers"
   | "file"
 
-/** Takes a form's bytes, in pieces of any size, up to the end of its first file. */
+/** Parses a form in chunks of any size, up to the end of its first file. */
 class FormParser {
-  /** The bytes of the file that have not been taken yet. */
+  /** The bytes of the file that the reader has not taken yet. */
   readonly chunks: Array<Uint8Array> = []
   file: FileMeta | undefined
   fileEnded = false
-  /** Whether the last boundary has come, or nothing more will. */
+  /** Whether the last boundary has been read, or the input has ended. */
   formEnded = false
   error: InvalidPayload | undefined
 
   private place: Place = "skipped"
   private readonly delimiter: Buffer
-  /** How much of the delimiter the bytes so far end with. */
+  /** The length of the delimiter's prefix that the bytes so far end with. */
   private matched = lineEnd.length
-  /** How much of that is not the part's own: the line that is before it ends with it, and the form begins as if so. */
+  /** The length of that prefix that belongs to the line before the part, and not to the part's content. */
   private assumed = lineEnd.length
   private readonly headers = Buffer.allocUnsafe(maxHeaderBytes)
   private headerLength = 0
   private parts = 0
-  /** How many bytes have come that are not the file's. */
+  /** Bytes so far that are not the file's. */
   private beside = 0
   private readonly maxMessageBytes: number
 
@@ -145,7 +146,7 @@ class FormParser {
     }
   }
 
-  /** No more will come. */
+  /** Ends the input. */
   end(): void {
     if (this.isOpen) this.error = notMultipart
     this.formEnded = true
@@ -166,7 +167,7 @@ class FormParser {
     return at
   }
 
-  /** Reads up to behind the next delimiter, or to the end; answers where it has come to. */
+  /** Reads to the end of the next delimiter, or of the bytes; answers that place. */
   private readBody(bytes: Buffer, from: number): number {
     const { delimiter } = this
     let at = from
@@ -177,7 +178,7 @@ class FormParser {
       }
       if (this.matched === delimiter.length) return this.endBody(at)
       if (at === bytes.length) return at
-      // No other place of the delimiter has a CR, so that it cannot begin within what has matched.
+      // The delimiter has its only CR at its start, so it cannot begin within the matched prefix.
       this.emit(delimiter.subarray(this.assumed, this.matched))
       this.matched = 0
       this.assumed = 0
@@ -264,44 +265,96 @@ class FormParser {
   }
 }
 
-/**
- * Gives the form's first file to `use`, as it arrives; `None` where there is none. What stands before the file may take
- * as much room as `InitImageLimits.MaxMessageBytes` says. What comes after it is not read.
- */
-export const formFile = <E, R, A, E2, R2>(
-  headers: { readonly [name: string]: string | undefined },
-  body: Stream.Stream<Uint8Array, E, R>,
-  use: (file: FileMeta, bytes: Stream.Stream<Uint8Array, E | InvalidPayload>) => Effect.Effect<A, E2, R2>
-): Effect.Effect<Option.Option<A>, E | E2 | InvalidPayload, R | R2> =>
-  Effect.scopedWith((scope) =>
-    Effect.gen(function*() {
-      const context = yield* Effect.context<R>()
-      const pull = Effect.provide(yield* Scope.extend(Stream.toPull(body), scope), context)
-      const parser = new FormParser(headers["content-type"] ?? "", yield* InitImageLimits.MaxMessageBytes)
+/** The verified image of a form, and its client's name for it. */
+export interface FormImage extends Verified {
+  readonly name: string | undefined
+}
 
-      const readOn = Effect.matchEffect(pull, {
-        onFailure: Option.match({
-          onNone: () => Effect.sync(() => parser.end()),
-          onSome: Effect.fail
-        }),
-        onSuccess: (pieces) =>
-          Effect.sync(() => {
-            for (const piece of pieces) parser.write(piece)
-          })
-      })
+/** The result of a form: `undefined` where it has no file. */
+export interface Form {
+  readonly image: FormImage | undefined
+}
 
-      while (parser.file === undefined) {
-        if (parser.error !== undefined) return yield* parser.error
-        if (parser.formEnded) return Option.none<A>()
-        yield* readOn
+export interface FormOptions {
+  /** The form's `Content-Type`. */
+  readonly contentType: string
+  /** The largest form without the file, in bytes. */
+  readonly maxMessageBytes: number
+  /** Decodes a file's declared type. */
+  readonly formatOf: (mime: string) => Either.Either<ImageFormat, InvalidMime>
+  /** Reads the file. */
+  readonly makeReader: (format: ImageFormat) => RawReader
+}
+
+type FormError = InvalidPayload | InvalidMime | VerifyError | TooLarge | Empty
+
+/** The file of a form that is being read. */
+interface File {
+  readonly reader: RawReader
+  readonly name: string | undefined
+}
+
+/** Reads the first file of a form, and nothing after it. */
+export class FormReader implements ImageReader<Uint8Array, Form, FormError> {
+  readonly #parser: FormParser
+  readonly #options: FormOptions
+  readonly #unused = new ImageBuffer<never>({ push: () => undefined }, 0)
+  #file: File | undefined
+  #isRoomAsked = false
+
+  constructor(options: FormOptions) {
+    this.#options = options
+    this.#parser = new FormParser(options.contentType, options.maxMessageBytes)
+  }
+
+  get buffer(): ImageBuffer<unknown> {
+    return this.#file?.reader.buffer ?? this.#unused
+  }
+
+  readonly extension = (): string => this.#file?.reader.extension() ?? ""
+
+  push(chunk: Uint8Array): Step<FormError> {
+    this.#parser.write(chunk)
+    return this.#advance("more")
+  }
+
+  resume(): Step<FormError> {
+    return this.#advance(this.#file?.reader.resume() ?? "more")
+  }
+
+  /** Reads the file's bytes at hand, until one of them gives another answer than `"more"`. */
+  #advance(last: Step<FormError>): Step<FormError> {
+    let step = last
+    if (step === "more" && this.#parser.file !== undefined) step = this.#begin(this.#parser.file)
+    while (step === "more") {
+      const bytes = this.#parser.chunks.shift()
+      if (bytes === undefined) {
+        if (this.#parser.error !== undefined) return this.#parser.error
+        return this.#parser.fileEnded || this.#parser.formEnded ? "done" : "more"
       }
+      step = this.#file?.reader.push(bytes) ?? "more"
+    }
+    return step
+  }
 
-      const next: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E | InvalidPayload>> = Effect.suspend(() => {
-        if (parser.chunks.length > 0) return Effect.succeed(Chunk.unsafeFromArray(parser.chunks.splice(0)))
-        if (parser.fileEnded) return Effect.fail(Option.none())
-        if (parser.error !== undefined) return Effect.fail(Option.some(parser.error))
-        return Effect.zipRight(Effect.mapError(readOn, Option.some), next)
-      })
-      return Option.some(yield* use(parser.file, Stream.repeatEffectChunkOption(next)))
-    })
-  )
+  /** Asks for room once the file's headers are known, and makes its reader. */
+  #begin({ mime, name }: FileMeta): Step<FormError> {
+    if (this.#file !== undefined) return "more"
+    const format = this.#options.formatOf(mime)
+    if (Either.isLeft(format)) return format.left
+    if (!this.#isRoomAsked) {
+      this.#isRoomAsked = true
+      return "image"
+    }
+    this.#file = { reader: this.#options.makeReader(format.right), name }
+    return "more"
+  }
+
+  end(): Ended<Form, FormError> {
+    this.#parser.end()
+    if (this.#parser.error !== undefined) return this.#parser.error
+    if (this.#file === undefined) return new Done({ image: undefined })
+    const end = this.#file.reader.end()
+    return end instanceof Done ? new Done({ image: { ...end.value, name: this.#file.name } }) : end
+  }
+}

@@ -1,200 +1,232 @@
 /**
- * A request's body as it comes, and answers for clients that are still sending it.
+ * The body of a request, and responses to clients that are still sending it.
  */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Predicate from "effect/Predicate"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { IncomingMessage } from "node:http"
 import { turn } from "../eventLoop.js"
+import type { Reader, Step } from "../persist/reader.js"
+import { answer, ended, fromStream, type Source, type Stop } from "../persist/sources.js"
+import { drains } from "../process.js"
 
-/** How long to wait for a client, and how much to read of what nobody needs any more. */
-export interface Patience {
-  /** In bytes. */
-  readonly maxDiscarded: number
-  /** For how long no byte at all may come. */
+/** The bounds on a client that sends a body. */
+export interface Bounds {
+  /** Bytes that are read on and dropped behind an early response. */
+  readonly maxDrainedBytes: number
+  /** How long a client may send no byte at all while the server waits for one. */
   readonly stallTimeout: Duration.DurationInput
 }
 
-/** Node itself ends a request that takes longer than five minutes in all. */
-export const defaultPatience: Patience = { maxDiscarded: 1024 * 1024 * 1024, stallTimeout: "30 seconds" }
+/** Node itself ends a request after five minutes in all. */
+export const defaultBounds: Bounds = { maxDrainedBytes: 1024 * 1024 * 1024, stallTimeout: "30 seconds" }
 
 /** A body that is being read. */
 export interface RequestBody {
-  /** Its bytes; to be run once. Fails with `RequestError` where the client goes away or says nothing for too long. */
-  readonly stream: Stream.Stream<Uint8Array, HttpServerError.RequestError>
-  /** How long it is, in bytes, where that is known beforehand. */
+  /** The bytes; to be run once. Fails with `RequestError` where the client goes away or stalls. */
+  readonly use: <A, E, R>(
+    read: (source: Source<Uint8Array, HttpServerError.RequestError, never>) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  /** The declared length in bytes, if there is one. */
   readonly length: number | undefined
 }
 
-/** How long the body is, in bytes, where that is known beforehand. */
-const lengthOf = (request: HttpServerRequest.HttpServerRequest): number | undefined => {
+const declaredLength = (request: HttpServerRequest.HttpServerRequest): number | undefined => {
   const header = request.headers["content-length"]
-  // Node has checked it; the request of a web handler may say anything.
+  // Checked by node; the request of a web handler may have any text there.
   return header !== undefined && /^\d+$/.test(header) ? Number(header) : undefined
 }
 
 /**
- * Without the request's URL, which the error's message would have: in it are the client's name for the file and its
- * session's id, and a message goes to logs and spans.
+ * An error without the request's URL, which the message would show: it holds the client's name for the file and the
+ * session's id, and messages go to logs and spans.
  */
 const requestError = (request: HttpServerRequest.HttpServerRequest, description: string) =>
   new HttpServerError.RequestError({ request: request.modify({ url: "" }), reason: "Decode", description })
 
+/** Ends a wait for the client's next bytes after a time without any. */
+class IdleTimer {
+  readonly #runtime: Runtime.Runtime<never>
+  readonly #clock: Clock.Clock
+  readonly #timeout: number
+  readonly #onTimeout: () => void
+  #since: number
+  #start: NodeJS.Immediate | undefined
+  #fiber: Fiber.RuntimeFiber<void> | undefined
+
+  /**
+   * Starts in the next turn of the event loop, by when a small body has arrived: a timer of Effect's clock takes a fiber.
+   */
+  constructor(
+    runtime: Runtime.Runtime<never>,
+    clock: Clock.Clock,
+    timeout: Duration.DurationInput,
+    onTimeout: () => void
+  ) {
+    this.#runtime = runtime
+    this.#clock = clock
+    // A timer waits for a millisecond at least.
+    this.#timeout = Math.max(1, Duration.toMillis(timeout))
+    this.#onTimeout = onTimeout
+    this.#since = this.#now()
+    this.#start = setImmediate(() => {
+      this.#start = undefined
+      this.#fiber = Runtime.runFork(this.#runtime, Effect.interruptible(this.#run))
+    })
+  }
+
+  #now(): number {
+    return Number(this.#clock.unsafeCurrentTimeNanos()) / 1e6
+  }
+
+  #remaining(): number {
+    return this.#since + this.#timeout - this.#now()
+  }
+
+  restart(): void {
+    this.#since = this.#now()
+  }
+
+  stop(): void {
+    clearImmediate(this.#start)
+    this.#fiber?.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  readonly #run: Effect.Effect<void> = Effect.gen(this, function*() {
+    while (true) {
+      yield* Effect.sleep(this.#remaining())
+      // Timers run before the event loop reads the bytes that have arrived meanwhile.
+      yield* turn
+      if (this.#remaining() <= 0) return this.#onTimeout()
+    }
+  })
+}
+
 /**
- * Not the request's own stream, which breaks the connection when it is left before its end, and with it the way for the
- * answer.
+ * A node request as a source: chunks go to the reader as they arrive, and the request is paused while the reader cannot
+ * take more.
+ *
+ * Not the request's own stream: leaving it before its end breaks the connection, and with it the way for the response.
  */
 const fromIncomingMessage = (
   incoming: IncomingMessage,
   stallTimeout: Duration.DurationInput,
   onStalled: Effect.Effect<never, HttpServerError.RequestError>,
   onGone: Effect.Effect<never, HttpServerError.RequestError>
-): Stream.Stream<Uint8Array, HttpServerError.RequestError> =>
-  Stream.fromPull(Effect.gen(function*() {
-    type Pulled = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<HttpServerError.RequestError>>
-    const clock = yield* Effect.clock
-    // Of a clock that nobody sets; no less than a timer can wait.
-    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
-    const timeout = Math.max(1, Duration.toMillis(stallTimeout))
-    let waiting: { readonly since: number; readonly resume: (pulled: Pulled) => void } | undefined
-
-    const take = (): Pulled | undefined => {
-      const chunk: Uint8Array | null = incoming.read()
-      if (chunk !== null) return Effect.succeed(Chunk.of(chunk))
-      if (incoming.readableEnded) return Effect.fail(Option.none())
-      return incoming.destroyed ? Effect.mapError(onGone, Option.some) : undefined
-    }
-    const finish = (pull: () => Pulled | undefined) => {
-      if (waiting === undefined) return
-      const { resume } = waiting
-      const pulled = pull()
-      if (pulled === undefined) return
-      waiting = undefined
-      resume(pulled)
-    }
-    const wake = () => finish(take)
-    yield* Effect.acquireRelease(
-      Effect.sync(() => incoming.on("readable", wake).on("end", wake).on("close", wake).on("error", wake)),
-      () => Effect.sync(() => incoming.off("readable", wake).off("end", wake).off("close", wake).off("error", wake))
-    )
-
-    // What keeps the client waiting here, a full disk queue or a spool, is not its fault.
-    const left = () => waiting === undefined ? timeout : waiting.since + timeout - now()
-    const watch = Effect.gen(function*() {
-      while (true) {
-        yield* Effect.sleep(left())
-        // Nor is a busy event loop: it comes to its timers before it comes to what has arrived meanwhile.
-        yield* turn
-        if (left() <= 0) finish(() => Effect.mapError(onStalled, Option.some))
+): Source<Uint8Array, HttpServerError.RequestError, never> => {
+  /** Pushes chunks as they arrive, until the reader stops or the body ends. */
+  const receive = <E extends object>(
+    reader: Reader<Uint8Array, unknown, E>,
+    runtime: Runtime.Runtime<never>,
+    clock: Clock.Clock
+  ) =>
+    Effect.async<Stop, E | HttpServerError.RequestError>((resume) => {
+      const onData = (chunk: Uint8Array) => {
+        timer.restart()
+        const step = reader.push(chunk)
+        if (step !== "more") finish(answer(step))
       }
+      const onEnd = () => finish(ended)
+      const onClose = () => finish(incoming.readableEnded ? ended : onGone)
+      const detach = () => {
+        timer.stop()
+        incoming.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose).pause()
+      }
+      const finish = (result: Effect.Effect<Stop, E | HttpServerError.RequestError>) => {
+        detach()
+        resume(result)
+      }
+      // Time that the server itself takes, for a full disk queue or a full spool, does not count: each wait has a timer.
+      const timer = new IdleTimer(runtime, clock, stallTimeout, () => finish(onStalled))
+      incoming.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose).resume()
+      return Effect.sync(detach)
     })
-    // Only routers let what runs in them be interrupted.
-    yield* Effect.forkScoped(Effect.interruptible(watch))
 
-    return Effect.suspend(() =>
-      take() ?? Effect.async((resume) => {
-        waiting = { since: now(), resume }
-        return Effect.sync(() => {
-          waiting = undefined
-        })
-      })
+  const pump = <E extends object>(
+    reader: Reader<Uint8Array, unknown, E>
+  ): Effect.Effect<Stop, E | HttpServerError.RequestError> => {
+    const step: Step<E> = reader.resume()
+    if (step !== "more") return answer(step)
+    if (incoming.readableEnded) return ended
+    if (incoming.destroyed) return onGone
+    return Effect.flatMap(
+      Effect.runtime<never>(),
+      (runtime) => Effect.clockWith((clock) => receive(reader, runtime, clock))
     )
-  }))
-
-/**
- * How many connections are read on in a turn of the event loop. With a hundred in each, a turn takes so long that a new
- * connection waits for 0.6 s: there is one accepted in a turn.
- */
-const dropsPerTurn = 8
-
-/** What waits for its turn to drop something, in order. */
-const drops = new Set<() => void>()
-let immediate: NodeJS.Immediate | undefined
-
-const runDrops = () => {
-  immediate = undefined
-  let left = dropsPerTurn
-  for (const drop of drops) {
-    drops.delete(drop)
-    drop()
-    left -= 1
-    if (left === 0) break
   }
-  if (drops.size > 0) immediate ??= setImmediate(runDrops)
-}
-
-const inTurn = (drop: () => void): void => {
-  drops.add(drop)
-  immediate ??= setImmediate(runDrops)
+  return { pump: (reader) => Effect.suspend(() => pump(reader)) }
 }
 
 /**
- * Reads on and drops what comes, in turns: as fast as it comes, libuv would take 2 MiB of every connection before
- * anybody else has a turn. Closes the connection where that does not end.
+ * Reads and drops the rest of a body, in turns of the event loop: libuv would otherwise read 2 MiB of each connection before
+ * it serves another. Closes the connection behind a client that sends too much, or nothing for too long.
  */
-const discard = (incoming: IncomingMessage, { maxDiscarded, stallTimeout }: Patience): Effect.Effect<void> =>
+const drain = (incoming: IncomingMessage, { maxDrainedBytes, stallTimeout }: Bounds): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (incoming.destroyed || incoming.readableEnded) return Effect.void
-    let discarded = 0
+    let drained = 0
     const close = Effect.sync(() => incoming.socket.destroySoon())
     const end = Effect.async<void>((resume) => {
-      const drop = () => {
+      const drainChunk = () => {
         const chunk: Uint8Array | null = incoming.read()
-        // Only from here on does a stream have to say again that there is something to read.
+        // A stream announces further bytes only after a read has returned null.
         if (chunk === null) return
-        discarded += chunk.length
-        if (discarded > maxDiscarded) finish(close)
-        else inTurn(drop)
+        drained += chunk.length
+        if (drained > maxDrainedBytes) finish(close)
+        else drains.add(drainChunk)
       }
-      const onReadable = () => inTurn(drop)
+      const onReadable = () => drains.add(drainChunk)
       const onEnd = () => finish(Effect.void)
-      const stop = () => {
-        drops.delete(drop)
+      const detach = () => {
+        drains.delete(drainChunk)
         incoming.off("readable", onReadable).off("end", onEnd).off("close", onEnd).off("error", onEnd)
       }
-      const finish = (how: Effect.Effect<void>) => {
-        stop()
-        resume(how)
+      const finish = (result: Effect.Effect<void>) => {
+        detach()
+        resume(result)
       }
       incoming.on("readable", onReadable).on("end", onEnd).on("close", onEnd).on("error", onEnd)
       onReadable()
-      return Effect.sync(stop)
+      return Effect.sync(detach)
     })
-    const silent = Effect.gen(function*() {
+    const stalled = Effect.gen(function*() {
       let last: number
       do {
-        last = discarded
+        last = drained
         yield* Effect.sleep(stallTimeout)
-      } while (last !== discarded)
+      } while (last !== drained)
       yield* close
     })
-    return Effect.raceFirst(Effect.interruptible(end), Effect.interruptible(silent))
+    return Effect.raceFirst(Effect.interruptible(end), Effect.interruptible(stalled))
   })
 
 /**
- * The same response, sent at once and all of it, but ended only when the client has sent its whole body: many clients
- * look for the answer only then, and a connection that is closed while they write, or before they have read, takes the
- * answer with it. One that sends too much, or nothing for too long, has the connection closed behind the answer.
+ * The response, sent at once and whole, but ended only when the client has sent its body: many clients look for the
+ * response only then, and a connection that is closed while they write, or before they have read, takes the response
+ * with it.
  */
 const answerEarly = (
   incoming: IncomingMessage,
   response: HttpServerResponse.HttpServerResponse,
-  patience: Patience
+  bounds: Bounds
 ): HttpServerResponse.HttpServerResponse => {
   const { body } = response
   if (incoming.complete || (body._tag !== "Uint8Array" && body._tag !== "Empty")) return response
   const bytes = body._tag === "Empty" ? new Uint8Array() : body.body
-  const held = Stream.concat(Stream.succeed(bytes), Stream.execute(discard(incoming, patience)))
+  const held = Stream.concat(Stream.succeed(bytes), Stream.execute(drain(incoming, bounds)))
   return response.pipe(
-    // Without a type that the response does not have, which the platform would give to a stream.
+    // An empty type: the platform gives a stream one otherwise.
     HttpServerResponse.setBody(HttpBody.stream(held, body.contentType ?? "")),
     // The platform leaves a length of 0 out.
     HttpServerResponse.setHeader("content-length", String(bytes.length))
@@ -202,32 +234,37 @@ const answerEarly = (
 }
 
 /**
- * Begins to read the body. From then on the request may be answered at any time, whatever of the body is still on its
- * way: the response that this fiber comes to is held open until the client has sent it.
+ * Starts to read a body. From then on the request may be answered at any time: the response that this fiber makes is held
+ * open until the client has sent the rest of its body.
  *
- * A server that is not node's has ways of its own for that; there the body is the request's stream.
+ * On a server that is not node's, which handles that by itself, the body is the request's stream.
  */
 export const open = (
   request: HttpServerRequest.HttpServerRequest,
-  patience: Patience = defaultPatience
+  bounds: Bounds = defaultBounds
 ): Effect.Effect<RequestBody> => {
   const incoming = request.source
-  const length = lengthOf(request)
+  const length = declaredLength(request)
   const stalled = () => requestError(request, "the client has sent nothing for too long")
   if (!(incoming instanceof IncomingMessage)) {
     const isEmpty = Predicate.hasProperty(incoming, "body") && incoming.body === null
-    // The stream of a request without a body fails.
-    const bytes = isEmpty ? Stream.empty : request.stream
-    return Effect.succeed({ stream: Stream.timeoutFail(bytes, stalled, patience.stallTimeout), length })
+    // The platform's stream of a request without a body fails.
+    const bytes = Stream.timeoutFail(isEmpty ? Stream.empty : request.stream, stalled, bounds.stallTimeout)
+    return Effect.succeed({
+      use: (read) => Effect.scopedWith((scope) => Effect.flatMap(Scope.extend(fromStream(bytes), scope), read)),
+      length
+    })
   }
-  let left = patience
+  let current = bounds
   const onStalled = Effect.suspend(() => {
-    left = { ...patience, maxDiscarded: 0, stallTimeout: 0 }
+    // The client gets the response and nothing more is read.
+    current = { maxDrainedBytes: 0, stallTimeout: 0 }
     return Effect.fail(stalled())
   })
   const onGone = Effect.suspend(() => Effect.fail(requestError(request, "the client has gone away")))
+  const source = fromIncomingMessage(incoming, bounds.stallTimeout, onStalled, onGone)
   return Effect.as(
-    HttpApp.appendPreResponseHandler((_, response) => Effect.sync(() => answerEarly(incoming, response, left))),
-    { stream: fromIncomingMessage(incoming, patience.stallTimeout, onStalled, onGone), length }
+    HttpApp.appendPreResponseHandler((_, response) => Effect.sync(() => answerEarly(incoming, response, current))),
+    { use: (read) => read(source), length }
   )
 }
