@@ -43,7 +43,7 @@ interface Options extends InitImageHttp.RequestOptions {
 
 const directoryIn = (options: InitImageHttp.RequestOptions) => options.directory ?? assert.fail("no directory")
 
-/** What an api of the group's own needs to be served. */
+/** Implements the group of `Api`. */
 const handlers = ({ limits = {}, log = [], spool, ...request }: Options) =>
   Layer.mergeAll(InitImageApi.layer(Api, request)).pipe(
     Layer.provideMerge(InitImageApi.layerSessions()),
@@ -57,7 +57,7 @@ const addressOf = (context: Context.Context<HttpServer.HttpServer>) => {
   return address._tag === "TcpAddress" ? address.port : assert.fail("not a TCP address")
 }
 
-/** Serves the api until the scope closes, with what `live` makes of its handlers. */
+/** Serves an API until the scope closes. */
 const serveApi = Effect.fnUntraced(function*<E>(
   live: Layer.Layer<HttpApi.Api | InitImageApi.Sessions, E, FileSystem.FileSystem | Path.Path>
 ) {
@@ -75,8 +75,8 @@ const serve = Effect.fnUntraced(function*(options: Options = {}) {
   return {
     ...served,
     directory: directory ?? "",
-    /** Waits until there are so many files, none of them open. */
-    left: (count: number) =>
+    /** Waits until the directory has this number of files, all closed. */
+    untilFiles: (count: number) =>
       eventually(() => {
         assert.lengthOf(list(directoryIn({ directory })), count)
         assert.deepStrictEqual(openIn(directoryIn({ directory })), [])
@@ -111,13 +111,13 @@ describe("InitImageApi", () => {
   for (const [mime, bytes] of Object.entries(images)) {
     const bodies = {
       "as JSON": [JSON.stringify(payloadOf(mime, bytes, "écran.bin")), "application/json"],
-      "as it is": [bytes, mime],
+      "as a binary body": [bytes, mime],
       "in a form": [formOf(bytes, mime, "écran.bin"), ""]
     } as const
-    for (const [how, [body, type]] of Object.entries(bodies)) {
-      it.scopedLive(`answers ${mime} as it was put ${how}, with its type and name`, () =>
+    for (const [encoding, [body, type]] of Object.entries(bodies)) {
+      it.scopedLive(`GET returns ${mime} that was put ${encoding}, with its type and name`, () =>
         Effect.gen(function*() {
-          const { left, url } = yield* serve()
+          const { untilFiles, url } = yield* serve()
           const { status, text } = yield* put(url, body, type)
           assert.strictEqual(status, 200)
           const description = Schema.decodeUnknownSync(InitImageHttp.ImageDescription)(JSON.parse(text))
@@ -133,52 +133,52 @@ describe("InitImageApi", () => {
           assert.strictEqual(header("x-content-type-options"), "nosniff")
           assert.strictEqual(
             header("content-disposition"),
-            how === "as it is"
+            encoding === "as a binary body"
               ? `inline; filename="${description.display_name}"; filename*=UTF-8''${description.display_name}`
               : "inline; filename=\"_cran.bin\"; filename*=UTF-8''%C3%A9cran.bin"
           )
           assert.strictEqual((yield* request(url, { method: "DELETE" })).status, 204)
           assert.strictEqual((yield* request(url)).status, 404)
-          yield* left(0)
+          yield* untilFiles(0)
         }))
     }
   }
 
-  it.scopedLive("replaces a session's image and no other's", () =>
+  it.scopedLive("replaces the image of one session only", () =>
     Effect.gen(function*() {
-      const { left, url } = yield* serve()
+      const { untilFiles, url } = yield* serve()
       yield* putImage(url, pngOfSize(1000))
       yield* putImage(url, pngOfSize(2000), "b")
       yield* putImage(url, pngOfSize(3000))
-      yield* left(2)
+      yield* untilFiles(2)
       assert.lengthOf((yield* request(url)).body, 3000)
       assert.lengthOf((yield* request(url, {}, "b")).body, 2000)
     }))
 
-  it.scopedLive("leaves a session without an image where none was in what was put", () =>
+  it.scopedLive("clears a session's image when the body contains none", () =>
     Effect.gen(function*() {
-      const { left, url } = yield* serve()
+      const { untilFiles, url } = yield* serve()
       const empty = new FormData()
       empty.append("note", "hello")
       for (const body of ["null", "{}", empty]) {
         yield* putImage(url, png())
-        yield* left(1)
+        yield* untilFiles(1)
         assert.strictEqual((yield* put(url, body)).status, 204)
         assert.strictEqual((yield* request(url)).status, 404)
-        yield* left(0)
+        yield* untilFiles(0)
       }
     }))
 
-  it.scopedLive("leaves a session its image where another one was refused", () =>
+  it.scopedLive("keeps a session's image when its replacement is refused", () =>
     Effect.gen(function*() {
-      const { left, url } = yield* serve()
+      const { untilFiles, url } = yield* serve()
       yield* putImage(url, pngOfSize(1000))
       assert.strictEqual((yield* putImage(url, pngOfSize(2000).subarray(0, 1500))).status, 422)
       assert.lengthOf((yield* request(url)).body, 1000)
-      yield* left(1)
+      yield* untilFiles(1)
     }))
 
-  it.scopedLive("answers 404 and 204 for sessions that are not there, and makes none", () =>
+  it.scopedLive("answers 404 to GET and 204 to DELETE for a missing session, and creates none", () =>
     Effect.gen(function*() {
       const { sessions, url } = yield* serve()
       assert.strictEqual((yield* request(url)).status, 404)
@@ -187,9 +187,9 @@ describe("InitImageApi", () => {
       assert.isTrue(Option.isNone(yield* sessions.find("a")))
     }))
 
-  it.scopedLive("answers HEAD as GET, without the image", () =>
+  it.scopedLive("answers HEAD with the headers of GET and no body", () =>
     Effect.gen(function*() {
-      const { left, url } = yield* serve()
+      const { untilFiles, url } = yield* serve()
       yield* putImage(url, pngOfSize(1000))
       const got = yield* request(url)
       const headers = (all: Headers) =>
@@ -198,10 +198,10 @@ describe("InitImageApi", () => {
       assert.strictEqual(head.status, 200)
       assert.deepStrictEqual(headers(head.headers), headers(got.headers))
       yield* request(url, { method: "DELETE" })
-      yield* left(0)
+      yield* untilFiles(0)
     }))
 
-  it.scopedLive("takes ids of 1 to 100 characters, whatever they are", () =>
+  it.scopedLive("accepts any id of 1 to 100 characters", () =>
     Effect.gen(function*() {
       const { url } = yield* serve()
       for (const id of ["a".repeat(100), "%2F..%2F", "%00", "__proto__", "%F0%9F%99%82".repeat(50)]) {
@@ -219,13 +219,13 @@ describe("InitImageApi", () => {
     InvalidMime: [415, png(), "image/gif"],
     ContentMismatch: [415, png(), "image/webp"],
     TooLarge: [413, pngOfSize(10_001), "image/png"],
-    MalformedImage: [422, png().subarray(0, -1), "image/png"],
+    MalformedImage: [422, png().subarray(0, -5), "image/png"],
     TooManyPixels: [422, png({ width: 1001 }), "image/png"]
   }
   for (const [tag, [status, body, type]] of Object.entries(refusals)) {
-    it.scopedLive(`refuses with ${tag}, ${status}`, () =>
+    it.scopedLive(`refuses with ${tag} and status ${status}`, () =>
       Effect.gen(function*() {
-        const { left, url } = yield* serve({ limits })
+        const { untilFiles, url } = yield* serve({ limits })
         const answer = yield* put(url, body, type)
         assert.strictEqual(answer.status, status)
         assert.strictEqual(JSON.parse(answer.text)._tag, tag)
@@ -234,11 +234,11 @@ describe("InitImageApi", () => {
             Schema.decodeUnknownSync(InitImageError.InitImageError)(JSON.parse(answer.text))
           )
         )
-        yield* left(0)
+        yield* untilFiles(0)
       }))
   }
 
-  it.scopedLive("says when to come again where there is no room, and keeps no session for it", () =>
+  it.scopedLive("answers 503 with Retry-After when the spool is full, and keeps no session", () =>
     Effect.gen(function*() {
       const { sessions, url } = yield* serve({
         spool: { directory: yield* makeDirectory, maxFilesKept: 1, onFull: "fail" }
@@ -251,15 +251,15 @@ describe("InitImageApi", () => {
       yield* eventually(() => assert.isTrue(Option.isNone(Effect.runSync(Effect.scoped(sessions.find("b"))))))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("answers 500 where the disk fails, logs it, and says nothing of it", () =>
+  it.scopedLive("answers a disk failure with an empty 500, and logs it without the path", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
-      const { directory, left, url } = yield* serve({ log })
+      const { directory, untilFiles, url } = yield* serve({ log })
       yield* putImage(url, png())
       for (const name of list(directory)) rmSync(join(directory, name))
       const got = yield* request(url)
       assert.deepStrictEqual([got.status, got.text], [500, ""])
-      yield* left(0)
+      yield* untilFiles(0)
       rmSync(directory, { recursive: true })
       const answer = yield* putImage(url, png())
       mkdirSync(directory)
@@ -269,9 +269,9 @@ describe("InitImageApi", () => {
       assert.notInclude(log.join("\n"), directory)
     }))
 
-  it.scopedLive("answers 408 to a client that stalls, and drops it", () =>
+  it.scopedLive("answers a stalled client with 408 and disconnects it", () =>
     Effect.gen(function*() {
-      const { left, port } = yield* serve({ stallTimeout: "200 millis" })
+      const { untilFiles, port } = yield* serve({ stallTimeout: "200 millis" })
       const client = yield* connectRaw(port)
       client.socket.write(
         `PUT ${pathOf("a")} HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n`
@@ -279,12 +279,12 @@ describe("InitImageApi", () => {
       client.socket.write(pngOfSize(1000).subarray(0, 500))
       yield* client.ended
       assert.match(client.received().toString(), /^HTTP\/1\.1 408 /)
-      yield* left(0)
+      yield* untilFiles(0)
     }))
 
-  it.scopedLive("lets a client that sends too much read why, and serves what follows", () =>
+  it.scopedLive("a client that sends too much reads the 413, and its connection serves the next request", () =>
     Effect.gen(function*() {
-      const { left, port } = yield* serve({ limits })
+      const { untilFiles, port } = yield* serve({ limits })
       for (const connection of ["keep-alive", "close"]) {
         for (const chunked of [false, true]) {
           const client = yield* connectRaw(port)
@@ -312,12 +312,12 @@ describe("InitImageApi", () => {
           }
         }
       }
-      yield* left(0)
+      yield* untilFiles(0)
     }))
 
-  it.scopedLive("answers the image that a session had to who has begun to read it, though it is replaced and cleared", () =>
+  it.scopedLive("a started GET delivers the whole image although it is replaced and cleared meanwhile", () =>
     Effect.gen(function*() {
-      const { directory, left, port, url } = yield* serve()
+      const { directory, untilFiles, port, url } = yield* serve()
       const first = pngOfSize(20_000_000)
       yield* putImage(url, first)
       const client = yield* connectRaw(port)
@@ -328,18 +328,18 @@ describe("InitImageApi", () => {
       assert.lengthOf((yield* request(url)).body, 1000)
       assert.lengthOf(list(directory), 2)
       yield* request(url, { method: "DELETE" })
-      // The other reader has its answer a moment before its lease ends.
+      // The lease of the second GET ends shortly after its response.
       yield* eventually(() => assert.lengthOf(list(directory), 1))
       client.socket.resume()
       yield* client.ended
       const received = client.received()
       assert.isTrue(received.subarray(received.indexOf("\r\n\r\n") + 4).equals(first))
-      yield* left(0)
+      yield* untilFiles(0)
     }))
 
-  it.scopedLive("lets go of an image whose reader goes away", () =>
+  it.scopedLive("releases an image when its reader disconnects", () =>
     Effect.gen(function*() {
-      const { directory, left, port, url } = yield* serve()
+      const { directory, untilFiles, port, url } = yield* serve()
       yield* putImage(url, pngOfSize(20_000_000))
       for (const wait of [0, 20]) {
         const client = yield* connectRaw(port)
@@ -347,13 +347,13 @@ describe("InitImageApi", () => {
         client.socket.write(`GET ${pathOf("a")} HTTP/1.1\r\nHost: a\r\n\r\n`)
         if (wait > 0) yield* eventually(() => assert.lengthOf(openIn(directory), 1))
         client.socket.destroy()
-        yield* left(1)
+        yield* untilFiles(1)
       }
       yield* request(url, { method: "DELETE" })
-      yield* left(0)
+      yield* untilFiles(0)
     }))
 
-  it.scopedLive("keeps nothing when it ends", () =>
+  it.scopedLive("removes all files when the server stops", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const scope = yield* Scope.make()
@@ -382,8 +382,8 @@ class Host extends HttpApi.make("host")
   .add(Other)
 {}
 
-describe("InitImageApi in somebody's api", () => {
-  it.scopedLive("serves below a prefix, behind middleware, beside other groups", () =>
+describe("InitImageApi in a larger HttpApi", () => {
+  it.scopedLive("works under a prefix, behind middleware, beside other groups", () =>
     Effect.gen(function*() {
       const audited: Array<string> = []
       const directory = yield* makeDirectory
@@ -421,7 +421,7 @@ describe("InitImageApi in somebody's api", () => {
       assert.include(audited, "PUT")
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it("asks for the group, and for what stands before it", () => {
+  it("requires the group, and the middleware of the group", () => {
     const live = InitImageApi.layer(Host)
     const asked: Layer.Layer.Context<typeof live> extends infer R
       ? [R] extends [InitImageApi.Sessions | FileSystem.FileSystem | Path.Path | Authorization | Audit]
@@ -433,13 +433,13 @@ describe("InitImageApi in somebody's api", () => {
     InitImageApi.layer(HttpApi.make("none").add(Other))
   })
 
-  // Clients are generated from it: `npx vitest -u` writes what has changed, to be read before it is committed.
-  it("has a document that says the same from one version to the next", async () => {
+  // Clients are generated from the document. `npx vitest -u` updates it; review the difference.
+  it("the OpenAPI document equals the snapshot", async () => {
     const document = `${JSON.stringify(OpenApi.fromApi(Api), null, 2)}\n`
     await expect(document).toMatchFileSnapshot("../integration/openapi/openapi.json")
   })
 
-  it("has a document of all that it takes and answers", () => {
+  it("the OpenAPI document lists all bodies and responses", () => {
     const operations = OpenApi.fromApi(Host).paths[`/v1${pathOf("{sessionId}")}`] ?? assert.fail()
     assert.sameMembers(Object.keys(operations.put?.requestBody?.content ?? {}), [
       "application/json",
@@ -474,7 +474,7 @@ describe("InitImageApi in somebody's api", () => {
 })
 
 describe("InitImageApi in a web handler", () => {
-  it.scopedLive("puts, answers and clears, and lets go of what was not read", () =>
+  it.scopedLive("puts, reads and clears, and releases an unread response", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { dispose, handler } = HttpApiBuilder.toWebHandler(
@@ -508,8 +508,8 @@ describe("InitImageApi in a web handler", () => {
     }).pipe(Effect.provide(NodeContext.layer)))
 })
 
-describe("the client that the api derives", () => {
-  it.scopedLive("puts JSON, bytes and forms, reads and clears, and fails with the errors", () =>
+describe("the client of HttpApiClient", () => {
+  it.scopedLive("puts JSON, bytes and forms, reads and clears, and fails with typed errors", () =>
     Effect.gen(function*() {
       const { url } = yield* serve({ limits: { maxBytes: 10_000 } })
       const client = yield* HttpApiClient.make(Api, { baseUrl: url })
@@ -537,7 +537,7 @@ describe("the client that the api derives", () => {
 })
 
 describe("layerSessions", () => {
-  /** Sessions on a clock that the test moves, and a directory. */
+  /** Makes sessions on the test clock, with their directory. */
   const make = (options?: InitImageApi.SessionsOptions) =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
@@ -548,7 +548,7 @@ describe("layerSessions", () => {
       return { directory, sessions, set, has }
     })
 
-  it.scoped("ends a session that has been idle for 5 minutes, or for as long as is said", () =>
+  it.scoped("ends a session after 5 idle minutes, or after the configured time", () =>
     Effect.gen(function*() {
       for (const [idleTimeToLive, minutes] of [[undefined, 5], ["20 minutes", 20]] as const) {
         const { directory, has, set } = yield* make({ idleTimeToLive })
@@ -563,7 +563,7 @@ describe("layerSessions", () => {
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("forgets at once a session that nobody uses and that has no image", () =>
+  it.scoped("ends an unused session without an image at once", () =>
     Effect.gen(function*() {
       const { has, sessions, set } = yield* make()
       yield* set("a", null)
@@ -575,7 +575,7 @@ describe("layerSessions", () => {
       assert.isTrue(yield* has("c"))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("keeps a session without an image for as long as somebody uses it", () =>
+  it.scoped("keeps a session without an image while it is in use", () =>
     Effect.gen(function*() {
       const { has, sessions, set } = yield* make()
       const slot = yield* sessions.slot("a")
@@ -585,7 +585,7 @@ describe("layerSessions", () => {
       assert.isTrue(Option.isSome(yield* slot.lease))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("ends a session once nobody uses it, and leaves a later one of the same id alone", () =>
+  it.scoped("ends a session with its last use, and keeps a later session of the same id", () =>
     Effect.gen(function*() {
       const { directory, has, sessions, set } = yield* make()
       const scope = yield* Scope.make()

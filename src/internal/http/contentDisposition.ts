@@ -1,9 +1,9 @@
 /**
- * A `Content-Disposition` with a file's name (RFC 6266), in the two spellings that clients read.
+ * The `Content-Disposition` header of a file (RFC 6266), with its name both in ASCII and in UTF-8.
  */
 import { Buffer } from "node:buffer"
 
-/** What stands for itself in an extended value: `attr-char` of RFC 8187 section 3.2.1. */
+/** The characters that an extended value does not encode: `attr-char` of RFC 8187 section 3.2.1. */
 const attrChar = /[!#$&+\-.^_`|~0-9A-Za-z]/
 
 const extended = (name: string): string =>
@@ -15,7 +15,7 @@ const extended = (name: string): string =>
         : Buffer.from(character).toString("hex").toUpperCase().replace(/../g, "%$&")
   ).join("")
 
-/** Printable ASCII without what is read as an escape; clients that know better take the extended value. */
+/** Replaces all but printable ASCII, and the escape characters. Clients prefer the extended value if they support it. */
 const fallback = (name: string): string => name.replace(/[^\x20-\x7e]|["%\\]/gu, "_")
 
 export const contentDisposition = (name: string): string =>

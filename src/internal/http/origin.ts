@@ -1,5 +1,5 @@
 /**
- * Whether a request may come from where it says that it comes from.
+ * The check of a request's `Origin` and `Host` against cross-site requests and DNS rebinding.
  */
 
 interface Request {
@@ -7,47 +7,49 @@ interface Request {
   readonly headers: { readonly [name: string]: string | undefined }
 }
 
-/** Methods that change nothing (RFC 9110 section 9.2.1). */
+/** Safe methods (RFC 9110 section 9.2.1). */
 const safeMethods = new Set(["GET", "HEAD", "OPTIONS"])
 
 const parse = (url: string): URL | undefined => URL.canParse(url) ? new URL(url) : undefined
 
-/** As a browser writes it. Those of some schemes are opaque, as are those of pages that hide theirs: no name for one. */
+/** Serializes an origin as a browser does. Opaque origins, of a non-web scheme or `null`, stay as they are. */
 const serialize = (origin: string): string => {
   const serialized = parse(origin)?.origin
   return serialized === undefined || serialized === "null" ? origin : serialized
 }
 
-/** The name in a `Host`, as a browser writes it; one of IPv6 may be given without its brackets. */
-const nameOf = (host: string): string | undefined => (parse(`http://${host}`) ?? parse(`http://[${host}]`))?.hostname
+/** Gives the host name of a `Host` header, as a browser writes it. Accepts an IPv6 address without brackets. */
+const hostname = (host: string): string | undefined => (parse(`http://${host}`) ?? parse(`http://[${host}]`))?.hostname
 
 /**
- * A page's `Origin` is the server's own if it has the name and port that the request was sent to. Its scheme is not
- * known behind a proxy that ends TLS.
+ * An origin is the server's own if its host and port equal those of the request's `Host`. The scheme is not compared: a
+ * server behind a proxy that terminates TLS does not know it.
  */
-const isOwn = (origin: string, host: string): boolean => {
-  const from = parse(origin)
-  if (from === undefined || !/^https?:$/.test(from.protocol)) return false
-  // With the scheme of the origin: its default port may be left out in either of them.
-  return from.host === parse(`${from.protocol}//${host}`)?.host
+const isSameHost = (origin: string, host: string): boolean => {
+  const url = parse(origin)
+  if (url === undefined || !/^https?:$/.test(url.protocol)) return false
+  // Parsed with the origin's scheme, so that either side may omit its default port.
+  return url.host === parse(`${url.protocol}//${host}`)?.host
 }
 
 /**
- * A page whose name has been made to point at the server is of the server's own origin: its reads come without an
- * `Origin`, and only the name that they were sent to tells. So where the names are given, nothing that was sent to
- * another one passes.
+ * Makes the check. Safe methods pass, except for an upgrade, and so do requests without an `Origin`, the server's own
+ * origin, and `origins`.
+ *
+ * With `hosts`, every request to another host name is refused. A page that points its own host name at the server (DNS
+ * rebinding) has the server's own origin and sends no `Origin` with its reads; only the `Host` reveals it.
  */
 export const makeCheck = ({ hosts, origins = [] }: {
   readonly origins?: ReadonlyArray<string> | undefined
   readonly hosts?: ReadonlyArray<string> | undefined
 }): (request: Request) => boolean => {
   const allowed = new Set(origins.map(serialize))
-  const names = hosts === undefined ? undefined : new Set(hosts.map((host) => nameOf(host) ?? host))
+  const hostnames = hosts === undefined ? undefined : new Set(hosts.map((host) => hostname(host) ?? host))
   return ({ headers, method }) => {
     const { host, origin } = headers
-    if (names !== undefined && host !== undefined && !names.has(nameOf(host) ?? "")) return false
+    if (hostnames !== undefined && host !== undefined && !hostnames.has(hostname(host) ?? "")) return false
     const isUpgrade = headers["upgrade"] !== undefined
     if (origin === undefined || (safeMethods.has(method) && !isUpgrade)) return true
-    return allowed.has(origin) || (host !== undefined && isOwn(origin, host))
+    return allowed.has(origin) || (host !== undefined && isSameHost(origin, host))
   }
 }

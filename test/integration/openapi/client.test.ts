@@ -18,7 +18,7 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 type Outcome = { readonly status: number; readonly data?: unknown; readonly error?: string }
 
-/** What `consumer.txt` exports. */
+/** The exports of `consumer.txt`. */
 interface Consumer {
   readonly putJson: (url: string, session: string, mime: string, data: string) => Promise<Outcome>
   readonly putForm: (url: string, session: string, image: File) => Promise<Outcome>
@@ -27,12 +27,12 @@ interface Consumer {
   readonly remove: (url: string, session: string) => Promise<number>
 }
 
-/** The client that a public generator makes of the document, compiled with what uses it. */
+/** Generates a client from the document and compiles it with `consumer.txt`. */
 const makeConsumer = Effect.gen(function*() {
   const directory = yield* makeDirectory
   const generated = yield* Effect.promise(() =>
     generateApi({
-      // The generator changes what it is given.
+      // The generator modifies its input.
       spec: JSON.parse(JSON.stringify(OpenApi.fromApi(Api))),
       output: directory,
       fileName: "client.ts",
@@ -68,7 +68,7 @@ const makeConsumer = Effect.gen(function*() {
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64")
 
 describe("a client generated from the OpenAPI document", () => {
-  it.scopedLive("puts an image in each way, reads it, removes it, and tells every error from the others", () =>
+  it.scopedLive("uploads an image in each way, reads it, removes it, and distinguishes every error", () =>
     Effect.gen(function*() {
       const { get, putBytes, putForm, putJson, remove } = yield* makeConsumer
       const { empty, url } = yield* serve({
@@ -116,7 +116,7 @@ describe("a client generated from the OpenAPI document", () => {
       )
     }))
 
-  it.scopedLive("has the document that the server shows", () =>
+  it.scopedLive("is generated from the document that the server serves", () =>
     Effect.gen(function*() {
       const { url } = yield* serve()
       const shown = yield* Effect.promise(async () => (await fetch(`${url}/openapi.json`)).json())

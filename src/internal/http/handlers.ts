@@ -1,0 +1,92 @@
+/**
+ * The responses of `InitImageApi`'s endpoints.
+ */
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpApiError from "@effect/platform/HttpApiError"
+import * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpMethod from "@effect/platform/HttpMethod"
+import type { RequestError } from "@effect/platform/HttpServerError"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { Busy, InitImageError } from "../../InitImageError.js"
+import type { InitImageSlot } from "../../InitImageSlot.js"
+import { contentDisposition } from "./contentDisposition.js"
+
+const storageFailed = (error: PlatformError) =>
+  Effect.zipRight(
+    Effect.logError("An init image could not be stored", error),
+    Effect.fail(new HttpApiError.InternalServerError())
+  )
+
+/** Errors of an `HttpApi` carry no headers. */
+const setRetryAfter = ({ retryAfter }: Busy) =>
+  HttpApp.appendPreResponseHandler((_, response) =>
+    Effect.succeed(HttpServerResponse.setHeader(response, "retry-after", String(retryAfter)))
+  )
+
+/** Answers with the description of the image that the effect stores, or 204 for `None`. */
+export const put = <A, R>(
+  stored: Effect.Effect<Option.Option<A>, InitImageError | PlatformError | RequestError, R>,
+  describe: (image: A) => unknown
+) =>
+  stored.pipe(
+    Effect.tapErrorTag("Busy", setRetryAfter),
+    Effect.catchTags({
+      BadArgument: storageFailed,
+      SystemError: storageFailed,
+      RequestError: () => new HttpApiError.RequestTimeout()
+    }),
+    Effect.map(Option.match({
+      onNone: () => HttpServerResponse.empty(),
+      onSome: (image) => HttpServerResponse.unsafeJson(describe(image))
+    }))
+  )
+
+/** Logs the reason only: the error itself contains the file's path. */
+const readFailed = (error: PlatformError) =>
+  Effect.zipRight(
+    Effect.logError("An init image could not be read", error._tag === "SystemError" ? error.reason : error._tag),
+    Effect.fail(new HttpApiError.InternalServerError())
+  )
+
+/** In bytes. */
+const readChunkSize = 64 * 1024
+
+/** Opens the file before the response starts, so that a failure can still be answered with 500. */
+const openFile = (fs: FileSystem.FileSystem, path: string) =>
+  Effect.map(fs.open(path), (file) =>
+    Stream.repeatEffectOption(
+      // Uninterruptible, because the descriptor must not be closed during a read.
+      Effect.uninterruptible(file.readAlloc(readChunkSize)).pipe(
+        Effect.mapError(Option.some),
+        Effect.flatMap(Option.match({ onNone: () => Effect.fail(Option.none()), onSome: Effect.succeed }))
+      )
+    ))
+
+/** Answers with the current image, or 404. The lease ends with the request's scope. */
+export const get = Effect.fnUntraced(function*(
+  fs: FileSystem.FileSystem,
+  slot: InitImageSlot,
+  method: HttpMethod.HttpMethod
+) {
+  const image = yield* slot.lease
+  if (Option.isNone(image)) return yield* new HttpApiError.NotFound()
+  const { bytes, displayName, mime, path } = image.value
+  const headers = {
+    "cache-control": "no-store",
+    "content-disposition": contentDisposition(displayName),
+    "x-content-type-options": "nosniff"
+  }
+  // A web handler would hold the lease for as long as the stream of a HEAD response, which is never read.
+  if (method === "HEAD") {
+    return HttpServerResponse.empty({
+      status: 200,
+      headers: { ...headers, "content-type": mime, "content-length": String(bytes) }
+    })
+  }
+  const stream = yield* Effect.catchAll(openFile(fs, path), readFailed)
+  return HttpServerResponse.stream(stream, { contentType: mime, contentLength: bytes, headers })
+})
