@@ -1,15 +1,17 @@
 /**
- * Init images in a web page: a picture as the payload of a message, or sent over a WebSocket as it is.
+ * Encodes a picture in a web page as the payload of a message, or sends its bytes over a WebSocket.
  *
- * Plain promises, without Effect; `session-init-image/browser` is the same with it. Promises reject with the classes of
- * this module, which have the `_tag`s, fields and messages of `InitImageError`, or with an `AbortSignal`'s reason.
+ * Uses promises and does not import Effect; `session-init-image/browser` is the same API with Effect. Promises reject
+ * with the error classes of this module, which have the `_tag`s, fields and messages of `InitImageError`, or with the
+ * reason of an `AbortSignal`.
  *
  * @since 0.1.0
  * @module
  */
-import type { Detected } from "../internal/format/signature.js"
+import type { Detected } from "../internal/format/outcome.js"
+import type * as protocol from "../internal/protocol.js"
 import * as blobs from "./internal/blob.js"
-import * as protocol from "./internal/protocol.js"
+import * as failure from "./internal/failure.js"
 import * as upload from "./internal/upload.js"
 
 export type {
@@ -27,13 +29,16 @@ export type {
    * @since 0.1.0
    * @category models
    */
-  Progress,
+  Progress
+} from "../internal/protocol.js"
+
+export type {
   /**
    * @since 0.1.0
    * @category models
    */
   WebSocketLike
-} from "./internal/protocol.js"
+} from "./internal/upload.js"
 
 const count = (n: number): string => n.toLocaleString("en-US")
 
@@ -47,7 +52,7 @@ abstract class Tagged<Tag extends string> extends Error {
 }
 
 /**
- * The blob's type is none of those that are accepted. A file of no known type has none, `""`.
+ * Refuses a blob of a type other than the `accepted` ones. A file of unknown type has the type `""`.
  *
  * @since 0.1.0
  * @category errors
@@ -62,7 +67,7 @@ export class InvalidMime extends Tagged<"InvalidMime"> {
 }
 
 /**
- * The blob has more than `limit` bytes.
+ * Refuses a blob of more than `limit` bytes.
  *
  * @since 0.1.0
  * @category errors
@@ -80,7 +85,7 @@ export class TooLarge extends Tagged<"TooLarge"> {
 }
 
 /**
- * The blob has no bytes.
+ * Refuses a blob without bytes.
  *
  * @since 0.1.0
  * @category errors
@@ -92,7 +97,7 @@ export class Empty extends Tagged<"Empty"> {
 }
 
 /**
- * The blob's bytes are not of its type. `detected` is the type that they begin with, or `unknown`.
+ * Refuses a blob with first bytes of another type than declared. `detected` is that type, or `unknown`.
  *
  * @since 0.1.0
  * @category errors
@@ -115,21 +120,21 @@ export class ContentMismatch extends Tagged<"ContentMismatch"> {
 }
 
 /**
- * The blob's bytes cannot be had: a file that was changed, moved or removed since it was chosen.
+ * Reports a blob that cannot be read: a file that was changed, moved or removed after it was chosen.
  *
  * @since 0.1.0
  * @category errors
  */
 export class UnreadableBlob extends Tagged<"UnreadableBlob"> {
   constructor({ cause }: { readonly cause: unknown }) {
-    super("UnreadableBlob", protocol.unreadableBlobMessage, { cause })
+    super("UnreadableBlob", failure.unreadableBlobMessage, { cause })
   }
 }
 
 /**
- * What the server answered to an image that it refuses: `code` is the tag of an `InitImageError` in snake case
- * (`malformed_image`), or one of `InitImageSocket.ErrorMessage`. `message` is fit to show a person. What is `retryable`
- * may succeed later as it is.
+ * Reports the server's answer to an image that it refuses. `code` is the tag of an `InitImageError` in snake case
+ * (`malformed_image`), or another code of `InitImageSocket.ErrorMessage`. `message` is fit to show a person. `retryable`
+ * says that the same image may succeed later.
  *
  * @since 0.1.0
  * @category errors
@@ -151,8 +156,8 @@ export class ServerError extends Tagged<"ServerError"> {
 }
 
 /**
- * The connection was closed before the server had answered, with that code and reason (RFC 6455 section 7.4); 1006 where
- * there was no word of it.
+ * Reports a connection that ended before the server's answer. `code` and `reason` are those of the close frame (RFC 6455
+ * section 7.4); `code` is 1006 without one.
  *
  * @since 0.1.0
  * @category errors
@@ -163,14 +168,14 @@ export class SocketClosed extends Tagged<"SocketClosed"> {
   /** @since 0.1.0 */
   readonly reason: string
   constructor({ code, reason }: { readonly code: number; readonly reason: string }) {
-    super("SocketClosed", protocol.socketClosedMessage(code))
+    super("SocketClosed", failure.socketClosedMessage(code))
     this.code = code
     this.reason = reason
   }
 }
 
 /**
- * What can be wrong with a blob before any of it is sent.
+ * The errors of {@link fromBlob}.
  *
  * @since 0.1.0
  * @category errors
@@ -178,49 +183,51 @@ export class SocketClosed extends Tagged<"SocketClosed"> {
 export type BlobError = InvalidMime | TooLarge | Empty | ContentMismatch | UnreadableBlob
 
 /**
- * What can go wrong while a blob is sent.
+ * The errors of {@link send}.
  *
  * @since 0.1.0
  * @category errors
  */
 export type SendError = BlobError | ServerError | SocketClosed
 
-function toError(failure: protocol.BlobFailure): BlobError
-function toError(failure: protocol.Failure): SendError
-function toError(failure: protocol.Failure): SendError {
-  switch (failure._tag) {
+function toError(error: failure.BlobFailure): BlobError
+function toError(error: failure.Failure): SendError
+function toError(error: failure.Failure): SendError {
+  switch (error._tag) {
     case "InvalidMime":
-      return new InvalidMime(failure)
+      return new InvalidMime(error)
     case "TooLarge":
-      return new TooLarge(failure)
+      return new TooLarge(error)
     case "Empty":
       return new Empty()
     case "ContentMismatch":
-      return new ContentMismatch(failure)
+      return new ContentMismatch(error)
     case "UnreadableBlob":
-      return new UnreadableBlob(failure)
+      return new UnreadableBlob(error)
     case "ServerError":
-      return new ServerError(failure)
+      return new ServerError(error)
     case "SocketClosed":
-      return new SocketClosed(failure)
+      return new SocketClosed(error)
   }
 }
 
 /**
+ * The options of {@link fromBlob}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface FromBlobOptions {
-  /** In bytes; 32 MiB by default, as on the server. */
+  /** The largest size in bytes; 32 MiB by default, as on the server. */
   readonly maxBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * The payload for a picture that goes into a JSON message. A `File`'s name is its name.
+ * Encodes a picture as the payload of a JSON message, with the name of a `File`.
  *
- * Rejects with {@link InvalidMime}, {@link Empty}, {@link TooLarge} or {@link ContentMismatch} before more than the first
- * kilobyte has been read, with {@link UnreadableBlob}, or with the signal's reason.
+ * Rejects with {@link InvalidMime}, {@link Empty}, {@link TooLarge} or {@link ContentMismatch} after reading at most the
+ * first kilobyte, with {@link UnreadableBlob}, or with the signal's reason.
  *
  * @since 0.1.0
  * @category constructors
@@ -239,33 +246,35 @@ export const fromBlob = async (blob: Blob, options: FromBlobOptions = {}): Promi
 }
 
 /**
+ * The options of {@link send}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface SendOptions {
-  /** Whether the image opens the session or replaces the one that it has. */
+  /** The message's type: the first opens a session, the second replaces its image. */
   readonly type: "session_init_v2" | "init_image_updated"
-  /** What else stands in the message. */
+  /** The other fields of the message. */
   readonly message?: Readonly<Record<string, unknown>> | undefined
-  /** In bytes; 32 MiB by default, as on the server. */
+  /** The largest size in bytes; 32 MiB by default, as on the server. */
   readonly maxBytes?: number | undefined
-  /** Called as the server takes the bytes, the first time with none of them, and with all of them at the end. */
+  /** Called with each progress report of the server: first with 0 received bytes, and last with all of them. */
   readonly onProgress?: ((progress: protocol.Progress) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Sends a picture over a WebSocket, as it is and in binary frames, by the protocol of `InitImageSocket`; gives what the
- * server says of it. A socket that is still connecting is waited for. The picture is read as it is sent, and no more
- * than 1 MiB is under way at a time.
+ * Sends a picture over a WebSocket in binary frames, by the protocol of `InitImageSocket`, and returns the server's
+ * description of it. Waits for a socket that is still connecting. Reads the picture as it is sent, at most 1 MiB ahead of
+ * the server's progress.
  *
- * Pictures on one socket are sent one after the other. Nothing else may be sent on it meanwhile.
+ * Sends pictures on one socket one after the other. The application must not send other messages meanwhile.
  *
- * Aborted, it rejects at once with the signal's reason, and the upload ends: of an opening by closing the socket; of
- * a picture that replaces another by a message of the type `init_image_cancelled`, and the session goes on. Once all
- * bytes are sent the server may have replaced the picture all the same.
+ * An aborted signal rejects at once with its reason and ends the upload: it closes the socket of an opening, and cancels
+ * a replacement with a message of the type `init_image_cancelled`, after which the session continues. Once all bytes are
+ * sent, the server may still replace the picture.
  *
- * Rejects with what {@link fromBlob} does before anything is sent, and then with {@link ServerError} or
+ * Rejects with the errors of {@link fromBlob} before it sends anything, and with {@link ServerError} and
  * {@link SocketClosed}.
  *
  * @since 0.1.0
@@ -284,7 +293,7 @@ export interface SendOptions {
  * ```
  */
 export const send = (
-  socket: protocol.WebSocketLike,
+  socket: upload.WebSocketLike,
   blob: Blob,
   { signal, ...options }: SendOptions
 ): Promise<protocol.ImageDescription> =>

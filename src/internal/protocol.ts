@@ -1,13 +1,73 @@
 /**
- * What a server says to its clients on a WebSocket.
+ * The session protocol: the messages on a WebSocket, and the constants that both sides share. `InitImageSocket`
+ * documents their order.
+ *
+ * Imports nothing, not even a type: a web page bundles this module and compiles against its declarations.
  */
-import type * as Option from "effect/Option"
-import type { InitImageError } from "../InitImageError.js"
-import * as InitImageHttp from "../InitImageHttp.js"
-import type { ErrorMessage, ImageMessage, ProgressMessage } from "../InitImageSocket.js"
-import type { SessionInitImage } from "../SessionInitImage.js"
 
-/** The close codes of RFC 6455 section 7.4.1 that are used. */
+/** An accepted media type; the same as `ImageFormat.Mime`. */
+export type Mime = "image/png" | "image/jpeg" | "image/webp"
+
+/** An accepted format's name; the same as `ImageFormat.Name`. */
+export type Name = "png" | "jpeg" | "webp"
+
+/**
+ * A verified image as a server describes it to its client: size in `bytes`, `width` and `height` in pixels.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ImageDescription {
+  readonly mime: Mime
+  readonly display_name: string
+  readonly bytes: number
+  readonly width: number
+  readonly height: number
+}
+
+/**
+ * An init image in a message: its media type, its file name if there is one, and its bytes as base64 (RFC 4648
+ * section 4).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Payload {
+  readonly mime: Mime
+  readonly name?: string
+  readonly data: string
+}
+
+/**
+ * The number of bytes that the server has written, of the image's `bytes`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Progress {
+  readonly received: number
+  readonly bytes: number
+}
+
+/** The default types of the messages with an image: the first opens a session, the second replaces its image. */
+export const openingType = "session_init_v2"
+export const updateType = "init_image_updated"
+
+/** The key of the payload in these messages, by default. */
+export const payloadKey = "initial_image"
+
+/** The type of a message that ends an announced image and is not answered itself. */
+export const cancelType = "init_image_cancelled"
+
+export const imageType = "session_init_image"
+export const progressType = "init_image_progress"
+export const errorType = "error"
+
+/** The error codes that are not the tag of an `InitImageError`. */
+export const invalidMessageCode = "invalid_message"
+export const internalErrorCode = "internal_error"
+
+/** The close codes of RFC 6455 section 7.4.1 in use. */
 export const CloseCode = {
   normal: 1000,
   goingAway: 1001,
@@ -18,41 +78,98 @@ export const CloseCode = {
   tryAgainLater: 1013
 } as const
 
-/** The session's image is now this one. */
-export const imageMessage = (image: Option.Option<SessionInitImage>): ImageMessage => ({
-  type: "session_init_image",
-  image: image._tag === "None" ? null : InitImageHttp.describe(image.value)
-})
+/** The largest image that a server accepts by default, in bytes. */
+export const defaultMaxBytes = 32 * 1024 * 1024
 
-/** Of the announced bytes, so many have been taken. */
+/** The largest binary frame of an image, in bytes. */
+export const maxFrameBytes = 1024 * 1024
+
+/** A server reports progress after at least this many bytes. */
+export const progressBytes = 256 * 1024
+
+/**
+ * The server's answer to a message with an image: the session's image from now on, or `null` for a message without one.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export interface ImageMessage {
+  readonly type: "session_init_image"
+  readonly image: ImageDescription | null
+}
+
+/**
+ * The server's report of how many `bytes` of an announced image it has received.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export interface ProgressMessage extends Progress {
+  readonly type: "init_image_progress"
+}
+
+/**
+ * The server's answer to a message that it refuses. `code` is the tag of an `InitImageError` in snake case
+ * (`too_large`), `internal_error` if the image could not be stored, or `invalid_message`. `message` is fit to show a
+ * person. `retryable` says that the same message may succeed later.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export interface ErrorMessage {
+  readonly type: "error"
+  readonly code: string
+  readonly message: string
+  readonly retryable: boolean
+}
+
+/**
+ * Every message that the server sends by itself.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export type ServerMessage = ImageMessage | ProgressMessage | ErrorMessage
+
+/** Describes an image to its client: without its path. */
+export const describe = ({ bytes, displayName, height, mime, width }: {
+  readonly mime: Mime
+  readonly displayName: string
+  readonly bytes: number
+  readonly width: number
+  readonly height: number
+}): ImageDescription => ({ mime, display_name: displayName, bytes, width, height })
+
+export const imageMessage = (image: ImageDescription | null): ImageMessage => ({ type: imageType, image })
+
 export const progressMessage = (received: number, bytes: number): ProgressMessage => ({
-  type: "init_image_progress",
+  type: progressType,
   received,
   bytes
 })
 
 const snakeCase = (tag: string): string => tag.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase()
 
-/** What is wrong with the image. */
-export const imageErrorMessage = (error: InitImageError): ErrorMessage => ({
-  type: "error",
+/** Answers an `InitImageError`. */
+export const imageErrorMessage = (error: { readonly _tag: string; readonly message: string }): ErrorMessage => ({
+  type: errorType,
   code: snakeCase(error._tag),
   message: error.message,
   retryable: error._tag === "Busy"
 })
 
-/** The image could not be stored. What went wrong is the operator's to know. */
+/** Answers a storage error without its cause, which only the operator may see. */
 export const internalErrorMessage: ErrorMessage = {
-  type: "error",
-  code: "internal_error",
+  type: errorType,
+  code: internalErrorCode,
   message: "The server could not store the image.",
   retryable: true
 }
 
-/** What the client sent is not a message that may stand there. */
+/** Answers a frame that is not a valid message. */
 export const invalidMessage = (message: string): ErrorMessage => ({
-  type: "error",
-  code: "invalid_message",
+  type: errorType,
+  code: invalidMessageCode,
   message,
   retryable: false
 })

@@ -19,6 +19,8 @@ import { readFileSync } from "node:fs"
 import { createServer, IncomingMessage } from "node:http"
 import { join } from "node:path"
 import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool, SessionInitImage } from "../../src/index.js"
+import * as protocol from "../../src/internal/protocol.js"
+import { bytesReadOf } from "../../src/internal/socket/bytesRead.js"
 import { imagesIn } from "../integration/server/testServer.js"
 import { makeDirectory } from "../utils/directory.js"
 import { makeFakeSocket } from "../utils/fakeSocket.js"
@@ -26,18 +28,18 @@ import { layerHooked } from "../utils/hookedFileSystem.js"
 import { png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { collecting, diskError, layerWith } from "../utils/spools.js"
-import { connect, connectRaw, upgradeRequest } from "../utils/webSocketClient.js"
+import { withSpans } from "../utils/tracing.js"
+import { connect, connectRaw, eventually, upgradeRequest } from "../utils/webSocketClient.js"
 
-const init = (initial_image: unknown) => JSON.stringify({ type: "session_init_v2", initial_image })
-const update = (initial_image: unknown) => JSON.stringify({ type: "init_image_updated", initial_image })
+const init = (image: unknown) => JSON.stringify({ type: protocol.openingType, [protocol.payloadKey]: image })
+const update = (image: unknown) => JSON.stringify({ type: protocol.updateType, [protocol.payloadKey]: image })
 const announce = (bytes: unknown, mime = "image/png") => ({ mime, name: "ref.png", bytes })
 
-const described = (bytes: Uint8Array) => ({
-  type: "session_init_image",
-  image: { mime: "image/png", display_name: "ref.png", bytes: bytes.length, width: 1, height: 1 }
-})
-const progress = (received: number, bytes: number) => ({ type: "init_image_progress", received, bytes })
-const noImage = { type: "session_init_image", image: null }
+const described = (bytes: Uint8Array) =>
+  protocol.imageMessage({ mime: "image/png", display_name: "ref.png", bytes: bytes.length, width: 1, height: 1 })
+const progress = protocol.progressMessage
+const noImage = protocol.imageMessage(null)
+const cancel = JSON.stringify({ type: protocol.cancelType })
 
 const assertError = (message: unknown, code: string, text?: string) => {
   assert.include(message, { type: "error", code })
@@ -52,7 +54,7 @@ interface Options<E, R> extends InitImageSocket.Options<E, R> {
   readonly spool?: Omit<InitImageSpool.Options, "directory">
 }
 
-/** A session with a client of the test's, in a directory of its own. */
+/** Runs a session with a fake client in a new directory. */
 const open = Effect.fnUntraced(function*<E = never, R = never>(
   handler: (session: InitImageSocket.Session) => Effect.Effect<void, E, R> = () => Effect.never,
   { maxBytes = 32 * 1024 * 1024, spool, ...options }: Options<E, R> = {}
@@ -72,41 +74,50 @@ const open = Effect.fnUntraced(function*<E = never, R = never>(
     spool: service,
     images,
     read: () => images().map((path) => new Uint8Array(readFileSync(join(directory, path)))),
-    /** What was sent next other than progress. */
+    /** Takes the next message other than progress. */
     answer: Effect.repeat(client.next, {
-      until: (message) => (message as { readonly type?: unknown }).type !== "init_image_progress"
+      until: (message) => (message as { readonly type?: unknown }).type !== protocol.progressType
     })
   }
 })
+
+/** Reserves bytes of the spool until the scope closes. */
+const reserve = (spool: InitImageSpool.Spool, bytes: number) =>
+  Effect.acquireRelease(spool.makeRoom({ maxBytes: bytes, bytes }), (room) => room.release).pipe(
+    Effect.flatMap((room) => room.reserve)
+  )
 
 const live = (name: string, test: () => Effect.Effect<void, unknown, NodeContext.NodeContext | Scope.Scope>) =>
   it.scopedLive(name, () => Effect.provide(test(), NodeContext.layer))
 
 describe("a session", () => {
-  live("gives the message and the slot to its handler, and ends with it: 1000", () =>
-    Effect.gen(function*() {
-      const { deliver, fiber, images, next } = yield* open((session) =>
-        Effect.gen(function*() {
-          const image = yield* session.slot.lease
-          yield* session.send({ message: session.message, width: Option.map(image, ({ width }) => width) })
-        }).pipe(Effect.scoped)
-      )
-      yield* deliver(JSON.stringify({
-        type: "session_init_v2",
-        prompt: "a cat",
-        initial_image: payloadOf("image/png", png(), "ref.png")
-      }))
-      assert.deepStrictEqual(yield* next, described(png()))
-      assert.deepStrictEqual(yield* next, {
-        message: { type: "session_init_v2", prompt: "a cat", initial_image: { mime: "image/png", name: "ref.png" } },
-        width: { _id: "Option", _tag: "Some", value: 1 }
+  live(
+    "passes the message and the slot to its handler, and closes with 1000 when that ends",
+    () =>
+      Effect.gen(function*() {
+        const { deliver, fiber, images, next } = yield* open((session) =>
+          Effect.gen(function*() {
+            const image = yield* session.slot.lease
+            yield* session.send({ message: session.message, width: Option.map(image, ({ width }) => width) })
+          }).pipe(Effect.scoped)
+        )
+        yield* deliver(JSON.stringify({
+          type: "session_init_v2",
+          prompt: "a cat",
+          initial_image: payloadOf("image/png", png(), "ref.png")
+        }))
+        assert.deepStrictEqual(yield* next, described(png()))
+        assert.deepStrictEqual(yield* next, {
+          message: { type: "session_init_v2", prompt: "a cat", initial_image: { mime: "image/png", name: "ref.png" } },
+          width: { _id: "Option", _tag: "Some", value: 1 }
+        })
+        assert.strictEqual(yield* next, 1000)
+        yield* Fiber.join(fiber)
+        assert.isEmpty(images())
       })
-      assert.strictEqual(yield* next, 1000)
-      yield* Fiber.join(fiber)
-      assert.isEmpty(images())
-    }))
+  )
 
-  live("fails as its handler does: 1011", () =>
+  live("fails with its handler's error, and closes with 1011", () =>
     Effect.gen(function*() {
       const { deliver, fiber, images, next } = yield* open(() => Effect.fail("broken"))
       yield* deliver(init(payloadOf("image/png", png())))
@@ -116,7 +127,7 @@ describe("a session", () => {
       assert.isEmpty(images())
     }))
 
-  live("is closed with 1001 when it is interrupted", () =>
+  live("closes with 1001 when it is interrupted", () =>
     Effect.gen(function*() {
       const { deliver, fiber, images, next } = yield* open()
       yield* deliver(init(payloadOf("image/png", png())))
@@ -126,26 +137,29 @@ describe("a session", () => {
       assert.isEmpty(images())
     }))
 
-  live("interrupts its handler when the client goes away, and releases what that holds", () =>
-    Effect.gen(function*() {
-      const released = yield* Deferred.make<void>()
-      const { close, deliver, fiber, images, next } = yield* open(({ slot }) =>
-        Effect.zipRight(
-          slot.lease,
-          Effect.ensuring(Effect.never, Deferred.succeed(released, void 0))
+  live(
+    "interrupts its handler when the client disconnects, and releases the handler's resources",
+    () =>
+      Effect.gen(function*() {
+        const released = yield* Deferred.make<void>()
+        const { close, deliver, fiber, images, next } = yield* open(({ slot }) =>
+          Effect.zipRight(
+            slot.lease,
+            Effect.ensuring(Effect.never, Deferred.succeed(released, void 0))
+          )
         )
-      )
-      yield* deliver(init(payloadOf("image/png", png())))
-      yield* next
-      assert.lengthOf(images(), 1)
-      yield* close
-      yield* Fiber.join(fiber)
-      yield* Deferred.await(released)
-      assert.isEmpty(images())
-    }))
+        yield* deliver(init(payloadOf("image/png", png())))
+        yield* next
+        assert.lengthOf(images(), 1)
+        yield* close
+        yield* Fiber.join(fiber)
+        yield* Deferred.await(released)
+        assert.isEmpty(images())
+      })
+  )
 
   live(
-    "hands other messages to the application, one at a time and in their order with the images",
+    "passes other messages to the application, one at a time and in order with the images",
     () =>
       Effect.gen(function*() {
         const gate = yield* Deferred.make<void>()
@@ -173,7 +187,7 @@ describe("a session", () => {
       })
   )
 
-  live("has names and places of its own where it is given them", () =>
+  live("uses the message types and the payload's path from its options", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open(() => Effect.never, {
         at: ["input", "image"],
@@ -186,7 +200,7 @@ describe("a session", () => {
       assert.deepStrictEqual(yield* answer, noImage)
     }))
 
-  live("uses the slot that it is given", () =>
+  live("uses the slot from its options", () =>
     Effect.gen(function*() {
       const slot = yield* Deferred.make<InitImageSlot.InitImageSlot>()
       const { answer, deliver } = yield* open(() => Effect.never, {
@@ -199,7 +213,25 @@ describe("a session", () => {
       assert.isTrue(Option.isSome(image))
     }))
 
-  live("ends also when its socket closes while a replaced image is being removed", () =>
+  live("has a span for itself and for each received message", () =>
+    Effect.gen(function*() {
+      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory })
+      const { close, deliver, next, socket } = yield* makeFakeSocket
+      const session = yield* InitImageSocket.run(socket, () => Effect.never).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spool),
+        withSpans,
+        Effect.fork
+      )
+      yield* deliver(init(payloadOf("image/png", png())))
+      yield* next
+      yield* close
+      const spans = yield* Fiber.join(session)
+      assert.includeMembers(spans.map(({ name }) => name), ["InitImageSocket.run", "InitImageSocket.receive"])
+      const received = spans.find(({ name }) => name === "InitImageSocket.receive")
+      assert.strictEqual(received?.attributes.get("outcome"), "persisted")
+    }))
+
+  live("ends when its socket closes while a replaced image is being removed", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const fs = yield* FileSystem.FileSystem
@@ -231,12 +263,12 @@ describe("a session", () => {
     }))
 })
 
-describe("a message that is refused", () => {
+describe("a refused message", () => {
   const errorOf = (code: string, message: string, retryable = false) => ({ type: "error", code, message, retryable })
   const invalid = (message: string) => errorOf("invalid_message", message)
   const notText = invalid("A message must be a text frame.")
   const refused: Record<string, {
-    /** The frame in the place of a message of that type. */
+    /** The frame sent in place of a message of the type. */
     readonly frame: (type: string) => string | Uint8Array
     readonly error: (type: string) => unknown
     readonly closeCode?: number
@@ -253,16 +285,16 @@ describe("a message that is refused", () => {
       error: (type) => invalid(`The message's type must be ${type}.`)
     },
     "has no type": { frame: () => "[]", error: (type) => invalid(`The message's type must be ${type}.`) },
-    "has no image, but something in its place": {
+    "has an image that is not an object": {
       frame: (type) => JSON.stringify({ type, initial_image: 1 }),
       error: () => errorOf("invalid_payload", "The image must be an object with the fields mime, name and data.")
     },
-    "has an image that is wrong": {
+    "has an invalid image": {
       frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
       error: () =>
         errorOf("bad_base64", "The image's data is not valid base64: padding in the wrong place at character 0.")
     },
-    "has an image for which there is no room": {
+    "has an image that the spool has no room for": {
       frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),
       error: () => errorOf("busy", "The image cannot be taken at the moment; please try again in 1 second.", true),
       closeCode: 1013,
@@ -271,7 +303,7 @@ describe("a message that is refused", () => {
   }
   for (const [title, { closeCode = 1003, error, frame, options }] of Object.entries(refused)) {
     live(
-      `since it ${title} is answered with that, and ends the session only where it was to open it`,
+      `that ${title} is answered with the error, and ends the session only if it was the opening`,
       () =>
         Effect.gen(function*() {
           for (const opened of [false, true]) {
@@ -283,7 +315,7 @@ describe("a message that is refused", () => {
             }
             const before = images()
             yield* Effect.scoped(Effect.gen(function*() {
-              if (options?.spool !== undefined) yield* spool.reserve(500)
+              if (options?.spool !== undefined) yield* reserve(spool, 500)
               yield* deliver(frame(type))
               assert.deepStrictEqual(yield* answer, error(type))
             }))
@@ -298,7 +330,7 @@ describe("a message that is refused", () => {
   }
 
   live(
-    "since its image cannot be stored is answered with no more than that, and the operator told",
+    "whose image cannot be stored is answered without the cause, which is logged",
     () =>
       Effect.gen(function*() {
         for (const opened of [false, true]) {
@@ -327,7 +359,7 @@ describe("a message that is refused", () => {
       })
   )
 
-  it.scoped("since it does not come in time: 1008", () =>
+  it.scoped("that does not arrive in time closes the session with 1008", () =>
     Effect.gen(function*() {
       for (const [openingTimeout, millis] of [[undefined, 10_000], ["3 seconds", 3000]] as const) {
         const { fiber, next, sent } = yield* open(() => Effect.never, { openingTimeout })
@@ -342,7 +374,7 @@ describe("a message that is refused", () => {
 })
 
 describe("an image in binary frames", () => {
-  live("is written as it arrives, whatever the frames", () =>
+  live("is written as it arrives, in frames of any size", () =>
     Effect.gen(function*() {
       const bytes = pngOfSize(3 * 1024 * 1024 + 7)
       for (const length of [1024 * 1024, 65_536, 700_001]) {
@@ -353,7 +385,7 @@ describe("an image in binary frames", () => {
       }
     }))
 
-  live("comes to what its base64 comes to, whatever the cuts", () =>
+  live("has the same result as its base64, in frames of any size", () =>
     Effect.promise(() =>
       FastCheck.assert(
         FastCheck.asyncProperty(
@@ -376,7 +408,7 @@ describe("an image in binary frames", () => {
       )
     ))
 
-  live("is told how much of it has been taken, first nothing, then every 256 KiB", () =>
+  live("is reported as progress, first with 0 bytes and then every 256 KiB", () =>
     Effect.gen(function*() {
       const bytes = pngOfSize(600 * 1024)
       const { deliver, next } = yield* open()
@@ -387,7 +419,7 @@ describe("an image in binary frames", () => {
       assert.deepStrictEqual(yield* next, described(bytes))
     }))
 
-  live("is not asked for before there is room for it", () =>
+  live("is not requested before the spool has room for it", () =>
     Effect.gen(function*() {
       const bytes = pngOfSize(1000)
       const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory, maxBytesInFlight: 1500 })
@@ -398,7 +430,7 @@ describe("an image in binary frames", () => {
         spool
       ))
       yield* Effect.scoped(Effect.gen(function*() {
-        yield* spool.reserve(1000)
+        yield* reserve(spool, 1000)
         yield* client.deliver(init(announce(bytes.length)))
         yield* Effect.sleep("50 millis")
         assert.isEmpty(client.sent)
@@ -406,7 +438,7 @@ describe("an image in binary frames", () => {
       assert.deepStrictEqual(yield* client.next, progress(0, bytes.length))
     }))
 
-  live("takes no more room than was announced", () =>
+  live("reserves no more room than announced", () =>
     Effect.gen(function*() {
       const bytes = pngOfSize(1000)
       const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory, maxBytesInFlight: 2000 })
@@ -424,25 +456,25 @@ describe("an image in binary frames", () => {
 
   for (
     const [title, payload, code, text] of [
-      ["of a type that is not accepted", announce(10, "image/gif"), "invalid_mime", undefined],
-      ["of no bytes", announce(0), "empty", undefined],
+      ["of an unaccepted type", announce(10, "image/gif"), "invalid_mime", undefined],
+      ["of 0 bytes", announce(0), "empty", undefined],
       ["that is too large", announce(40_000_000), "too_large", undefined],
-      ["of half a byte", announce(1.5), "invalid_payload", "The number of the image's bytes must be a whole number."],
+      ["of 1.5 bytes", announce(1.5), "invalid_payload", "The number of the image's bytes must be a whole number."],
       [
-        "of less than no bytes",
+        "of -1 bytes",
         announce(-1),
         "invalid_payload",
         "The number of the image's bytes must be a whole number."
       ],
       [
-        "of bytes that are no number",
+        "whose byte count is a string",
         announce("10"),
         "invalid_payload",
         "The number of the image's bytes must be a whole number."
       ]
     ] as const
   ) {
-    live(`${title} is refused before any of it is asked for`, () =>
+    live(`${title} is refused before its bytes are requested`, () =>
       Effect.gen(function*() {
         const { deliver, next } = yield* open()
         yield* deliver(init(payload))
@@ -456,18 +488,18 @@ describe("an image in binary frames", () => {
     readonly frames: ReadonlyArray<string | Uint8Array>
     readonly code: string
     readonly text?: string
-    /** What follows from a text frame that came too early. */
+    /** The answer to a text frame that arrives before the last byte. */
     readonly after?: unknown
   }> = {
     "of more bytes than announced": {
       frames: [bytes.slice(0, 4000), new Uint8Array(1001)],
       code: "invalid_payload",
-      text: "The image has more bytes than it was said to have."
+      text: "The image has more bytes than announced."
     },
     "of fewer bytes than announced": {
       frames: [bytes.slice(0, 4999), update(null)],
       code: "invalid_payload",
-      text: "The image has fewer bytes than it was said to have.",
+      text: "The image has fewer bytes than announced.",
       after: noImage
     },
     "in a frame of more than 1 MiB": {
@@ -475,11 +507,11 @@ describe("an image in binary frames", () => {
       code: "invalid_payload"
     },
     "of another type": { frames: pieces(bytes.map((byte, i) => i === 0 ? 0 : byte), 100), code: "content_mismatch" },
-    "that ends early": { frames: [bytes.slice(0, -12), new Uint8Array(12)], code: "malformed_image" }
+    "that is truncated": { frames: [bytes.slice(0, -12), new Uint8Array(12)], code: "malformed_image" }
   }
   for (const [title, { after, code, frames, text }] of Object.entries(broken)) {
     live(
-      `${title} is refused, the rest of it dropped, and the session goes on with the image it had`,
+      `${title} is refused, its remaining bytes are dropped, and the session keeps its image`,
       () =>
         Effect.gen(function*() {
           const { answer, deliver, images, read } = yield* open()
@@ -497,7 +529,7 @@ describe("an image in binary frames", () => {
     )
   }
 
-  live("names a frame that is too large as what is wrong", () =>
+  live("in a frame of more than 1 MiB is refused with the reason", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open()
       yield* deliver(init(announce(2 * 1024 * 1024)), new Uint8Array(1024 * 1024 + 1))
@@ -506,18 +538,18 @@ describe("an image in binary frames", () => {
     }))
 
   live(
-    "keeps its place when bytes follow that nobody announced: those are what is refused",
+    "stays when unannounced bytes follow, which are refused",
     () =>
       Effect.gen(function*() {
         const { answer, deliver, read } = yield* open()
         yield* deliver(init(announce(bytes.length)), ...pieces(bytes, 5000), new Uint8Array(1))
         assert.deepStrictEqual(yield* answer, described(bytes))
-        assertError(yield* answer, "invalid_payload", "The image has more bytes than it was said to have.")
+        assertError(yield* answer, "invalid_payload", "The image has more bytes than announced.")
         assert.deepStrictEqual(read(), [new Uint8Array(bytes)])
       })
   )
 
-  live("may have as many bytes as the limit says, and not one more", () =>
+  live("may have as many bytes as the limit, and not one more", () =>
     Effect.gen(function*() {
       const { answer, deliver, next } = yield* open(() => Effect.never, { maxBytes: bytes.length })
       yield* deliver(init(announce(bytes.length)))
@@ -528,20 +560,20 @@ describe("an image in binary frames", () => {
       assertError(yield* answer, "too_large")
     }))
 
-  live("has so many bytes dropped as were to come when it was refused, and no more", () =>
+  live("has only its announced bytes dropped when it is refused", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open()
       yield* deliver(init(null), update(announce(5000)), ...pieces(new Uint8Array(5000), 500))
       assert.deepStrictEqual(yield* answer, noImage)
       assertError(yield* answer, "content_mismatch")
       yield* deliver(Uint8Array.of(1))
-      assertError(yield* answer, "invalid_payload", "The image has more bytes than it was said to have.")
+      assertError(yield* answer, "invalid_payload", "The image has more bytes than announced.")
       yield* deliver(update(null), Uint8Array.of(1))
       assert.deepStrictEqual(yield* answer, noImage)
       assertError(yield* answer, "invalid_message", "A message must be a text frame.")
     }))
 
-  live("is not late where the server takes its time", () =>
+  live("is not late while the server is slow", () =>
     Effect.gen(function*() {
       const large = pngOfSize(3_000_000)
       const slow = layerHooked((operation, run) => operation === "open" ? Effect.delay(run, "500 millis") : run)
@@ -550,7 +582,7 @@ describe("an image in binary frames", () => {
       assert.deepStrictEqual(yield* answer, described(large))
     }))
 
-  live("is refused when its bytes stop coming, and not while they come slowly", () =>
+  live("is refused when its bytes stop arriving, and not while they arrive slowly", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open(() => Effect.never, { stallTimeout: "200 millis" })
       yield* deliver(init(announce(bytes.length)))
@@ -565,7 +597,7 @@ describe("an image in binary frames", () => {
       assert.deepStrictEqual(yield* answer, described(png()))
     }))
 
-  live("does not change the image where its message is of another type", () =>
+  live("does not replace the image if its message has another type", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open()
       yield* deliver(init(null), JSON.stringify({ type: "other", initial_image: announce(10) }))
@@ -573,18 +605,26 @@ describe("an image in binary frames", () => {
       assertError(yield* answer, "invalid_message")
     }))
 
-  live("is ended by a message for that, which is not answered itself, whenever it comes", () =>
+  live("is cancelled by a message that is not answered itself, at any time", () =>
     Effect.gen(function*() {
-      const cancel = JSON.stringify({ type: "init_image_cancelled" })
       const { answer, deliver } = yield* open()
       yield* deliver(init(null), update(announce(bytes.length)), bytes.slice(0, 4000), cancel)
       assert.deepStrictEqual(yield* answer, noImage)
-      assertError(yield* answer, "invalid_payload", "The image has fewer bytes than it was said to have.")
+      assertError(yield* answer, "invalid_payload", "The image has fewer bytes than announced.")
       yield* deliver(cancel, update(announce(bytes.length)), bytes)
       assert.deepStrictEqual(yield* answer, described(bytes))
     }))
 
-  live("is counted once, as one in its message is", () =>
+  live("ends with an early text frame, after which its bytes are unannounced", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(null), update(announce(bytes.length)), bytes.slice(0, 4000), cancel, bytes.slice(4000))
+      assert.deepStrictEqual(yield* answer, noImage)
+      assertError(yield* answer, "invalid_payload")
+      assertError(yield* answer, "invalid_message", "A message must be a text frame.")
+    }))
+
+  live("is counted once in the metrics, like one in its message", () =>
     Effect.gen(function*() {
       const outcome = (name: string) => Metric.value(Metric.tagged(SessionInitImage.outcomes, "outcome", name))
       const counts = Effect.map(
@@ -608,13 +648,13 @@ describe("an image in binary frames", () => {
       assert.deepStrictEqual(yield* counted, [0, 0, 1])
     }))
 
-  live("leaves nothing when the client goes away in its middle", () =>
+  live("leaves no file when the client disconnects in its middle", () =>
     Effect.gen(function*() {
       const large = pngOfSize(4_000_000)
       const { close, deliver, fiber, images, next } = yield* open()
       yield* deliver(init(announce(large.length)), ...pieces(large, 500_000).slice(0, 5))
       yield* Effect.repeat(next, { until: (message) => (message as { received: number }).received > 1_600_000 })
-      assert.lengthOf(images(), 1)
+      yield* eventually(() => assert.lengthOf(images(), 1))
       yield* close
       yield* Fiber.join(fiber)
       assert.isEmpty(images())
@@ -622,7 +662,7 @@ describe("an image in binary frames", () => {
 })
 
 describe("an upgrade", () => {
-  /** A server that ends with the scope, which takes for ever where a request of it cannot be ended. */
+  /** A server that ends with the scope. That never happens if one of its requests cannot be interrupted. */
   const serve = <E>(app: HttpApp.Default<E, Scope.Scope>) =>
     Effect.gen(function*() {
       const http = yield* NodeHttpServer.make(() => createServer(), { host: "127.0.0.1", port: 0 })
@@ -630,7 +670,7 @@ describe("an upgrade", () => {
       return http.address._tag === "TcpAddress" ? http.address.port : 0
     })
 
-  live("that is none is refused with 426, and leaves nothing behind", () =>
+  live("without a valid handshake is refused with 426, and leaves no fiber behind", () =>
     Effect.gen(function*() {
       const port = yield* serve(Effect.zipRight(InitImageSocket.upgrade, HttpServerResponse.empty()))
       for (const headers of [{ "Upgrade": "h2c" }, { "Sec-WebSocket-Key": "short" }]) {
@@ -645,11 +685,14 @@ describe("an upgrade", () => {
       assert.strictEqual(answer.status, 426)
     }))
 
-  live("that is one is the session's socket", () =>
+  live("with a valid handshake provides the session's socket", () =>
     Effect.gen(function*() {
       const port = yield* serve(
         Effect.gen(function*() {
           const socket = yield* InitImageSocket.upgrade
+          const bytesRead = bytesReadOf(socket)
+          assert.isDefined(bytesRead)
+          assert.isAbove(yield* bytesRead, 0)
           yield* InitImageSocket.run(socket, ({ send }) => send("hello"))
           return HttpServerResponse.empty()
         }).pipe(Effect.provide(InitImageSpool.layer()), Effect.provide(NodeContext.layer))
@@ -661,7 +704,7 @@ describe("an upgrade", () => {
       assert.strictEqual(yield* client.closed, 1000)
     }))
 
-  it.effect("that a server has no way to make is refused as well", () =>
+  it.effect("that the server does not support is refused", () =>
     Effect.gen(function*() {
       const [, ...fields] = upgradeRequest().trim().split("\r\n")
       const headers = fields.map((field) => field.split(": ") as [string, string])
@@ -674,7 +717,7 @@ describe("an upgrade", () => {
       assert.strictEqual(error.message, "The request must be an upgrade to a WebSocket.")
     }))
 
-  live("whose connection is gone by then ends, and its server too", () =>
+  live("whose connection has ended ends, and so does its server", () =>
     Effect.gen(function*() {
       const ended = yield* Deferred.make<void>()
       const port = yield* serve(
@@ -692,14 +735,14 @@ describe("an upgrade", () => {
     }))
 })
 
-describe("the frames of a transport", () => {
-  it("must have room for the text of the largest image and the rest of its message", () => {
+describe("the frame limit of a transport", () => {
+  it("must allow the base64 of the largest image and the rest of its message", () => {
     assert.strictEqual(InitImageSocket.requiredFrameBytes(3, 0), 4)
     assert.strictEqual(InitImageSocket.requiredFrameBytes(4, 10), 18)
     assert.strictEqual(InitImageSocket.requiredFrameBytes(32 * 1024 * 1024), 44_739_244 + 1_048_576)
   })
 
-  it.effect("that are too small for the limits are an error when the server starts", () =>
+  it.effect("fails the check if it is below the limits on images", () =>
     Effect.gen(function*() {
       yield* InitImageSocket.checkFrameLimit()
       yield* InitImageSocket.checkFrameLimit(44_739_244 + 1_048_576)

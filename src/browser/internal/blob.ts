@@ -1,6 +1,7 @@
-/** A blob's type, size and first bytes, and its base64 text. */
+/** Checks a blob by its type, size and first bytes, and encodes it as base64. */
 import { detect, detectBytes } from "../../internal/format/signature.js"
-import { type BlobFailure, defaultMaxBytes, type Mime, type Name, type Payload } from "./protocol.js"
+import { defaultMaxBytes, type Mime, type Name, type Payload } from "../../internal/protocol.js"
+import type { BlobFailure, UnreadableBlob } from "./failure.js"
 
 const names: ReadonlyMap<string, Name> = new Map([
   ["image/png", "png"],
@@ -11,47 +12,41 @@ const names: ReadonlyMap<string, Name> = new Map([
 
 const accepted: ReadonlyArray<Mime> = ["image/png", "image/jpeg", "image/webp"]
 
-/** Read, and so held in memory, at a time; a multiple of 3, so that no padding stands between two pieces of base64. */
+/** Bytes read into memory at a time; a multiple of 3, so that only the last piece of base64 has padding. */
 const pieceBytes = 3 * 256 * 1024
 
-/** As many arguments as every engine takes in a call. */
+/** Every engine accepts this many arguments in a call. */
 const maxArguments = 8192
 
-/** What a blob is sent as. */
+/** The payload of a blob without its bytes. */
 export interface Head {
   readonly mime: Mime
   readonly name: string | undefined
 }
 
-export class Unreadable {
-  readonly _tag = "UnreadableBlob"
-  readonly cause: unknown
-  constructor(cause: unknown) {
-    this.cause = cause
-  }
-}
+const unreadable = (cause: unknown): UnreadableBlob => ({ _tag: "UnreadableBlob", cause })
 
-/** A file that was changed or removed since it was chosen rejects, or has become shorter. */
-export const readBytes = async (blob: Blob, start: number, end: number): Promise<ArrayBuffer | Unreadable> => {
+/** Reads a range. A file that was changed or removed after it was chosen rejects or is shorter. */
+export const readBytes = async (blob: Blob, start: number, end: number): Promise<ArrayBuffer | UnreadableBlob> => {
   try {
     const bytes = await blob.slice(start, end).arrayBuffer()
-    return bytes.byteLength === end - start ? bytes : new Unreadable(undefined)
+    return bytes.byteLength === end - start ? bytes : unreadable(undefined)
   } catch (cause) {
-    return new Unreadable(cause)
+    return unreadable(cause)
   }
 }
 
 const nameOf = (blob: Blob): string | undefined =>
   "name" in blob && typeof blob.name === "string" ? blob.name : undefined
 
-/** Looks at a blob in the order in which the server does, as far as that is possible without reading more than its head. */
+/** Checks a blob in the server's order. Reads no more than its first bytes. */
 export const check = async (blob: Blob, maxBytes: number = defaultMaxBytes): Promise<Head | BlobFailure> => {
   const declared = names.get(blob.type.toLowerCase())
   if (declared === undefined) return { _tag: "InvalidMime", accepted }
   if (blob.size === 0) return { _tag: "Empty" }
   if (blob.size > maxBytes) return { _tag: "TooLarge", bytes: blob.size, limit: maxBytes }
   const head = await readBytes(blob, 0, Math.min(blob.size, detectBytes))
-  if (head instanceof Unreadable) return head
+  if ("_tag" in head) return head
   const detected = detect(new Uint8Array(head))
   return detected === declared
     ? { mime: `image/${declared}`, name: nameOf(blob) }
@@ -66,7 +61,7 @@ const toBase64 = (bytes: Uint8Array): string => {
   return btoa(binary)
 }
 
-/** Rejects with the signal's reason once it is aborted, and otherwise not. */
+/** Encodes a blob as a payload. Rejects only with the reason of an aborted signal. */
 export const toPayload = async (
   blob: Blob,
   options: { readonly maxBytes?: number | undefined; readonly signal?: AbortSignal | undefined }
@@ -78,7 +73,7 @@ export const toPayload = async (
   for (let at = 0; at < blob.size; at += pieceBytes) {
     options.signal?.throwIfAborted()
     const bytes = await readBytes(blob, at, Math.min(blob.size, at + pieceBytes))
-    if (bytes instanceof Unreadable) return bytes
+    if ("_tag" in bytes) return bytes
     pieces.push(toBase64(new Uint8Array(bytes)))
   }
   options.signal?.throwIfAborted()

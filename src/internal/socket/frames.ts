@@ -1,24 +1,26 @@
 /**
- * A WebSocket's frames one at a time and in their order.
+ * A WebSocket's frames, one at a time and in order.
  *
- * `Socket.runRaw` runs its handler once per frame as each comes in, so frames that are handled by effects overtake each
- * other and pile up. Here they wait in a queue instead, and the socket is paused while too much is waiting: what a
- * client sends faster than it can be handled stays with the client.
+ * `Socket.runRaw` runs its handler once per frame as it arrives, so frames handled by effects overtake each other and
+ * accumulate. Here they wait in a queue, and the socket is paused while the queue is full.
  */
 import * as Socket from "@effect/platform/Socket"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
+import type { LazyArg } from "effect/Function"
 import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
+import { bytesReadOf } from "./bytesRead.js"
 
-/** The socket is paused from either of these on. A frame in transit, and what came with it, may still be added. */
-const maxWaitingFrames = 16
-const maxWaitingLength = 1024 * 1024
+/** The queue is full at either bound. Frames that are in transit when the socket is paused are still added. */
+const maxQueuedFrames = 16
+const maxQueuedLength = 1024 * 1024
 
-/** Nothing more is handled while this much of the answers, in bytes, has not been read by the client. */
+/** Bytes of answers that the client may leave unread before the next frame waits for it. */
 const maxUnsentBytes = 1024 * 1024
 const unsentInterval = "20 millis"
 
@@ -27,18 +29,20 @@ export type Frame = string | Uint8Array
 
 /** One client's connection. */
 export interface Frames {
-  /** The next frame, as soon as the client has read most of what it was sent. */
+  /** Takes the next frame, once the client has read most of its answers. */
   readonly take: Effect.Effect<Frame>
+  /** {@link take}, which fails once no byte has arrived for the timeout. */
+  readonly takeWithin: <E>(idleTimeout: Duration.DurationInput, onIdle: LazyArg<E>) => Effect.Effect<Frame, E>
   readonly send: (message: unknown) => Effect.Effect<void>
-  /** Starts the closing handshake; whatever comes after it is dropped. */
+  /** Starts the closing handshake. Frames that arrive later are dropped. */
   readonly close: (code: number) => Effect.Effect<void>
-  /** Ends when the connection has. */
+  /** Ends with the connection. */
   readonly closed: Effect.Effect<void>
-  /** How many frames have come by now. */
+  /** How much has arrived: bytes if the socket counts them, frames otherwise. */
   readonly received: Effect.Effect<number>
 }
 
-/** What `ws` has beyond a browser's WebSocket. */
+/** The part of `ws` that a browser's WebSocket lacks. */
 interface PausableWebSocket {
   readonly bufferedAmount: number
   readonly pause: () => void
@@ -50,41 +54,49 @@ const isPausable = (u: unknown): u is PausableWebSocket =>
   && Predicate.hasProperty(u, "resume") && Predicate.isFunction(u.resume)
   && Predicate.hasProperty(u, "bufferedAmount") && Predicate.isNumber(u.bufferedAmount)
 
-/** Reads the socket as long as the scope is open, and then closes it. */
+/** `Closing` is final: the socket is read on for the closing handshake, and its frames are dropped. */
+type ReadState = "Reading" | "Paused" | "Closing"
+
+/** Reads the socket while the scope is open, and then closes it. */
 export const make = Effect.fnUntraced(function*(
   socket: Socket.Socket
 ): Effect.fn.Return<Frames, never, Scope.Scope> {
   const runFork = yield* FiberSet.makeRuntime()
   const write = yield* socket.writer
-  const inbox = yield* Mailbox.make<Frame>()
+  const queue = yield* Mailbox.make<Frame>()
   const closed = yield* Deferred.make<void>()
   let ws: PausableWebSocket | undefined
-  let waitingFrames = 0
-  let waitingLength = 0
-  let received = 0
-  let paused = false
-  let closing = false
+  let readState: ReadState = "Reading"
+  let queuedFrames = 0
+  let queuedLength = 0
+  let receivedFrames = 0
+  const received = bytesReadOf(socket) ?? Effect.sync(() => receivedFrames)
 
-  const regulate = () => {
-    const full = !closing && (waitingFrames >= maxWaitingFrames || waitingLength >= maxWaitingLength)
-    if (ws === undefined || full === paused) return
-    paused = full
-    if (full) ws.pause()
-    else ws.resume()
+  const setReadState = (next: ReadState) => {
+    if (readState === "Closing" || readState === next) return
+    if (next === "Paused") ws?.pause()
+    else if (readState === "Paused") ws?.resume()
+    readState = next
   }
 
-  /** Only a handler's effect is given the `ws` object, and only in its context. */
+  const regulate = () => {
+    if (ws === undefined) return
+    const isFull = queuedFrames >= maxQueuedFrames || queuedLength >= maxQueuedLength
+    setReadState(isFull ? "Paused" : "Reading")
+  }
+
+  /** `runRaw` provides the `ws` object to its handler's effect only. */
   const findWebSocket = Effect.map(Effect.serviceOption(Socket.WebSocket), (found) => {
     if (Option.isSome(found) && isPausable(found.value)) ws = found.value
     regulate()
   })
 
   yield* socket.runRaw((frame) => {
-    received += 1
-    if (closing) return undefined
-    waitingFrames += 1
-    waitingLength += frame.length
-    inbox.unsafeOffer(frame)
+    receivedFrames += 1
+    if (readState === "Closing") return undefined
+    queuedFrames += 1
+    queuedLength += frame.length
+    queue.unsafeOffer(frame)
     if (ws === undefined) return findWebSocket
     return regulate()
   }).pipe(
@@ -94,33 +106,44 @@ export const make = Effect.fnUntraced(function*(
     Effect.forkScoped
   )
 
-  const clientHasRead = Effect.suspend(function wait(): Effect.Effect<void> {
-    return ws === undefined || ws.bufferedAmount <= maxUnsentBytes
-      ? Effect.void
-      : Effect.zipRight(Effect.sleep(unsentInterval), Effect.suspend(wait))
-  })
+  const hasUnsent = () => ws !== undefined && ws.bufferedAmount > maxUnsentBytes
 
-  const take = Effect.map(inbox.take, (frame) => {
-    waitingFrames -= 1
-    waitingLength -= frame.length
+  const awaitClientRead = Effect.suspend(() =>
+    hasUnsent() ? Effect.repeat(Effect.sleep(unsentInterval), { while: hasUnsent }) : Effect.void
+  )
+
+  const dequeue = Effect.map(queue.take, (frame) => {
+    queuedFrames -= 1
+    queuedLength -= frame.length
     regulate()
     return frame
   })
 
-  // A writer waits for ever once the socket is closed: so nobody waits for it, and what still waits ends with the scope.
+  // The queue is never ended, so that `orDie` only narrows the type.
+  const take = Effect.zipRight(awaitClientRead, Effect.orDie(dequeue))
+
+  const takeWithin = <E>(idleTimeout: Duration.DurationInput, onIdle: LazyArg<E>): Effect.Effect<Frame, E> => {
+    const hasGrown = Effect.flatMap(
+      received,
+      (before) => Effect.map(Effect.zipRight(Effect.sleep(idleTimeout), received), (after) => after > before)
+    )
+    const failWhenIdle = Effect.zipRight(Effect.repeat(hasGrown, { while: (grown) => grown }), Effect.failSync(onIdle))
+    return Effect.suspend(() => queuedFrames > 0 && !hasUnsent() ? take : Effect.raceFirst(take, failWhenIdle))
+  }
+
+  // The socket's writer waits forever once the connection has ended: the fibers end with the scope.
   const post = (data: string | Socket.CloseEvent) => Effect.sync(() => void runFork(Effect.interruptible(write(data))))
 
   return {
-    // Nobody ends the queue.
-    take: Effect.zipRight(clientHasRead, Effect.orDie(take)),
+    take,
+    takeWithin,
     send: (message) => post(JSON.stringify(message)),
     close: (code) =>
       Effect.suspend(() => {
-        closing = true
-        regulate()
+        setReadState("Closing")
         return post(new Socket.CloseEvent(code))
       }),
     closed: Deferred.await(closed),
-    received: Effect.sync(() => received)
+    received
   }
 })

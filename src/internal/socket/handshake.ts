@@ -1,9 +1,9 @@
 /**
- * The upgrade of a request to a WebSocket (RFC 6455 section 4.2), for a server that must come to an end.
+ * The upgrade of a request to a WebSocket (RFC 6455 section 4.2).
  *
- * `ws`, which the platform's server for Node has, answers an upgrade that it refuses by itself, and drops one whose
- * client has left, and says neither: the fiber that asked for it then waits for ever, cannot be interrupted, and is
- * waited for by the server. So neither must reach it.
+ * The platform's server for Node leaves an upgrade to `ws`, which answers an invalid request and drops a disconnected
+ * client without telling its caller. The fiber that waits for the upgrade then never ends, cannot be interrupted, and
+ * keeps the server from shutting down. Both cases are refused before they reach `ws`.
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Socket from "@effect/platform/Socket"
@@ -19,7 +19,7 @@ const areProtocols = (header: string): boolean => {
   return protocols.every((protocol) => tokenPattern.test(protocol)) && new Set(protocols).size === protocols.length
 }
 
-/** Whether the request is an upgrade that `ws` accepts. */
+/** Checks a request by the rules of `ws`. */
 export const isAcceptable = (
   { headers, method }: Pick<HttpServerRequest.HttpServerRequest, "headers" | "method">
 ): boolean =>
@@ -29,7 +29,7 @@ export const isAcceptable = (
   && versionPattern.test(headers["sec-websocket-version"] ?? "")
   && (headers["sec-websocket-protocol"] === undefined || areProtocols(headers["sec-websocket-protocol"]))
 
-/** Of a request of Node, whether its client can still be talked to; of others that is not known. */
+/** Whether a request's connection is open in both directions; `true` if its source is not Node's. */
 const isConnected = ({ source }: Pick<HttpServerRequest.HttpServerRequest, "source">): boolean =>
   !Predicate.hasProperty(source, "socket")
   || !Predicate.hasProperty(source.socket, "readable")
@@ -37,20 +37,22 @@ const isConnected = ({ source }: Pick<HttpServerRequest.HttpServerRequest, "sour
   || (source.socket.readable === true && source.socket.writable === true)
 
 /**
- * The socket, which fails to open when the request's client has left by then. It yields first: what then comes between
- * the check and the upgrade is not long enough for its fiber to yield again, so that nobody can leave in between.
+ * Makes the socket fail to open once the request's client has disconnected.
+ *
+ * Yields before the check: the upgrade then starts within the fiber's budget of operations, so that no disconnection
+ * is handled between the check and the upgrade.
  */
 export const guard = (
   request: Pick<HttpServerRequest.HttpServerRequest, "source">,
   socket: Socket.Socket
 ): Socket.Socket => {
-  const left = Effect.suspend(() =>
-    Effect.fail(new Socket.SocketGenericError({ reason: "Open", cause: "the client has left" }))
+  const disconnected = Effect.suspend(() =>
+    Effect.fail(new Socket.SocketGenericError({ reason: "Open", cause: "the client has disconnected" }))
   )
   const whileConnected = <A, E, R>(run: Effect.Effect<A, E, R>) =>
     Effect.zipRight(
       Effect.yieldNow(),
-      Effect.if(Effect.sync(() => isConnected(request)), { onTrue: () => run, onFalse: () => left })
+      Effect.if(Effect.sync(() => isConnected(request)), { onTrue: () => run, onFalse: () => disconnected })
     )
   return Socket.Socket.of({
     ...socket,

@@ -1,4 +1,4 @@
-/** Both faces of the browser module as effects that fail with their errors, to be tried alike. */
+/** Both faces of the browser module as effects that fail with their errors, so that the same tests run on both. */
 import * as Effect from "effect/Effect"
 import * as effectFace from "../../../src/browser/index.js"
 import * as promiseFace from "../../../src/browser/promise.js"
@@ -9,7 +9,7 @@ export interface Face {
     blob: Blob,
     options?: effectFace.FromBlobOptions
   ) => Effect.Effect<effectFace.Payload, effectFace.BlobError | promiseFace.BlobError>
-  /** Interrupted, it is aborted. */
+  /** An interruption aborts it. */
   readonly send: (
     socket: effectFace.WebSocketLike,
     blob: Blob,
@@ -24,13 +24,13 @@ export const faces: ReadonlyArray<Face> = [
     fromBlob: (blob, options) =>
       Effect.tryPromise({
         try: (signal) => promiseFace.fromBlob(blob, { ...options, signal }),
-        // The errors that it documents; any other would be seen as such by the assertions.
+        // The documented errors. The assertions fail on any other value.
         catch: (error) => error as promiseFace.BlobError
       }),
     send: (socket, blob, options) =>
       Effect.tryPromise({
         try: (signal) => promiseFace.send(socket, blob, { ...options, signal }),
-        // As above.
+        // The same.
         catch: (error) => error as promiseFace.SendError
       })
   }

@@ -1,4 +1,4 @@
-/** A browser's WebSocket whose other side is the test. */
+/** A browser's WebSocket; the test is the server. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { WebSocketLike } from "../../../src/browser/promise.js"
@@ -32,7 +32,7 @@ export class FakeWebSocket implements WebSocketLike {
     return this.listeners.some(([listened]) => listened === type)
   }
 
-  private tell(type: string, event: { readonly data?: unknown; readonly code?: number; readonly reason?: string }) {
+  private emit(type: string, event: { readonly data?: unknown; readonly code?: number; readonly reason?: string }) {
     for (const [listened, listener] of this.listeners) {
       if (listened === type) listener({ data: undefined, code: 1006, reason: "", ...event })
     }
@@ -40,27 +40,27 @@ export class FakeWebSocket implements WebSocketLike {
 
   open() {
     this.readyState = 1
-    this.tell("open", {})
+    this.emit("open", {})
   }
 
   receive(...messages: ReadonlyArray<unknown>) {
-    for (const message of messages) this.tell("message", { data: JSON.stringify(message) })
+    for (const message of messages) this.emit("message", { data: JSON.stringify(message) })
   }
 
   receiveRaw(data: unknown) {
-    this.tell("message", { data })
+    this.emit("message", { data })
   }
 
   end(code: number, reason = "") {
     this.readyState = 3
-    this.tell("close", { code, reason })
+    this.emit("close", { code, reason })
   }
 
   get sentBytes(): number {
     return this.frames.reduce((sum, frame) => sum + frame.length, 0)
   }
 
-  /** Waits until so many text frames and so many bytes have been sent, and no more. */
+  /** Waits until exactly this many text frames and bytes have been sent. */
   readonly until = (texts: number, bytes: number) =>
     Effect.zipRight(
       eventually(() => assert.isTrue(this.texts.length >= texts && this.sentBytes >= bytes)),

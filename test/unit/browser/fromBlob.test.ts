@@ -20,28 +20,28 @@ const classes = { ContentMismatch, Empty, InvalidMime, TooLarge }
 
 const refusals = [
   {
-    title: "no type",
+    title: "a blob without a type",
     blob: new Blob([png()]),
     error: { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }
   },
   {
-    title: "a type that is not accepted",
+    title: "an unaccepted type",
     blob: new Blob([png()], { type: "image/gif" }),
     error: { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }
   },
-  { title: "no bytes", blob: new Blob([], { type: "image/png" }), error: { _tag: "Empty" } },
+  { title: "an empty blob", blob: new Blob([], { type: "image/png" }), error: { _tag: "Empty" } },
   {
     title: "one byte too many",
     blob: new Blob([new Uint8Array(32 * mebibyte + 1)], { type: "image/png" }),
     error: { _tag: "TooLarge", bytes: 32 * mebibyte + 1, limit: 32 * mebibyte }
   },
   {
-    title: "the bytes of another type",
+    title: "bytes of another type",
     blob: new Blob([concat(ascii("GIF89a"), new Uint8Array(32))], { type: "image/png" }),
     error: { _tag: "ContentMismatch", declared: "png", detected: "gif" }
   },
   {
-    title: "bytes of no type",
+    title: "bytes of an unknown type",
     blob: new Blob([new Uint8Array(3)], { type: "image/webp" }),
     error: { _tag: "ContentMismatch", declared: "webp", detected: "unknown" }
   },
@@ -55,9 +55,9 @@ const refusals = [
 for (const { fromBlob, title } of faces) {
   describe(`fromBlob, with ${title}`, () => {
     for (const { mime, name, ofSize, smallest } of samples) {
-      it.live(`makes the payload of a file of ${mime}, of any size`, () =>
+      it.live(`encodes a file of ${mime} and of any size`, () =>
         Effect.gen(function*() {
-          // Around the size of the pieces in which it is read, and around the shares of base64.
+          // Around the size of a piece, and every remainder of 3.
           const sizes = [0, 1, 2].map((n) => smallest.length + n)
             .concat([-1, 0, 1, 2].map((n) => 768 * 1024 + n), [-1, 0, 1].map((n) => 3 * 768 * 1024 + n))
           for (const size of sizes) {
@@ -71,7 +71,7 @@ for (const { fromBlob, title } of faces) {
         }))
     }
 
-    it.live("makes what the server's own steps take", () =>
+    it.live("encodes a payload that the server accepts", () =>
       Effect.gen(function*() {
         const payload = yield* fromBlob(new File([png()], "a.png", { type: "image/png" }))
         const decoded = yield* Effect.flatten(InitImagePayload.decode(payload))
@@ -79,7 +79,7 @@ for (const { fromBlob, title } of faces) {
         assert.strictEqual(yield* SessionInitImage.checkSize(decoded), png().length)
       }))
 
-    it.live("gives a blob that is not a file no name, and image/jpg its proper one", () =>
+    it.live("omits the name of a blob that is not a file, and normalizes image/jpg", () =>
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* fromBlob(new Blob([jpeg()], { type: "image/JPG" })), {
           mime: "image/jpeg",
@@ -88,10 +88,10 @@ for (const { fromBlob, title } of faces) {
       }))
 
     for (const { blob, error, title } of refusals) {
-      it.live(`refuses ${title}: ${error._tag}, with the message that the server would have`, () =>
+      it.live(`refuses ${title}: ${error._tag}, with the server's message`, () =>
         Effect.gen(function*() {
           const refused = yield* Effect.flip(fromBlob(blob))
-          // The class's own type asks for the fields of its own tag.
+          // Each class types the fields of its tag only.
           const own = new classes[error._tag](error as never)
           assert.instanceOf(refused, Error)
           assert.deepInclude({ ...refused }, error)
@@ -99,7 +99,7 @@ for (const { fromBlob, title } of faces) {
         }))
     }
 
-    it.live("takes as many bytes as it is told, and no more", () =>
+    it.live("accepts as many bytes as maxBytes, and not one more", () =>
       Effect.gen(function*() {
         const blob = new Blob([png()], { type: "image/png" })
         yield* fromBlob(blob, { maxBytes: png().length })
@@ -107,7 +107,7 @@ for (const { fromBlob, title } of faces) {
         assert.deepInclude({ ...refused }, { _tag: "TooLarge", bytes: png().length, limit: png().length - 1 })
       }))
 
-    it.live("fails with UnreadableBlob where the file has changed, at its head and later", () =>
+    it.live("fails with UnreadableBlob if the file has changed, at its first bytes and later", () =>
       Effect.gen(function*() {
         for (const how of ["rejects", "is shorter"] as const) {
           for (const reads of [0, 1, 2]) {
@@ -119,7 +119,7 @@ for (const { fromBlob, title } of faces) {
         }
       }))
 
-    it.live("reads no more of a file once it is interrupted", () =>
+    it.live("stops reading a file once it is interrupted", () =>
       Effect.gen(function*() {
         let reads = 0
         const blob = new Blob([pngOfSize(3 * mebibyte)], { type: "image/png" })
@@ -143,14 +143,14 @@ for (const { fromBlob, title } of faces) {
 }
 
 describe("fromBlob with promises", () => {
-  it("rejects with the signal's reason, also where it was aborted before", async () => {
+  it("rejects with the reason of a signal that is already aborted", async () => {
     const blob = new Blob([png()], { type: "image/png" })
     const reason = new Error("enough")
     const outcome = await promiseFace.fromBlob(blob, { signal: AbortSignal.abort(reason) }).catch((error) => error)
     assert.strictEqual(outcome, reason)
   })
 
-  it("has errors that say what they are", async () => {
+  it("rejects with errors that print their tag and message", async () => {
     const error = await promiseFace.fromBlob(new Blob([])).catch((error: unknown) => error)
     assert.instanceOf(error, promiseFace.InvalidMime)
     assert.strictEqual(String(error), `InvalidMime: ${(error as Error).message}`)

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { Buffer } from "node:buffer"
 import * as promiseFace from "../../../src/browser/promise.js"
+import * as protocol from "../../../src/internal/protocol.js"
 import { ascii, concat, png, pngOfSize } from "../../utils/images.js"
 import { failingBlob } from "./blobs.js"
 import { type Face, faces } from "./faces.js"
@@ -12,31 +13,36 @@ import { FakeWebSocket } from "./fakeWebSocket.js"
 const kibibyte = 1024
 const mebibyte = 1024 * 1024
 
-const opening = { type: "session_init_v2" } as const
-const update = { type: "init_image_updated" } as const
+const opening = { type: protocol.openingType } as const
+const update = { type: protocol.updateType } as const
 const types = [opening, update] as const
-const cancelled = { type: "init_image_cancelled" }
+const cancelled = { type: protocol.cancelType }
 
 const fileOf = (bytes: Uint8Array<ArrayBuffer>, name = "a.png") => new File([bytes], name, { type: "image/png" })
 const big = pngOfSize(3 * mebibyte + 5)
 
-const progress = (received: number, bytes = big.length) => ({ type: "init_image_progress", received, bytes })
-const description = (bytes = big.length) => ({
+const progress = (received: number, bytes = big.length) => protocol.progressMessage(received, bytes)
+const description = (bytes = big.length): protocol.ImageDescription => ({
   mime: "image/png",
   display_name: "a.png",
   bytes,
   width: 1,
   height: 1
 })
-const taken = (bytes?: number) => ({ type: "session_init_image", image: description(bytes) })
-const refused = (code: string, retryable = false) => ({ type: "error", code, message: `It is ${code}.`, retryable })
+const taken = (bytes?: number) => protocol.imageMessage(description(bytes))
+const refused = (code: string, retryable = false): protocol.ErrorMessage => ({
+  type: "error",
+  code,
+  message: `It is ${code}.`,
+  retryable
+})
 
-/** What the server says to an image that was cancelled, and to the message that did so. */
+/** The server's answers to a cancelled image and to the cancelling message. */
 const cancelledAnswers = [refused("invalid_payload"), refused("invalid_message")]
 
 const reasonOf = (code: number) => code === 1006 ? "" : "because"
 
-/** Starts and waits until the image has been announced. */
+/** Starts an upload and waits until its image has been announced. */
 const start = Effect.fnUntraced(function*(
   face: Face,
   socket: FakeWebSocket,
@@ -52,7 +58,7 @@ const start = Effect.fnUntraced(function*(
 for (const face of faces) {
   describe(`send, with ${face.title}`, () => {
     for (const options of types) {
-      it.live(`announces an image with ${options.type}, and sends nothing else before there is room for it`, () =>
+      it.live(`announces an image with ${options.type}, and sends its bytes only once the server has room`, () =>
         Effect.gen(function*() {
           const socket = new FakeWebSocket()
           yield* start(face, socket, fileOf(png(), "b.png"), {
@@ -69,7 +75,7 @@ for (const face of faces) {
         }))
     }
 
-    it.live("sends all bytes in frames of at most 1 MiB, and never more than 1 MiB ahead of what was taken", () =>
+    it.live("sends all bytes in frames of at most 1 MiB, at most 1 MiB ahead of the progress", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         const told: Array<unknown> = []
@@ -77,7 +83,7 @@ for (const face of faces) {
         const steps = [0, 256 * kibibyte, 700 * kibibyte, 2 * mebibyte, 3 * mebibyte]
         for (const received of steps) {
           socket.receive(progress(received))
-          // As much as fits, so that the line does not stand still either.
+          // The window is full, so that the upload never stalls.
           const room = Math.floor((received + mebibyte) / (256 * kibibyte)) * 256 * kibibyte
           yield* socket.until(1, Math.min(big.length, room))
         }
@@ -103,7 +109,7 @@ for (const face of faces) {
         assert.deepStrictEqual(yield* Fiber.join(fiber), description(png().length))
       }))
 
-    it.live("announces it once, whenever the socket opens", () =>
+    it.live("announces an image once, whenever the socket opens", () =>
       Effect.gen(function*() {
         for (const readyState of [0, 1]) {
           const socket = new FakeWebSocket()
@@ -118,7 +124,7 @@ for (const face of faces) {
         }
       }))
 
-    it.live("has nothing to announce on a socket that opens when nobody waits for it any more", () =>
+    it.live("announces nothing on a socket that opens after an abort", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         socket.readyState = 0
@@ -130,14 +136,14 @@ for (const face of faces) {
         assert.deepStrictEqual(socket.closed, [])
       }))
 
-    it.live("hears the errors of its socket, which would end a process otherwise", () =>
+    it.live("listens to its socket's errors, which would end a Node process", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         yield* start(face, socket)
         assert.isTrue(socket.listensTo("error"))
       }))
 
-    it.live("sends each byte once, however fast the server says that there is room", () =>
+    it.live("sends each byte once, however fast the server reports progress", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         yield* start(face, socket)
@@ -156,7 +162,7 @@ for (const face of faces) {
       ["UnreadableBlob", failingBlob(png(), 0, "rejects")]
     ] as const
     for (const [tag, blob] of wrong) {
-      it.live(`refuses what is wrong by itself before anything is sent: ${tag}`, () =>
+      it.live(`fails with ${tag} before it sends anything`, () =>
         Effect.gen(function*() {
           const socket = new FakeWebSocket()
           const options = { ...opening, ...tag === "TooLarge" ? { maxBytes: 10 } : {} }
@@ -167,7 +173,7 @@ for (const face of faces) {
         }))
     }
 
-    it.live("fails with what the server answers, and sends no more of the image", () =>
+    it.live("fails with the server's error, and stops sending", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         for (const retryable of [true, false]) {
@@ -191,7 +197,7 @@ for (const face of faces) {
         assert.notDeepInclude(socket.texts, cancelled)
       }))
 
-    it.live("lets nothing that an application says pass for an answer", () =>
+    it.live("ignores the application's own messages", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         const fiber = yield* start(face, socket)
@@ -213,7 +219,7 @@ for (const face of faces) {
         socket.receive(taken(), refused("invalid_message"))
       }))
 
-    it.live("fails where a server answers with no image, or with an error that says nothing", () =>
+    it.live("fails if the server answers without an image, or with an error without fields", () =>
       Effect.gen(function*() {
         for (const message of [{ type: "session_init_image", image: null }, { type: "error" }]) {
           const socket = new FakeWebSocket()
@@ -229,7 +235,7 @@ for (const face of faces) {
         }
       }))
 
-    it.live("is not stopped by an onProgress that throws, nor is the image after it", () =>
+    it.live("survives an onProgress that throws, and so does the next image", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         const onProgress = () => {
@@ -245,7 +251,7 @@ for (const face of faces) {
         }
       }))
 
-    it.live("sends images on one socket one after the other, and goes on after one that fails", () =>
+    it.live("sends images on one socket one after the other, and continues after one that fails", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         const files = ["1.png", "2.png", "3.png", "4.png"].map((name) => fileOf(png(), name))
@@ -277,7 +283,7 @@ for (const face of faces) {
     })
 
     for (const options of types) {
-      it.live(`fails at any point of ${options.type} with SocketClosed, and never hangs`, () =>
+      it.live(`fails with SocketClosed at any point of ${options.type}`, () =>
         Effect.gen(function*() {
           const points: ReadonlyArray<(socket: FakeWebSocket) => Effect.Effect<void>> = [
             () => Effect.void,
@@ -294,7 +300,7 @@ for (const face of faces) {
               const fiber = yield* Effect.fork(face.send(socket, fileOf(big), options))
               for (const reach of points.slice(0, last + 1)) yield* reach(socket)
               socket.end(code, reasonOf(code))
-              // It has not begun at the first point, and then finds a socket that is closed already.
+              // At the first point the upload has not started, and finds the socket closed.
               yield* assertClosed(fiber, last === 0 ? 1006 : code)
               const { sentBytes } = socket
               yield* Effect.sleep("5 millis")
@@ -304,7 +310,7 @@ for (const face of faces) {
         }))
     }
 
-    it.live("fails those that wait for their turn as well", () =>
+    it.live("fails the queued uploads too", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         const first = yield* start(face, socket)
@@ -315,7 +321,7 @@ for (const face of faces) {
         yield* assertClosed(second, 1011)
       }))
 
-    it.live("fails at once on one that is closed or closing, and on one that never opens", () =>
+    it.live("fails at once if it is closed or closing, and if it never opens", () =>
       Effect.gen(function*() {
         for (const readyState of [2, 3]) {
           const socket = new FakeWebSocket()
@@ -331,8 +337,8 @@ for (const face of faces) {
       }))
   })
 
-  describe(`send, with ${face.title}, when it is ended early`, () => {
-    /** A second image, to which the server answers as it should. */
+  describe(`send, with ${face.title}, when it is aborted`, () => {
+    /** Sends a second image, which the server accepts. */
     const assertNext = Effect.fnUntraced(function*(socket: FakeWebSocket, before: ReadonlyArray<unknown>) {
       const bytes = socket.sentBytes
       const texts = socket.texts.length
@@ -346,7 +352,7 @@ for (const face of faces) {
       assert.deepStrictEqual(yield* Fiber.join(next), description(png().length))
     })
 
-    it.live("has sent nothing when it has not begun, and lets the next one begin", () =>
+    it.live("sends nothing if it has not started, and lets the next upload start", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         for (const options of types) {
@@ -383,13 +389,13 @@ for (const face of faces) {
       }))
 
     const answers = {
-      "the server's two answers": [],
-      "the one answer where an application takes the message for its own": cancelledAnswers.slice(0, 1),
+      "the server's two answers to the image": [],
+      "the one answer if an application handles the cancelling message": cancelledAnswers.slice(0, 1),
       "both answers after some progress": [progress(0), progress(512 * kibibyte), ...cancelledAnswers],
-      "a refusal that was under way": [progress(0), refused("content_mismatch"), refused("invalid_message")]
+      "an earlier refusal": [progress(0), refused("content_mismatch"), refused("invalid_message")]
     }
     for (const [title, before] of Object.entries(answers)) {
-      it.live(`sends init_image_cancelled for a replacing image, and takes ${title} for no other's`, () =>
+      it.live(`sends init_image_cancelled for a replacement, and assigns ${title} to no other image`, () =>
         Effect.gen(function*() {
           for (const isBegun of [false, true]) {
             const socket = new FakeWebSocket()
@@ -412,7 +418,7 @@ for (const face of faces) {
         }))
     }
 
-    it.live("knows the next one's own refusal from the answers to those before it", () =>
+    it.live("tells the next image's refusal from the answers to earlier ones", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         for (let i = 0; i < 3; i++) yield* Fiber.interrupt(yield* start(face, socket))
@@ -424,7 +430,7 @@ for (const face of faces) {
         assert.deepInclude({ ...yield* Effect.flip(Fiber.join(last)) }, { code: "invalid_message" })
       }))
 
-    it.live("knows it also where an application has taken the message for its own", () =>
+    it.live("tells them apart if an application handles the cancelling message", () =>
       Effect.gen(function*() {
         const socket = new FakeWebSocket()
         yield* Fiber.interrupt(yield* start(face, socket))
@@ -433,7 +439,7 @@ for (const face of faces) {
         assert.deepInclude({ ...yield* Effect.flip(Fiber.join(next)) }, { _tag: "ServerError", code: "too_large" })
       }))
 
-    it.live("cancels nothing once all bytes are sent, and takes the answer to them for no other's", () =>
+    it.live("cancels nothing once all bytes are sent, and assigns their answer to no other image", () =>
       Effect.gen(function*() {
         for (const answer of [taken(), refused("malformed_image")]) {
           const socket = new FakeWebSocket()
@@ -448,11 +454,11 @@ for (const face of faces) {
         }
       }))
 
-    it.live("gives up as well where the file cannot be read on, with UnreadableBlob", () =>
+    it.live("aborts with UnreadableBlob if a later read fails", () =>
       Effect.gen(function*() {
         for (const options of types) {
           const socket = new FakeWebSocket()
-          // The head, and two frames.
+          // One read of the first bytes, and two frames.
           const fiber = yield* start(face, socket, failingBlob(big, 3, "is shorter"), options)
           socket.receive(progress(0))
           assert.strictEqual((yield* Effect.flip(Fiber.join(fiber)))._tag, "UnreadableBlob")
@@ -466,7 +472,7 @@ for (const face of faces) {
 }
 
 describe("send with promises", () => {
-  it("rejects with the signal's reason, also where it was aborted before", async () => {
+  it("rejects with the signal's reason, before and after its abort", async () => {
     const reason = new Error("enough")
     const socket = new FakeWebSocket()
     const controller = new AbortController()
@@ -478,7 +484,7 @@ describe("send with promises", () => {
     assert.deepStrictEqual(socket.texts, [])
   })
 
-  it("leaves nothing at a signal that is used for many", async () => {
+  it("removes its listener from a reused signal", async () => {
     const socket = new FakeWebSocket()
     const { signal } = new AbortController()
     let listeners = 0
@@ -495,7 +501,7 @@ describe("send with promises", () => {
     assert.strictEqual(listeners, 0)
   })
 
-  it("rejects where the message cannot be JSON, and goes on", async () => {
+  it("rejects if the message cannot be encoded as JSON, and accepts the next one", async () => {
     const socket = new FakeWebSocket()
     const error = await promiseFace.send(socket, fileOf(png()), { ...update, message: { seed: 1n } })
       .catch((error: unknown) => error)

@@ -13,7 +13,7 @@ const exits = {
 
 describe("joinFiber", () => {
   for (const [title, exit] of Object.entries(exits)) {
-    it.scoped(`ends as the fiber does, and brings along what it has set, where it ${title}`, () =>
+    it.scoped(`ends like the fiber and inherits its references if it ${title}`, () =>
       Effect.gen(function*() {
         const reference = yield* FiberRef.make("before")
         const fiber = yield* Effect.fork(Effect.zipRight(FiberRef.set(reference, "after"), exit))
@@ -22,7 +22,7 @@ describe("joinFiber", () => {
       }))
   }
 
-  it.effect("ends as interrupted where the fiber is", () =>
+  it.effect("is interrupted if the fiber is", () =>
     Effect.gen(function*() {
       const fiber = yield* Effect.fork(Effect.interrupt)
       const exit = yield* Effect.exit(joinFiber(fiber))

@@ -1,9 +1,11 @@
 import * as Socket from "@effect/platform/Socket"
 import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import { withBytesRead } from "../../../../src/internal/socket/bytesRead.js"
 import * as Frames from "../../../../src/internal/socket/frames.js"
 import { makeFakeSocket } from "../../../utils/fakeSocket.js"
 
@@ -13,7 +15,7 @@ const makeSocket = Effect.gen(function*() {
 })
 
 describe("frames", () => {
-  it.scoped("pauses the socket at 16 that wait, and resumes it when one is taken", () =>
+  it.scoped("pause the socket at 16 in the queue, and resume it when one is taken", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
       const pause = vi.spyOn(ws, "pause")
@@ -40,7 +42,7 @@ describe("frames", () => {
   ]
 
   it.scoped.each(others)(
-    "takes all that comes from a socket that is none of ws: its %s is %j",
+    "of a socket other than that of ws are all queued: its %s is %j",
     ([name, value]) =>
       Effect.gen(function*() {
         const { deliver, frames, ws } = yield* makeSocket
@@ -51,7 +53,7 @@ describe("frames", () => {
       })
   )
 
-  it.scoped("counts what has come, taken or not", () =>
+  it.scoped("are counted as they arrive, taken or not", () =>
     Effect.gen(function*() {
       const { deliver, frames } = yield* makeSocket
       assert.strictEqual(yield* frames.received, 0)
@@ -63,7 +65,7 @@ describe("frames", () => {
       assert.strictEqual(yield* frames.received, 4)
     }))
 
-  it.scoped("pauses the socket at one that is large", () =>
+  it.scoped("pause the socket at a total of 1 MiB", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
       yield* deliver(new Uint8Array(1024 * 1024 - 1))
@@ -74,7 +76,7 @@ describe("frames", () => {
       assert.isFalse(ws.paused)
     }))
 
-  it.scoped("hands out nothing while the client does not read its answers", () =>
+  it.scoped("wait while the client does not read its answers", () =>
     Effect.gen(function*() {
       const { deliver, frames, ws } = yield* makeSocket
       yield* deliver("first")
@@ -87,7 +89,7 @@ describe("frames", () => {
       assert.strictEqual(yield* Fiber.join(fiber), "first")
     }))
 
-  it.scoped("drops what comes after the close, and reads on for the closing handshake", () =>
+  it.scoped("are dropped after the close, while the socket is read on for the closing handshake", () =>
     Effect.gen(function*() {
       const { deliver, frames, sent, ws } = yield* makeSocket
       for (let i = 0; i < 16; i++) yield* deliver(String(i))
@@ -103,7 +105,7 @@ describe("frames", () => {
       assert.isTrue(Option.isNone(yield* Fiber.poll(next)))
     }))
 
-  it.effect("leaves nobody waiting to send what the socket has not taken by its end", () =>
+  it.effect("leave no fiber waiting to write once the scope has closed", () =>
     Effect.gen(function*() {
       const { socket } = yield* makeFakeSocket
       const waiting = new Set<unknown>()
@@ -119,5 +121,39 @@ describe("frames", () => {
         assert.strictEqual(waiting.size, 2)
       }).pipe(Effect.scoped, Effect.uninterruptible)
       assert.strictEqual(waiting.size, 0)
+    }))
+
+  const idle = { _tag: "Idle" } as const
+
+  it.scoped("fail a take once no byte has arrived for its timeout", () =>
+    Effect.gen(function*() {
+      const { deliver, frames } = yield* makeSocket
+      const fiber = yield* Effect.fork(Effect.flip(frames.takeWithin("1 second", () => idle)))
+      yield* TestClock.adjust(999)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* Fiber.join(fiber), idle)
+      yield* deliver("first", "second")
+      assert.strictEqual(yield* frames.take, "first")
+      assert.strictEqual(yield* frames.takeWithin("1 second", () => idle), "second")
+    }))
+
+  it.scoped("restart the timeout of a take while bytes of a frame arrive", () =>
+    Effect.gen(function*() {
+      const { deliver, socket } = yield* makeFakeSocket
+      const connection = { bytesRead: 0 }
+      const frames = yield* Frames.make(withBytesRead(socket, { source: { socket: connection } }))
+      const fiber = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
+      yield* TestClock.adjust("500 millis")
+      for (let i = 0; i < 10; i++) {
+        connection.bytesRead += 1
+        yield* TestClock.adjust("1 second")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      }
+      yield* deliver("frame")
+      assert.deepStrictEqual(yield* Fiber.join(fiber), Either.right("frame"))
+      const silent = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.join(silent), Either.left(idle))
     }))
 })

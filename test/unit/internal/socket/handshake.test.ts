@@ -18,7 +18,7 @@ const request = (changed: Record<string, string | undefined> = {}) =>
   }) as const
 
 describe("a handshake", () => {
-  it("is accepted as ws accepts it", () => {
+  it("is accepted by the rules of ws", () => {
     assert.isTrue(isAcceptable(request()))
     assert.isTrue(isAcceptable(request({ "upgrade": "WebSocket" })))
     assert.isTrue(isAcceptable(request({ "sec-websocket-version": "8" })))
@@ -26,12 +26,12 @@ describe("a handshake", () => {
   })
 
   const refused: Record<string, Record<string, string | undefined>> = {
-    "no upgrade": { "upgrade": undefined },
-    "an upgrade to something else": { "upgrade": "websockets" },
+    "no upgrade header": { "upgrade": undefined },
+    "an upgrade to another protocol": { "upgrade": "websockets" },
     "no key": { "sec-websocket-key": undefined },
     "a key of 15 bytes": { "sec-websocket-key": "dGhlIHNhbXBsZSBub25j" },
-    "a key with something before it": { "sec-websocket-key": " dGhlIHNhbXBsZSBub25jZQ==" },
-    "a key with something after it": { "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==," },
+    "a key after a space": { "sec-websocket-key": " dGhlIHNhbXBsZSBub25jZQ==" },
+    "a key before a comma": { "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==," },
     "no version": { "sec-websocket-version": undefined },
     "an unknown version": { "sec-websocket-version": "12" },
     "two versions": { "sec-websocket-version": "13, 8" },
@@ -39,10 +39,10 @@ describe("a handshake", () => {
     "an empty protocol": { "sec-websocket-protocol": "" },
     "an empty protocol among others": { "sec-websocket-protocol": "a,,b" },
     "a protocol twice": { "sec-websocket-protocol": "a, a" },
-    "a protocol that is no token": { "sec-websocket-protocol": "a b" }
+    "a protocol that is not a token": { "sec-websocket-protocol": "a b" }
   }
-  for (const [what, changed] of Object.entries(refused)) {
-    it(`is refused with ${what}`, () => assert.isFalse(isAcceptable(request(changed))))
+  for (const [title, changed] of Object.entries(refused)) {
+    it(`is refused with ${title}`, () => assert.isFalse(isAcceptable(request(changed))))
   }
 
   it("is refused with another method", () => {
@@ -53,7 +53,7 @@ describe("a handshake", () => {
 describe("a guarded socket", () => {
   const connection = { readable: true, writable: true }
 
-  it.effect("opens while its client can be talked to, and fails otherwise, on each run", () =>
+  it.effect("opens while its client is connected, and fails otherwise, on each run", () =>
     Effect.gen(function*() {
       const opened: Array<string> = []
       const { socket } = yield* makeFakeSocket
@@ -82,7 +82,7 @@ describe("a guarded socket", () => {
       assert.isTrue(Socket.isSocket(guarded))
     }))
 
-  it.effect("opens where nothing is known of the connection", () =>
+  it.effect("opens if the state of the connection is unknown", () =>
     Effect.gen(function*() {
       const { socket } = yield* makeFakeSocket
       const opening: Socket.Socket = { ...socket, runRaw: () => Effect.void }
@@ -91,10 +91,10 @@ describe("a guarded socket", () => {
       }
     }))
 
-  it.effect("lets nobody leave between its look at the connection and the upgrade, wherever its fiber yields", () =>
+  it.effect("handles no disconnection between its check and the upgrade, wherever its fiber yields", () =>
     Effect.gen(function*() {
       const { socket } = yield* makeFakeSocket
-      // Of a fiber that yields after 2048 steps at the latest.
+      // A fiber yields after at most 2048 operations.
       for (let steps = 900; steps < 2100; steps++) {
         let hasTurned = false
         const watched = {

@@ -1,0 +1,41 @@
+/** The answer to a message that is refused. */
+import type { PlatformError } from "@effect/platform/Error"
+import * as Data from "effect/Data"
+import type { DecodeTimeout, InitImageError, UndecodableImage } from "../../InitImageError.js"
+import * as protocol from "../protocol.js"
+
+/** Closes the session with `closeCode` if the message was to open it. */
+export class Refusal extends Data.TaggedError("Refusal")<{
+  readonly answer: protocol.ErrorMessage
+  readonly closeCode: number
+}> {
+  override get message(): string {
+    return this.answer.message
+  }
+}
+
+export const invalidMessage = (
+  message: string,
+  closeCode: number = protocol.CloseCode.unsupportedData
+): Refusal => new Refusal({ answer: protocol.invalidMessage(message), closeCode })
+
+const notJson = invalidMessage("A message must be JSON.")
+const notStored = new Refusal({
+  answer: protocol.internalErrorMessage,
+  closeCode: protocol.CloseCode.internalError
+})
+
+export const fromError = (error: InitImageError | UndecodableImage | DecodeTimeout | PlatformError): Refusal => {
+  switch (error._tag) {
+    case "SystemError":
+    case "BadArgument":
+      return notStored
+    case "InvalidPayload":
+      if (error.reason === "NotJson") return notJson
+      if (error.reason === "TooDeep") return invalidMessage(error.message)
+  }
+  return new Refusal({
+    answer: protocol.imageErrorMessage(error),
+    closeCode: error._tag === "Busy" ? protocol.CloseCode.tryAgainLater : protocol.CloseCode.unsupportedData
+  })
+}

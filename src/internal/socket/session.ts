@@ -1,0 +1,247 @@
+/** The conversation of a session: its opening, the messages that replace the image, and its end. */
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import type * as Socket from "@effect/platform/Socket"
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { ImageFormat } from "../../ImageFormat.js"
+import {
+  type DecodeTimeout,
+  type InitImageError,
+  type InvalidMime,
+  InvalidPayload,
+  TooLarge,
+  type UndecodableImage
+} from "../../InitImageError.js"
+import * as InitImageLimits from "../../InitImageLimits.js"
+import type { InitImageSlot } from "../../InitImageSlot.js"
+import type { SessionInitImage } from "../../SessionInitImage.js"
+import { prepared } from "../prepare.js"
+import * as protocol from "../protocol.js"
+import * as frames from "./frames.js"
+import { Inbox } from "./inbox.js"
+import * as refusal from "./refusal.js"
+
+/**
+ * A session that its client has opened.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Session {
+  /** The opening message without the image's `data`. */
+  readonly message: unknown
+  /** Holds the session's current image, which the client may replace at any time. */
+  readonly slot: InitImageSlot
+  /** Sends a message of the application as JSON in a text frame. */
+  readonly send: (message: unknown) => Effect.Effect<void>
+}
+
+/**
+ * Replaces an image before a session holds it; see `Options`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Prepare<R = never> = (image: SessionInitImage) => Effect.Effect<
+  SessionInitImage,
+  InitImageError | UndecodableImage | DecodeTimeout | PlatformError,
+  R | FileSystem.FileSystem | Path.Path | Scope.Scope
+>
+
+/**
+ * The message types, timeouts and handlers of a session.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E = never, R = never> {
+  /** The path of the payload in a message; `["initial_image"]` by default. */
+  readonly at?: ReadonlyArray<string> | undefined
+  /** The type of the opening message; `session_init_v2` by default. */
+  readonly openingType?: string | undefined
+  /** The type of messages that replace the image; `init_image_updated` by default. */
+  readonly updateType?: string | undefined
+  /**
+   * Handles messages of all other types, one at a time and in order with those that replace the image. Ends the session
+   * if it fails. By default such messages are answered with `invalid_message`.
+   */
+  readonly onMessage?: ((message: unknown, session: Session) => Effect.Effect<void, E, R>) | undefined
+  /** Acquires the session's slot, which lives as long as the session; `InitImageSlot.make` by default. */
+  readonly slot?: Effect.Effect<InitImageSlot, E, R> | undefined
+  /**
+   * Replaces each image before the session holds it, such as by a normalised one. Its errors are answered like those of
+   * the image, and the session keeps its image. The given image's file is removed once another one is answered.
+   */
+  readonly prepare?: Prepare<R> | undefined
+  /** The idle timeout of the opening message; 10 seconds by default. Restarts while its bytes arrive. */
+  readonly openingTimeout?: Duration.DurationInput | undefined
+  /** The idle timeout of an announced image; 30 seconds by default. Restarts while its bytes arrive. */
+  readonly stallTimeout?: Duration.DurationInput | undefined
+}
+
+const defaultOpeningTimeout: Duration.DurationInput = "10 seconds"
+const defaultStallTimeout: Duration.DurationInput = "30 seconds"
+
+type Storage = FileSystem.FileSystem | Path.Path | Scope.Scope
+
+/** A message after its image has been written, or with the payload of an image that is only announced. */
+export interface ReceivedMessage {
+  readonly message: unknown
+  readonly image: Option.Option<SessionInitImage>
+  readonly announced: Readonly<Record<string, unknown>> | undefined
+}
+
+interface AnnouncedImage {
+  readonly mime: string
+  readonly name: string | undefined
+  readonly bytes: number
+}
+
+/** The operations on images, passed in by the public module. */
+export interface Images {
+  readonly makeSlot: Effect.Effect<InitImageSlot, never, Storage>
+  readonly decodeMime: (mime: unknown) => Effect.Effect<ImageFormat, InvalidMime>
+  readonly persistMessage: (
+    text: string,
+    at: ReadonlyArray<string>
+  ) => Effect.Effect<ReceivedMessage, InitImageError | PlatformError, Storage>
+  readonly persistAnnounced: (
+    image: AnnouncedImage,
+    bytes: Stream.Stream<Uint8Array, InvalidPayload>
+  ) => Effect.Effect<SessionInitImage, InitImageError | PlatformError, Storage>
+}
+
+/** A message of another type than the expected one. */
+class OtherMessage extends Data.TaggedError("OtherMessage")<{ readonly received: unknown }> {}
+
+const typeOf = (message: unknown): unknown => Predicate.isRecord(message) ? message["type"] : undefined
+
+const wrongType = (expected: string) => refusal.invalidMessage(`The message's type must be ${expected}.`)
+
+const bytesNotACount = new InvalidPayload({ reason: "BytesNotACount" })
+
+const isCount = (u: unknown): u is number => Number.isSafeInteger(u) && Number(u) >= 0
+
+const imageMessage = (image: Option.Option<SessionInitImage>) =>
+  protocol.imageMessage(Option.getOrNull(Option.map(image, protocol.describe)))
+
+const refuse = <A, R>(
+  effect: Effect.Effect<A, InitImageError | UndecodableImage | DecodeTimeout | PlatformError, R>
+): Effect.Effect<A, refusal.Refusal, R> => {
+  const log = (error: PlatformError) => Effect.logError("An init image could not be stored", error)
+  return effect.pipe(
+    Effect.tapErrorTag("SystemError", log),
+    Effect.tapErrorTag("BadArgument", log),
+    Effect.mapError(refusal.fromError)
+  )
+}
+
+const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
+  images: Images,
+  connection: frames.Frames,
+  handler: (session: Session) => Effect.Effect<void, E, R>,
+  options: Options<E2, R2>
+) {
+  const at = options.at ?? [protocol.payloadKey]
+  const openingType = options.openingType ?? protocol.openingType
+  const updateType = options.updateType ?? protocol.updateType
+  const stallTimeout = options.stallTimeout ?? defaultStallTimeout
+  const inbox = new Inbox(connection)
+  const slot = yield* options.slot ?? images.makeSlot
+
+  const decodeAnnounced = Effect.fnUntraced(function*({ bytes, mime, name }: Readonly<Record<string, unknown>>) {
+    const format = yield* images.decodeMime(mime)
+    if (!isCount(bytes)) return yield* bytesNotACount
+    const limit = yield* InitImageLimits.MaxBytes
+    if (bytes > limit) return yield* new TooLarge({ bytes, limit })
+    return { mime: format.mime, name: typeof name === "string" ? name : undefined, bytes }
+  })
+
+  const persistAnnounced = (payload: Readonly<Record<string, unknown>>) =>
+    Effect.flatMap(
+      decodeAnnounced(payload),
+      (image) => images.persistAnnounced(image, inbox.image(image.bytes, stallTimeout))
+    )
+
+  /** Errors of the image come before those of the type: the type may follow the image in the message. */
+  const persist = (text: string, type: string) =>
+    Effect.gen(function*() {
+      const { announced, image, message } = yield* refuse(images.persistMessage(text, at))
+      if (typeOf(message) !== type) return yield* new OtherMessage({ received: message })
+      if (announced === undefined) return { message, image }
+      return { message, image: Option.some(yield* refuse(persistAnnounced(announced))) }
+    })
+
+  const { prepare } = options
+  const receive = (text: string, type: string) =>
+    slot.setWith(
+      prepare === undefined ? persist(text, type) : Effect.flatMap(Effect.scope, (scope) =>
+        prepared(
+          scope,
+          persist(text, type),
+          ({ image }) => Option.getOrUndefined(image),
+          (image) => refuse(prepare(image)),
+          (received, image) => ({ ...received, image: Option.some(image) })
+        ))
+    )
+
+  const opening = yield* inbox.textWithin(options.openingTimeout ?? defaultOpeningTimeout).pipe(
+    Effect.flatMap((text) => receive(text, openingType)),
+    Effect.catchTag("OtherMessage", () => wrongType(openingType)),
+    Effect.either
+  )
+  if (Either.isLeft(opening)) {
+    yield* connection.send(opening.left.answer)
+    return yield* connection.close(opening.left.closeCode)
+  }
+  yield* connection.send(imageMessage(opening.right.image))
+  const session: Session = { message: opening.right.message, slot, send: connection.send }
+
+  const onOther = (received: unknown): Effect.Effect<void, E2, R2> => {
+    if (typeOf(received) === protocol.cancelType) return Effect.void
+    return options.onMessage === undefined
+      ? connection.send(wrongType(updateType).answer)
+      : options.onMessage(received, session)
+  }
+  const listen = inbox.text.pipe(
+    Effect.flatMap((text) => receive(text, updateType)),
+    Effect.flatMap(({ image }) => connection.send(imageMessage(image))),
+    Effect.catchTags({
+      Refusal: ({ answer }) => connection.send(answer),
+      OtherMessage: ({ received }) => onOther(received)
+    }),
+    Effect.forever
+  )
+  yield* Effect.raceFirst(handler(session), listen)
+  yield* connection.close(protocol.CloseCode.normal)
+}, Effect.scoped)
+
+export const run = <E, R, E2, R2>(
+  images: Images,
+  socket: Socket.Socket,
+  handler: (session: Session) => Effect.Effect<void, E, R>,
+  options: Options<E2, R2>
+): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope> | FileSystem.FileSystem | Path.Path> =>
+  Effect.scoped(
+    Effect.flatMap(frames.make(socket), (connection) =>
+      // An app without a router runs in an uninterruptible region; each side must still be able to end the other.
+      Effect.raceFirst(
+        Effect.interruptible(converse(images, connection, handler, options)),
+        Effect.interruptible(connection.closed)
+      ).pipe(
+        Effect.onExit((exit) => {
+          if (Exit.isSuccess(exit)) return Effect.void
+          const { goingAway, internalError } = protocol.CloseCode
+          return connection.close(Exit.isInterrupted(exit) ? goingAway : internalError)
+        })
+      ))
+  )
