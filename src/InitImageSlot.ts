@@ -1,5 +1,6 @@
 /**
- * A session's current image: replaced only by one that is whole, and kept on disk while anybody still reads it.
+ * A session's current image. A new image replaces it only after it has been persisted, and a replaced file is removed
+ * only after its last reader has released it.
  *
  * @since 0.1.0
  * @module
@@ -8,6 +9,7 @@ import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -15,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { InitImageError } from "./InitImageError.js"
 import { joinFiber } from "./internal/joinFiber.js"
+import { prepared } from "./internal/prepare.js"
 import * as SessionInitImage from "./SessionInitImage.js"
 
 /**
@@ -30,7 +33,7 @@ export const TypeId: unique symbol = Symbol.for("session-init-image/InitImageSlo
 export type TypeId = typeof TypeId
 
 /**
- * What the effects that persist an image answer: the image, an image or none, or one of these among other things.
+ * The result of an effect that persists an image: the image, an `Option` of it, or a message that carries it.
  *
  * @since 0.1.0
  * @category models
@@ -41,101 +44,120 @@ export type Persisted =
   | { readonly image: Option.Option<SessionInitImage.SessionInitImage> }
 
 /**
- * Holds one image, or none.
+ * Holds at most one image.
  *
- * `set`, `setWith` and `clear` take effect in the order in which they are called, whenever they are ready: one that is
- * ready after a later one has taken effect is overtaken. It succeeds as if the later one had come just after it, and
- * its file is gone. One that fails, is interrupted or dies changes nothing. None waits for another.
+ * `set`, `setWith` and `clear` run concurrently and take effect in the order of their calls. A call that completes
+ * after a later call has taken effect still succeeds, but does not change the slot, and its file is removed. A call
+ * that fails, dies or is interrupted does not change the slot. `E` are the errors of the option `prepare` of `makeWith`.
  *
- * A file is removed when neither the slot nor a lease needs it any longer, before whatever gave it up ends: `set`,
- * `clear`, or the closing of a lease's or the slot's scope.
+ * A file is removed when neither the slot nor a lease refers to it. The call that drops the last reference (`set`,
+ * `setWith`, `clear`, or the closing of a lease's or the slot's scope) ends after the removal.
  *
  * @since 0.1.0
  * @category models
  */
-export interface InitImageSlot {
+export interface InitImageSlot<out E = never> {
   readonly [TypeId]: TypeId
 
   /**
-   * Persists the payload as `SessionInitImage.persistScoped` does, with the file system of `make`, and puts it in the
-   * place of the current image; where there is no init image in it, the slot is empty then. It can be interrupted
-   * until then.
+   * Persists the payload as `SessionInitImage.persistScoped` does, with the file system of `make`, then replaces the
+   * current image. A payload without an init image empties the slot. Interruptible until the replacement.
    *
-   * Answers a description of the image. To read its file, take a lease: another `set` may have replaced it by now.
+   * Returns the description of the image. To read its file, take a lease: another `set` may already have replaced it.
    *
-   * Fails with any `InitImageError`, and with `PlatformError` where the disk does. Ends as interrupted once the slot's
-   * scope is closed.
+   * Fails with any `InitImageError`, and with `PlatformError` for disk errors. Interrupts the caller after the slot's
+   * scope has closed.
    *
    * @since 0.1.0
    */
   readonly set: (
     payload: unknown,
     options?: SessionInitImage.PersistOptions
-  ) => Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, InitImageError | PlatformError>
+  ) => Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, InitImageError | PlatformError | E>
 
   /**
-   * `set` for any effect that persists an image in a scope, such as `SessionInitImage.persistStreamScoped`: all that
-   * it acquires lives as long as its image is needed.
+   * `set` for any effect that persists an image in a scope, such as `SessionInitImage.persistStreamScoped`. All
+   * resources that the effect acquires in its scope live as long as the image.
    *
-   * Answers what the effect answers, and fails with what it fails with.
+   * Returns the effect's result and fails with its errors.
    *
    * @since 0.1.0
    */
-  readonly setWith: <A extends Persisted, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<
+  readonly setWith: <A extends Persisted, E2, R>(effect: Effect.Effect<A, E2, R>) => Effect.Effect<
     A,
-    E,
+    E | E2,
     Exclude<R, Scope.Scope>
   >
 
   /**
-   * The current image, with a file that stays at least as long as the caller's scope: when it is replaced or cleared,
-   * and when the slot ends. `None` where the slot is empty or has ended.
+   * Returns the current image and keeps its file until the caller's scope closes, even when the image is replaced or
+   * the slot ends. `None` when the slot is empty or has ended.
    *
    * @since 0.1.0
    */
   readonly lease: Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, never, Scope.Scope>
 
   /**
-   * Leaves the slot empty.
+   * Empties the slot.
    *
    * @since 0.1.0
    */
   readonly clear: Effect.Effect<void>
 }
 
-/** An image and all that it holds. */
-interface Held {
+/** An image with the resources that live as long as it. The scope closes with the last reference. */
+interface SharedImage {
   readonly image: SessionInitImage.SessionInitImage
   readonly scope: Scope.CloseableScope
-  /** The slot, while it is the current image, and the leases. */
+  /** One for the slot while the image is current, and one for each lease. */
   references: number
 }
 
-const imageOf = (value: Persisted): Option.Option<SessionInitImage.SessionInitImage> =>
-  Option.isOption(value) ? value : "image" in value ? value.image : Option.some(value)
+/** Calls of `set`, `setWith` and `clear` are numbered in order. An open slot holds the number of the last call applied. */
+type State = Data.TaggedEnum<{
+  Empty: { readonly sequence: number }
+  Current: { readonly sequence: number; readonly shared: SharedImage }
+  Closed: {}
+}>
+const { Closed, Current, Empty } = Data.taggedEnum<State>()
 
-/** A defect in somebody's finalizer says nothing about the call that it happened in. */
+const imageOf = (value: Persisted): Option.Option<SessionInitImage.SessionInitImage> => {
+  if (Option.isOption(value)) return value
+  return value instanceof SessionInitImage.SessionInitImage ? Option.some(value) : value.image
+}
+
+/** The same result with another image. */
+const replaceImage = <A extends Persisted>(value: A, image: SessionInitImage.SessionInitImage): A => {
+  const next: Persisted = value instanceof SessionInitImage.SessionInitImage
+    ? image
+    : Option.isOption(value)
+    ? Option.some(image)
+    : { ...value, image: Option.some(image) }
+  // `A` is one of the three, and only its image differs.
+  return next as A
+}
+
+/** Logs a defect of a finalizer: the call that drops the last reference did not cause it. */
 const close = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.catchAllCause(
     Scope.close(scope, exit),
-    (cause) => Effect.logWarning("What an init image held could not be released", cause)
+    (cause) => Effect.logWarning("Cannot release the resources of an init image", cause)
   )
 
-const release = (held: Held | undefined): Effect.Effect<void> =>
+const release = (shared: SharedImage): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (held === undefined) return Effect.void
-    held.references -= 1
-    return held.references === 0 ? close(held.scope, Exit.void) : Effect.void
+    shared.references -= 1
+    return shared.references === 0 ? close(shared.scope, Exit.void) : Effect.void
   })
 
-/** The turn of the slot's end, which no call comes after. */
-const lastTurn = Infinity
+const releaseState = (state: State): Effect.Effect<void> =>
+  state._tag === "Current" ? release(state.shared) : Effect.void
 
 /**
- * An empty slot that ends with the scope: calls of `set` that are not ready by then are interrupted, and the current
- * image goes unless it is leased.
+ * Creates an empty slot that ends with the scope: running calls of `set` and `setWith` are interrupted, and the current
+ * image is removed unless it is leased.
  *
- * Settings such as `InitImageLimits.MaxBytes` are those of whoever calls `set`, and where it has none, those of `make`.
+ * Settings such as `InitImageLimits.MaxBytes` come from the caller of `set`, and by default from the caller of `make`.
  *
  * @example
  * ```ts
@@ -148,7 +170,7 @@ const lastTurn = Infinity
  *   const slot = yield* InitImageSlot.make
  *   yield* slot.set({ mime: "image/png", name: "ref.png", data: "iVBORw0KGgo..." })
  *
- *   // The file stays until the generation ends, though a further `set` may replace the image meanwhile.
+ *   // The file exists until the generation ends, even if another `set` replaces the image meanwhile.
  *   yield* Effect.scoped(Effect.gen(function*() {
  *     const image = yield* slot.lease
  *     if (Option.isSome(image)) yield* generate(image.value.path)
@@ -157,7 +179,7 @@ const lastTurn = Infinity
  * ```
  *
  * @example
- * Sessions by key, which end when they have been idle for five minutes:
+ * Keyed sessions that expire after five idle minutes:
  *
  * ```ts
  * import { Effect, Option, RcMap } from "effect"
@@ -187,58 +209,114 @@ const lastTurn = Infinity
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<InitImageSlot, never, FileSystem.FileSystem | Path.Path | Scope.Scope> = Effect.gen(
-  function*() {
-    const context = yield* Effect.context<FileSystem.FileSystem | Path.Path>()
+export const make: Effect.Effect<InitImageSlot, never, FileSystem.FileSystem | Path.Path | Scope.Scope> = Effect
+  .suspend(() => makeSlot<never, never>(undefined))
+
+/**
+ * The options of a slot.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E = never, R = never> {
+  /**
+   * Replaces each image of `set` and `setWith` before the slot holds it, such as by a normalised one. If it fails, the call
+   * fails with its error, and the slot keeps its image. What the call acquired is released once another image is answered;
+   * that one lives in the scope that this gets.
+   */
+  readonly prepare: (
+    image: SessionInitImage.SessionInitImage
+  ) => Effect.Effect<SessionInitImage.SessionInitImage, E, R | Scope.Scope>
+}
+
+/**
+ * {@link make} with options. `prepare` runs with the services of this effect's context.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeWith = <E, R>(
+  options: Options<E, R>
+): Effect.Effect<InitImageSlot<E>, never, R | FileSystem.FileSystem | Path.Path | Scope.Scope> => makeSlot(options)
+
+const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
+  Effect.gen(function*() {
+    const context = yield* Effect.context<FileSystem.FileSystem | Path.Path | RP>()
     const files = Context.pick(FileSystem.FileSystem, Path.Path)(context)
 
-    // Only ever touched between two suspensions, which makes each change of all of them one step.
-    let current: Held | undefined
-    let currentTurn = 0
-    let turns = 0
+    // Both are read and written within one synchronous step, so that no other fiber sees a transition halfway. A `Ref`
+    // cannot do this for `lease`, which also changes the reference count.
+    let state: State = Empty({ sequence: 0 })
+    let lastSequence = 0
 
-    /** Takes over the reference to `next`. */
-    const swap = (turn: number, next: Held | undefined): Effect.Effect<void> =>
+    /** Releases `next` instead when a later call has been applied, or the slot is closed. */
+    const transition = (next: Exclude<State, { _tag: "Closed" }>): Effect.Effect<void> =>
       Effect.suspend(() => {
-        if (turn < currentTurn) return release(next)
-        const previous = current
-        current = next
-        currentTurn = turn
-        return release(previous)
+        if (state._tag === "Closed" || next.sequence < state.sequence) return releaseState(next)
+        const previous = state
+        state = next
+        return releaseState(previous)
       })
 
-    /** Holds the fibers of all sets, so that the slot's end stops them and waits for what they leave to be removed. */
+    const end = Effect.suspend(() => {
+      const previous = state
+      state = Closed()
+      return releaseState(previous)
+    })
+
+    /** The scope of the fibers of `setWith`. Closing it interrupts them and waits for their cleanup. */
     const fibers = yield* Effect.acquireRelease(
       Scope.make(),
-      (fibers, exit) => Effect.zipRight(Scope.close(fibers, exit), swap(lastTurn, undefined))
+      (fibers, exit) => Effect.zipRight(Scope.close(fibers, exit), end)
     )
 
     const persist = Effect.fnUntraced(function*<A extends Persisted, E, R>(
-      turn: number,
-      effect: Effect.Effect<A, E, R>
+      sequence: number,
+      effect: Effect.Effect<A, E, R>,
+      restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     ) {
       const scope = yield* Scope.make()
-      const exit = yield* Effect.exit(Scope.extend(effect, scope))
+      const persisted: Effect.Effect<A, E | EP, Exclude<R, Scope.Scope>> = options === undefined
+        ? Scope.extend(effect, scope)
+        : prepared(
+          scope,
+          effect,
+          (value) => Option.getOrUndefined(imageOf(value)),
+          (image) =>
+            Effect.mapInputContext(options.prepare(image), (caller: Context.Context<Scope.Scope>) =>
+              Context.merge(context, caller)),
+          replaceImage
+        )
+      const exit = yield* Effect.exit(restore(persisted))
       const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
-      if (Option.isNone(image)) yield* close(scope, exit)
+      if (Option.isNone(image)) {
+        yield* close(scope, exit)
+      }
       const value = yield* exit
-      yield* swap(turn, Option.isSome(image) ? { image: image.value, scope, references: 1 } : undefined)
-      return currentTurn === lastTurn ? yield* Effect.interrupt : value
+      yield* transition(
+        Option.isSome(image)
+          ? Current({ sequence, shared: { image: image.value, scope, references: 1 } })
+          : Empty({ sequence })
+      )
+      return state._tag === "Closed" ? yield* Effect.interrupt : value
     })
 
     const setWith = <A extends Persisted, E, R>(
       effect: Effect.Effect<A, E, R>
-    ): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+    ): Effect.Effect<A, E | EP, Exclude<R, Scope.Scope>> =>
       Effect.uninterruptibleMask((restore) => {
-        if (currentTurn === lastTurn) return Effect.interrupt
-        turns += 1
+        if (state._tag === "Closed") {
+          return Effect.interrupt
+        }
+        lastSequence += 1
         return Effect.flatMap(
-          Effect.forkIn(persist(turns, restore(effect)), fibers),
-          (fiber) => Effect.onInterrupt(restore(joinFiber(fiber)), () => Fiber.interrupt(fiber))
+          Effect.forkIn(persist(lastSequence, effect, restore), fibers),
+          (fiber) =>
+            Effect.onInterrupt(restore(joinFiber(fiber)), () => Fiber.interrupt(fiber))
         )
       })
 
-    return {
+    const slot: InitImageSlot<EP> = {
       [TypeId]: TypeId,
       set: Effect.fn("InitImageSlot.set")((payload: unknown, options?: SessionInitImage.PersistOptions) =>
         setWith(
@@ -251,18 +329,18 @@ export const make: Effect.Effect<InitImageSlot, never, FileSystem.FileSystem | P
       setWith: (effect) => Effect.withSpan(setWith(effect), "InitImageSlot.setWith"),
       lease: Effect.acquireRelease(
         Effect.sync(() => {
-          if (current !== undefined) current.references += 1
-          return current
+          if (state._tag === "Current") state.shared.references += 1
+          return state
         }),
-        release
+        releaseState
       ).pipe(
-        Effect.map((held) => Option.map(Option.fromNullable(held), ({ image }) => image)),
+        Effect.map((leased) => leased._tag === "Current" ? Option.some(leased.shared.image) : Option.none()),
         Effect.withSpan("InitImageSlot.lease")
       ),
       clear: Effect.suspend(() => {
-        turns += 1
-        return swap(turns, undefined)
+        lastSequence += 1
+        return transition(Empty({ sequence: lastSequence }))
       }).pipe(Effect.uninterruptible, Effect.withSpan("InitImageSlot.clear"))
     }
-  }
-)
+    return slot
+  })

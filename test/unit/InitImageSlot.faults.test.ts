@@ -12,14 +12,14 @@ import { makeDirectory, openIn } from "../utils/directory.js"
 import { type Hook, layerHooked, type Operation } from "../utils/hookedFileSystem.js"
 import { leaseOf, openSlot, payloadOfSize, sizeOf, sizes } from "../utils/slots.js"
 
-/** Written in a few pieces. */
+/** Large enough to be written in several chunks. */
 const large = 1_600_000
 
 const noSpace = new SystemError({ module: "FileSystem", method: "any", reason: "Unknown", description: "ENOSPC" })
 
 const quiet = Logger.replace(Logger.defaultLogger, Logger.none)
 
-/** A hook that can be set in the middle of a test, and tells what has been done since. */
+/** A file system hook that a test installs later, with the operations recorded since then. */
 const makeHook = () => {
   const operations: Array<Operation> = []
   let current: ((at: number) => Hook) | undefined
@@ -35,7 +35,7 @@ const makeHook = () => {
   return { layer: layerHooked(hook), operations, from, off: () => current = undefined }
 }
 
-/** Stops at one operation until it is let go, with the operation done by then or not. */
+/** Suspends one operation before it runs until the latch opens. */
 const makeLatch = (at: (operation: Operation, at: number) => boolean) =>
   Effect.gen(function*() {
     const reached = yield* Deferred.make<void>()
@@ -50,13 +50,13 @@ const makeLatch = (at: (operation: Operation, at: number) => boolean) =>
     return { hook, reached: Deferred.await(reached), open: Deferred.succeed(open, undefined) }
   })
 
-/** Still waiting for what is stopped at a latch. */
+/** Asserts that a fiber is still suspended, directly or through another one, at a latch. */
 const assertWaiting = Effect.fnUntraced(function*(fiber: Fiber.RuntimeFiber<unknown, unknown>) {
   yield* Effect.sleep("20 millis")
   assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
 })
 
-/** A slot that holds 200 bytes and whose last image, of 100, is still leased. */
+/** A slot with a current image of 200 bytes and a leased previous image of 100 bytes. */
 const prepare = (directory: string) =>
   Effect.gen(function*() {
     const { end, slot } = yield* openSlot
@@ -68,7 +68,7 @@ const prepare = (directory: string) =>
       assert.deepStrictEqual(openIn(directory), [])
       assert.strictEqual(sizeOf(lease.image), 100)
       assert.strictEqual(sizeOf(yield* Effect.scoped(slot.lease)), 200)
-      // The counts are right too: a further set removes the current image, and no other.
+      // The reference counts are intact: another set removes the current image only.
       yield* slot.set(payloadOfSize(300), { directory })
       assert.deepStrictEqual(sizes(directory), [100, 300])
       yield* lease.release
@@ -79,7 +79,7 @@ const prepare = (directory: string) =>
     return { slot, end, lease, untouched }
   })
 
-/** The operations of a set that replaces an image, up to the one that removes the last. */
+/** The operations of a set that replaces an image, before the one that removes the previous file. */
 const persisting: ReadonlyArray<Operation> = await Effect.runPromise(
   Effect.scoped(Effect.gen(function*() {
     const { from, layer, operations } = makeHook()
@@ -92,15 +92,15 @@ const persisting: ReadonlyArray<Operation> = await Effect.runPromise(
 )
 const cases = persisting.map((operation, index) => [operation, index + 1] as const)
 
-describe("InitImageSlot on a disk that misbehaves", () => {
-  it("is tested at every operation of a set", () => {
+describe("InitImageSlot with disk errors", () => {
+  it("performs the operations that these tests interrupt", () => {
     assert.deepStrictEqual([...new Set(persisting)], ["open", "writeAll", "close"])
     assert.isAbove(persisting.length, 3)
   })
 
   for (const dies of [false, true]) {
     it.scopedLive.each(cases)(
-      `keeps its image and every lease when the %s (operation %i) of a set ${dies ? "dies" : "fails"}`,
+      `keeps the current image and every lease when the %s (operation %i) of a set ${dies ? "dies" : "fails"}`,
       ([, at]) => {
         const { from, layer, off } = makeHook()
         return Effect.gen(function*() {
@@ -109,7 +109,7 @@ describe("InitImageSlot on a disk that misbehaves", () => {
           from((count) => (operation, run) =>
             count !== at ? run : dies || operation === "close" ? Effect.die(noSpace) : Effect.zipRight(
               run,
-              // What every operation on a file may raise, though a hook's type leaves it open.
+              // Every file operation may fail with a `PlatformError`, but a hook's error type is generic.
               Effect.fail(noSpace as never)
             )
           )
@@ -122,7 +122,7 @@ describe("InitImageSlot on a disk that misbehaves", () => {
   }
 
   it.scopedLive.each(cases)(
-    "keeps its image and every lease when a set is interrupted in its %s (operation %i), and goes no further",
+    "keeps the current image and every lease when a set is interrupted in its %s (operation %i), and writes no more",
     ([operation, at]) => {
       const { from, layer, off, operations } = makeHook()
       return Effect.gen(function*() {
@@ -147,7 +147,7 @@ describe("InitImageSlot on a disk that misbehaves", () => {
     }
   )
 
-  it.scopedLive("keeps its image when a set is interrupted before it has begun", () =>
+  it.scopedLive("keeps the current image when a set is interrupted before its first operation", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot, untouched } = yield* prepare(directory)
@@ -156,7 +156,7 @@ describe("InitImageSlot on a disk that misbehaves", () => {
       yield* untouched
     }).pipe(Effect.provide(makeHook().layer)))
 
-  it.scopedLive("holds the next image though the last cannot be removed", () => {
+  it.scopedLive("holds the next image when the previous file cannot be removed", () => {
     const { from, layer, off } = makeHook()
     return Effect.gen(function*() {
       const directory = yield* makeDirectory
@@ -184,7 +184,7 @@ describe("InitImageSlot on a disk that misbehaves", () => {
   }
 
   it.scopedLive.each(Object.entries(removing))(
-    "removes the last image before %s ends, interrupted or not",
+    "removes the current image before %s ends, interrupted or not",
     ([name, remove]) => {
       const { from, layer } = makeHook()
       return Effect.gen(function*() {
@@ -207,16 +207,16 @@ describe("InitImageSlot on a disk that misbehaves", () => {
     }
   )
 
-  it.scopedLive("gives up all that goes with an image, though what gives it up is interrupted", () =>
+  it.scopedLive("releases all resources of an image even when the releasing call is interrupted", () =>
     Effect.gen(function*() {
-      const given: Array<string> = []
+      const released: Array<string> = []
       for (const name of ["setWith", "clear", "the slot's end"]) {
         const directory = yield* makeDirectory
         const { end, slot } = yield* openSlot
         const latch = yield* makeLatch(() => true)
         yield* slot.setWith(Effect.gen(function*() {
           const scope = yield* Effect.scope
-          yield* Scope.addFinalizer(scope, Effect.sync(() => given.push(name)))
+          yield* Scope.addFinalizer(scope, Effect.sync(() => released.push(name)))
           const image = yield* SessionInitImage.persistScoped(payloadOfSize(100), { directory })
           yield* Scope.addFinalizer(scope, latch.hook(0)("remove", Effect.void))
           return image
@@ -228,11 +228,11 @@ describe("InitImageSlot on a disk that misbehaves", () => {
         yield* latch.open
         yield* Fiber.join(interruption)
         assert.deepStrictEqual(sizes(directory), [])
-        assert.include(given, name)
+        assert.include(released, name)
       }
     }).pipe(Effect.provide(makeHook().layer)))
 
-  it.scopedLive("removes a file before its last lease has ended, interrupted or not", () => {
+  it.scopedLive("removes a replaced file before its last lease ends, interrupted or not", () => {
     const { from, layer } = makeHook()
     return Effect.gen(function*() {
       for (const interrupted of [false, true]) {
@@ -252,8 +252,8 @@ describe("InitImageSlot on a disk that misbehaves", () => {
   })
 })
 
-describe("the end of an InitImageSlot", () => {
-  it.scopedLive.each(cases)("stops a set in its %s (operation %i), and waits for it to leave nothing", ([, at]) => {
+describe("closing the scope of an InitImageSlot", () => {
+  it.scopedLive.each(cases)("interrupts a set in its %s (operation %i), and waits for its cleanup", ([, at]) => {
     const { from, layer, off, operations } = makeHook()
     return Effect.gen(function*() {
       const directory = yield* makeDirectory
@@ -276,7 +276,7 @@ describe("the end of an InitImageSlot", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.scopedLive("waits for a set that cannot be interrupted, and lets nothing in after itself", () =>
+  it.scopedLive("waits for an uninterruptible set, and lets no later set take effect", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { end, lease, slot } = yield* prepare(directory)

@@ -17,24 +17,24 @@ type Outcome = (typeof outcomes)[number]
 interface Running {
   readonly size: number
   readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
-  /** Lets it end in that way, and waits until it has. */
+  /** Ends the set with the outcome and waits for its exit. */
   readonly finish: (outcome: Outcome) => Effect.Effect<Exit.Exit<unknown, unknown>>
 }
 
-/** A set that has written its image and now waits to be told what becomes of it. */
+/** Starts a set that writes its image and then waits for its outcome. */
 const start = Effect.fnUntraced(function*(slot: InitImageSlot.InitImageSlot, directory: string, size: number) {
   const persisted = yield* Deferred.make<void>()
-  const told = yield* Deferred.make<Exclude<Outcome, "interrupt">>()
+  const decision = yield* Deferred.make<Exclude<Outcome, "interrupt">>()
   const persist = Effect.gen(function*() {
     const image = yield* SessionInitImage.persistScoped(payloadOfSize(size), { directory })
     yield* Deferred.succeed(persisted, undefined)
-    const outcome = yield* Deferred.await(told)
+    const outcome = yield* Deferred.await(decision)
     if (outcome === "fail") return yield* Effect.fail("refused")
     if (outcome === "die") return yield* Effect.die("broken")
     return outcome === "none" ? Option.none() : image
   })
   const fiber = yield* Effect.fork(slot.setWith(persist))
-  // One that is never to write anything has ended.
+  // A set on a slot that has ended never writes an image.
   yield* Effect.raceFirst(Deferred.await(persisted), Fiber.await(fiber))
   const running: Running = {
     size,
@@ -42,7 +42,7 @@ const start = Effect.fnUntraced(function*(slot: InitImageSlot.InitImageSlot, dir
     finish: (outcome) =>
       outcome === "interrupt"
         ? Fiber.interrupt(fiber)
-        : Effect.zipRight(Deferred.succeed(told, outcome), Fiber.await(fiber))
+        : Effect.zipRight(Deferred.succeed(decision, outcome), Fiber.await(fiber))
   }
   return running
 })
@@ -51,9 +51,9 @@ const permutations = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2,
 
 const ascending = (sizes: ReadonlyArray<number>) => sizes.toSorted((a, b) => a - b)
 
-describe("sets that race", () => {
+describe("concurrent sets", () => {
   it.scopedLive.each(permutations)(
-    "end in the order of their calls when they are ready in that of %i, %i, %i",
+    "take effect in the order of their calls when they complete in the order %i, %i, %i",
     (order) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
@@ -92,7 +92,7 @@ describe("sets that race", () => {
       }).pipe(Effect.provide(NodeContext.layer))
   )
 
-  it.scopedLive("do not wait for each other, and the overtaken one answers for its own image", () =>
+  it.scopedLive("do not wait for each other, and a superseded one returns its own image", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const opening = yield* Deferred.make<void>()
@@ -113,7 +113,7 @@ describe("sets that race", () => {
       assert.deepStrictEqual(yield* slot.lease, late)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("have their order from the moment that they are called", () =>
+  it.scopedLive("are ordered by the time of their calls", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -125,7 +125,7 @@ describe("sets that race", () => {
       assert.deepStrictEqual(sizes(directory), [200])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("are overtaken by clear, which waits for none", () =>
+  it.scopedLive("are superseded by clear, which waits for no set", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -160,7 +160,7 @@ const commands = FastCheck.record({
 })
 type Commands = typeof commands extends FastCheck.Arbitrary<infer A> ? A : never
 
-/** Runs the commands against a slot and against what its documentation says, and compares the two after each. */
+/** Runs the commands against a slot and a model of its documentation, and compares them after each command. */
 const check = Effect.fnUntraced(function*({ after, before }: Commands) {
   const directory = yield* makeDirectory
   const { end, slot } = yield* openSlot
@@ -248,9 +248,9 @@ const check = Effect.fnUntraced(function*({ after, before }: Commands) {
 
 describe("a model of InitImageSlot", () => {
   it.live.prop(
-    "agrees with it on every file and every lease, whatever is done in whatever order",
+    "agrees with the slot on every file and every lease after each command",
     [commands],
     ([commands]) => check(commands).pipe(Effect.provide(NodeContext.layer)),
-    { fastCheck: { numRuns: 200 } }
+    { fastCheck: { numRuns: 60 } }
   )
 })

@@ -29,7 +29,7 @@ describe("InitImageSlot", () => {
       yield* slot.clear
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("holds what was set last, and no file else", () =>
+  it.scopedLive("keeps the file of the last set only", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -43,7 +43,7 @@ describe("InitImageSlot", () => {
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("removes the last image only when the next is whole", () => {
+  it.scopedLive("removes the previous image only after the next one is complete", () => {
     const atRemoval: Array<ReadonlyArray<number>> = []
     let directory = ""
     const layer = layerHooked((operation, run) => {
@@ -59,7 +59,7 @@ describe("InitImageSlot", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.scopedLive("keeps its image through a set that is refused, and says what is wrong", () =>
+  it.scopedLive("keeps the current image when a set is refused, and reports the error", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -72,7 +72,7 @@ describe("InitImageSlot", () => {
       assert.strictEqual(sizeOf(yield* slot.lease), 100)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is empty after clear, and after a set that brings no image", () =>
+  it.scopedLive("is empty after clear, and after a set without an image", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -86,8 +86,8 @@ describe("InitImageSlot", () => {
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive.each(["set", "clear", "end"])(
-    "leaves a leased file to its leases through %s",
-    (what) =>
+    "keeps a leased file through %s until its last lease ends",
+    (operation) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const { end, slot } = yield* openSlot
@@ -97,42 +97,46 @@ describe("InitImageSlot", () => {
         assert.deepStrictEqual(sizes(directory), [100])
 
         const leases = [yield* leaseOf(slot), yield* leaseOf(slot)] as const
-        yield* what === "set" ? slot.set(payloadOfSize(200), { directory }) : what === "clear" ? slot.clear : end
-        const left = what === "set" ? [200] : []
+        yield* operation === "set"
+          ? slot.set(payloadOfSize(200), { directory })
+          : operation === "clear"
+          ? slot.clear
+          : end
+        const remaining = operation === "set" ? [200] : []
         for (const lease of leases) {
           assert.strictEqual(sizeOf(lease.image), 100)
-          assert.deepStrictEqual(sizes(directory), [100, ...left])
+          assert.deepStrictEqual(sizes(directory), [100, ...remaining])
           yield* lease.release
         }
-        assert.deepStrictEqual(sizes(directory), left)
+        assert.deepStrictEqual(sizes(directory), remaining)
         yield* end
         assert.deepStrictEqual(sizes(directory), [])
       }).pipe(Effect.provide(NodeContext.layer))
   )
 
-  it.scopedLive("takes nothing and gives nothing once it has ended", () =>
+  it.scopedLive("interrupts a set and returns no lease after it has ended", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { end, slot } = yield* openSlot
       yield* slot.set(payloadOfSize(100), { directory })
       yield* end
       assert.deepStrictEqual(sizes(directory), [])
-      let begun = false
-      const begin = Effect.sync(() => {
-        begun = true
+      let started = false
+      const start = Effect.sync(() => {
+        started = true
         return Option.none()
       })
-      for (const set of [slot.set(payloadOfSize(200), { directory }), slot.setWith(begin)]) {
+      for (const set of [slot.set(payloadOfSize(200), { directory }), slot.setWith(start)]) {
         assert.isTrue(Exit.isInterrupted(yield* Effect.exit(set)))
         assert.isTrue(Exit.isInterrupted(yield* Effect.exit(Effect.uninterruptible(set))))
       }
-      assert.isFalse(begun)
+      assert.isFalse(started)
       yield* slot.clear
       assert.isTrue(Option.isNone(yield* slot.lease))
       assert.deepStrictEqual(sizes(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("can be used until it ends by what ends before it", () =>
+  it.scopedLive("stays usable in finalizers that run before its own", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       let last: Option.Option<unknown> = Option.none()
@@ -148,7 +152,7 @@ describe("InitImageSlot", () => {
       assert.deepStrictEqual(sizes(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("answers what an effect answers, and takes the image from it", () =>
+  it.scopedLive("returns the result of an effect, and takes the image from it", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -170,7 +174,23 @@ describe("InitImageSlot", () => {
       assert.deepStrictEqual(sizes(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("gives up all that an effect acquired along with its image, or at once where there is none", () =>
+  it.scopedLive("takes a SessionInitImage for the image itself, even with an image property", () =>
+    Effect.gen(function*() {
+      class Annotated extends SessionInitImage.SessionInitImage {
+        readonly image = "annotation"
+      }
+      const directory = yield* makeDirectory
+      const { slot } = yield* openSlot
+      const image = yield* slot.setWith(
+        Effect.map(
+          SessionInitImage.persistScoped(payloadOfSize(100), { directory }),
+          (image) => new Annotated(Option.getOrThrow(image))
+        )
+      )
+      assert.strictEqual(Option.getOrThrow(yield* slot.lease), image)
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("releases the resources of an effect with its image, or at once without an image", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -187,7 +207,7 @@ describe("InitImageSlot", () => {
       assert.deepStrictEqual(log.toSorted(), ["image Success", "none Success"])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("logs what dies when it is given up, and goes on", () =>
+  it.scopedLive("logs a defect of a finalizer and continues", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -208,7 +228,7 @@ describe("InitImageSlot", () => {
       assert.deepStrictEqual(sizes(directory), [200])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("has the file system of its making, and the settings of it where the caller has none", () => {
+  it.scopedLive("uses the file system of make, and its settings where the caller has none", () => {
     let opened = 0
     const layer = layerHooked((operation, run) => {
       if (operation === "open") opened += 1
@@ -225,7 +245,7 @@ describe("InitImageSlot", () => {
     }).pipe(Effect.provide(NodeContext.layer))
   })
 
-  it.scopedLive("runs an effect as its caller would", () =>
+  it.scopedLive("keeps the changes that an effect makes to FiberRefs", () =>
     Effect.gen(function*() {
       const { slot } = yield* openSlot
       const ref = yield* FiberRef.make(0)
@@ -233,7 +253,7 @@ describe("InitImageSlot", () => {
       assert.strictEqual(yield* FiberRef.get(ref), 1)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("shows as spans that hold no contents", () =>
+  it.scopedLive("creates spans without attributes", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { slot } = yield* openSlot
@@ -255,7 +275,7 @@ describe("InitImageSlot", () => {
       assert.strictEqual(Option.getOrThrow(inner?.parent ?? Option.none()).spanId, own[0]?.spanId)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it("asks for no more than it needs", () => {
+  it("has exact types", () => {
     class Source {
       readonly _tag = "Source"
     }
@@ -282,13 +302,13 @@ describe("InitImageSlot", () => {
         Effect.Effect<void>
       ]
     >()
-    // @ts-expect-error there is no image in a number
+    // @ts-expect-error a number holds no image
     const wrong = (slot: InitImageSlot.InitImageSlot) => slot.setWith(Effect.succeed(1))
     expectTypeOf(wrong).toBeFunction()
   })
 })
 
-describe("slots by key in an RcMap", () => {
+describe("keyed slots in an RcMap", () => {
   const makeSlots = Effect.gen(function*() {
     const ended = yield* Deferred.make<void>()
     const slots = yield* RcMap.make({
@@ -299,7 +319,7 @@ describe("slots by key in an RcMap", () => {
     return { slots, ended: Deferred.await(ended) }
   })
 
-  it.scoped("keep their image until they have been idle for long enough", () =>
+  it.scoped("keep their image until they expire", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { ended, slots } = yield* makeSlots
@@ -315,7 +335,7 @@ describe("slots by key in an RcMap", () => {
       assert.deepStrictEqual(yield* RcMap.keys(slots), ["b"])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("leave a leased file to its lease when they expire", () =>
+  it.scoped("keep a leased file until its lease ends when they expire", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const { ended, slots } = yield* makeSlots
