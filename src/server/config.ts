@@ -1,31 +1,29 @@
 /**
- * What the server takes from its environment.
+ * The server's configuration, read from environment variables.
  */
 import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
 import * as InitImageLimits from "../InitImageLimits.js"
 import * as InitImageSpool from "../InitImageSpool.js"
+import * as originPolicy from "./originPolicy.js"
 
 const port = Config.integer("PORT").pipe(
   Config.validate({ message: "Expected a port from 0 to 65535", validation: (n) => n >= 0 && n <= 65535 }),
   Config.withDefault(8787)
 )
 
-const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
-
 const list = (name: string) => Config.array(Config.nonEmptyString(), name).pipe(Config.withDefault(undefined))
 
-/** What a server on the loopback address goes by: a name that somebody else has pointed there is none of its. */
-const loopbackHosts = ["localhost", "127.0.0.1", "[::1]"]
-
 /**
- * - `HOST`: the address to listen on; the loopback address by default, so that nobody else reaches it
- * - `PORT`: 8787 by default; 0 for any that is free
- * - `INIT_IMAGE_OPENING_TIMEOUT`: how long a WebSocket may say nothing before its first message; `10 seconds`
- * - `INIT_IMAGE_ORIGINS`: other sites whose pages may use the server, such as `https://app.example.com`; several are
+ * - `HOST`: the address to listen on; the loopback address by default, which other machines cannot reach
+ * - `PORT`: 8787 by default; 0 takes a free port
+ * - `INIT_IMAGE_OPENING_TIMEOUT`: how long a WebSocket may stay open without a first message; 10 seconds by default
+ * - `INIT_IMAGE_ORIGINS`: the origins of other sites whose pages may use the server, such as `https://app.example.com`,
  *   separated by commas
- * - `INIT_IMAGE_HOSTS`: the host names that the server goes by; on the loopback address those of that by default, and
- *   any elsewhere
+ * - `INIT_IMAGE_HOSTS`: the host names that the server answers to, separated by commas; see `originPolicy.ts` for the
+ *   default
  */
 export const server = Config.all({
   host: Config.nonEmptyString("HOST").pipe(Config.withDefault("127.0.0.1")),
@@ -36,7 +34,7 @@ export const server = Config.all({
 }).pipe(
   Config.map(({ hosts, origins, ...server }) => ({
     ...server,
-    origins: { origins, hosts: hosts ?? (isLoopback(server.host) ? [...loopbackHosts, server.host] : undefined) }
+    origins: { origins, hosts: hosts ?? originPolicy.defaultHosts(server.host) }
   }))
 )
 
@@ -52,8 +50,8 @@ export const limits = InitImageLimits.layerConfig({
 })
 
 /**
- * `INIT_IMAGE_DIRECTORY`: in which the server makes a directory of its own for the images, and which is made if it is
- * not there; the system's temporary folder by default.
+ * `INIT_IMAGE_DIRECTORY`: the parent of the server's own image directory, created if it is missing; the system's
+ * temporary folder by default.
  */
 export const directory = Config.nonEmptyString("INIT_IMAGE_DIRECTORY").pipe(Config.withDefault(undefined))
 
@@ -72,3 +70,17 @@ export const spool = InitImageSpool.layerConfig({
   maxFilesKept: optionalInteger("INIT_IMAGE_MAX_FILES_KEPT"),
   onFull: Config.literal("wait", "fail")("INIT_IMAGE_ON_FULL").pipe(Config.withDefault(undefined))
 })
+
+/**
+ * `INIT_IMAGE_NORMALIZE`: the size of the images of WebSocket sessions, in pixels, such as `1280x704`. Each image is
+ * turned upright, converted to sRGB and cropped to it. Needs the package `sharp`. Images stay as they are by default.
+ */
+export const normalize = Config.nonEmptyString("INIT_IMAGE_NORMALIZE").pipe(
+  Config.mapOrFail((size) => {
+    const [, width, height] = /^([1-9]\d{0,3})x([1-9]\d{0,3})$/.exec(size) ?? []
+    return width === undefined || height === undefined
+      ? Either.left(ConfigError.InvalidData([], `Expected a width and a height, such as 1280x704`))
+      : Either.right({ width: Number(width), height: Number(height) })
+  }),
+  Config.withDefault(undefined)
+)

@@ -1,5 +1,5 @@
 /**
- * What the server counts and measures, for Prometheus to fetch.
+ * `GET /metrics`, for Prometheus.
  */
 import * as Metrics from "@effect/opentelemetry/Metrics"
 import * as Resource from "@effect/opentelemetry/Resource"
@@ -8,16 +8,17 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { PrometheusSerializer } from "@opentelemetry/exporter-prometheus"
 import * as Effect from "effect/Effect"
 
-/** The text format of Prometheus. */
+/** The Prometheus text format. */
 const contentType = "text/plain; version=0.0.4; charset=utf-8"
 
-/** Names and labels as they are: no prefix, no timestamps, nothing about the exporter itself. */
+/** Without a prefix, timestamps, or metrics about the exporter. */
 const serializer = new PrometheusSerializer(undefined, false, undefined, true, true)
 
 /**
- * Adds `GET /metrics` to the router: all metrics of the process, those of Effect's fibers among them, in the text format
- * of Prometheus. They have the names and labels that the library gives them, but that the name of a counter ends in
- * `_total`. They are sizes, numbers and outcomes, and anybody who reaches the server may read them.
+ * Adds `GET /metrics` to the router. It answers with all metrics of the process, including those of Effect's fibers, in
+ * the Prometheus text format. Names and labels are the library's; a counter's name gets the suffix `_total`.
+ *
+ * The route has no access control: metrics contain only sizes, counts and outcomes.
  */
 export const route: Effect.Effect<void, never, HttpApiBuilder.Router> = Effect.gen(function*() {
   const router = yield* HttpApiBuilder.Router

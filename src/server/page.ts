@@ -1,5 +1,5 @@
 /**
- * The page at `/`, on which a session can be tried: a static page that uses `session-init-image/browser/promise`.
+ * The demo page at `/`: static files, and a script built on `session-init-image/browser/promise`.
  */
 import type * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import { readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 
-/** What the page is made of, as the build has left it in `public`. */
+/** The page's files, which the build writes to `public`. */
 const files = [
   { path: "/", file: "index.html", contentType: "text/html; charset=utf-8" },
   { path: "/page.js", file: "page.js", contentType: "text/javascript; charset=utf-8" },
@@ -38,40 +38,40 @@ const headers = {
   "x-content-type-options": "nosniff"
 }
 
-/** Run from its sources, as the tests do, there is no build: the page's sources are bundled then. */
+/** The tests run the sources without a build, so the script is bundled on demand. */
 const isSource = import.meta.url.endsWith(".ts")
 
-const inFolder = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+const resolve = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
 const bundle = async (): Promise<Uint8Array> => {
   const { build } = await import("esbuild")
   const { outputFiles: [bundled] } = await build({
-    entryPoints: [inFolder("./page/page.ts")],
+    entryPoints: [resolve("./page/page.ts")],
     bundle: true,
     format: "esm",
     target: "es2022",
     write: false,
     logLevel: "silent"
   })
-  if (bundled === undefined) throw new Error("esbuild has made nothing of the page")
+  if (bundled === undefined) throw new Error("esbuild has written no output")
   return bundled.contents
 }
 
 const load = (file: string): Promise<Uint8Array> =>
   !isSource
-    ? readFile(inFolder(`./public/${file}`))
+    ? readFile(resolve(`./public/${file}`))
     : file === "page.js"
     ? bundle()
-    : readFile(inFolder(`./page/${file}`))
+    : readFile(resolve(`./page/${file}`))
 
-/** Adds the page to the routes. What it is made of is read when it is first asked for. */
+/** Adds the page to the router. Each file is read at its first request. */
 export const addTo = Effect.fnUntraced(function*(
   router: Context.Tag.Service<typeof HttpApiBuilder.Router>
 ) {
   for (const { contentType, file, path } of files) {
     const body = yield* Effect.cached(
       Effect.tryPromise(() => load(file)).pipe(
-        Effect.tapError((error) => Effect.logError("A part of the page is not there", error))
+        Effect.tapError((error) => Effect.logError("A file of the page could not be read", error))
       )
     )
     yield* router.get(

@@ -1,11 +1,12 @@
 /**
- * A response of Node that says in any case when it has ended.
+ * A Node response that calls back from `end` even if the client has disconnected.
  */
 import * as Http from "node:http"
 
 /**
- * Calls back what was given to `end` also when the client has left, where Node does not. The platform waits for it with
- * every response that has a body, and nothing can interrupt that: its fiber would stay for ever.
+ * Calls the callback of `end` once, when the response has been sent or its connection has closed. Node never calls it
+ * after a disconnect. The platform waits for it, uninterruptibly, with each response that has a body, so the fiber would
+ * never end.
  */
 export class Response<Request extends Http.IncomingMessage = Http.IncomingMessage>
   extends Http.ServerResponse<Request>
@@ -21,13 +22,13 @@ export class Response<Request extends Http.IncomingMessage = Http.IncomingMessag
     }
     this.once("close", once)
     this.#end([...parameters.slice(0, -1), once])
-    // Deno does not tell whether it is closed.
+    // A response destroyed earlier emits no further `close`. Deno does not set `closed`, hence `destroyed`.
     if (this.destroyed) process.nextTick(once)
     return this
   }
 
   #end(parameters: ReadonlyArray<unknown>): this {
-    // What the overloads of `end` have in common.
+    // `Reflect.apply` takes the arguments of any overload of `end`.
     return Reflect.apply(super.end, this, parameters)
   }
 }

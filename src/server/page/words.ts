@@ -1,4 +1,4 @@
-/** What the page says, in words for people. */
+/** The page's texts. */
 import type { ImageDescription, SendError } from "../../browser/promise.js"
 
 export interface Words {
@@ -68,7 +68,7 @@ export const facts = (image: ImageDescription, milliseconds: number): ReadonlyAr
 ]
 
 const notAPicture: Words = {
-  title: "This is not a picture that can be used.",
+  title: "This file type is not supported.",
   detail: "Please choose a PNG, JPEG or WebP file."
 }
 
@@ -76,15 +76,15 @@ const byCode: Readonly<Record<string, (message: string) => Words>> = {
   invalid_mime: () => notAPicture,
   empty: () => ({ title: "This file is empty.", detail: "" }),
   too_large: (detail) => ({ title: "This picture is too large.", detail }),
-  content_mismatch: (detail) => ({ title: "This file is not what it says it is.", detail }),
+  content_mismatch: (detail) => ({ title: "The file's contents do not match its type.", detail }),
   malformed_image: (detail) => ({ title: "This picture is damaged or incomplete.", detail }),
   too_many_pixels: (detail) => ({ title: "This picture has too many pixels.", detail }),
-  invalid_payload: () => ({ title: "The picture did not arrive as it should.", detail: "Please send it again." }),
+  invalid_payload: () => ({ title: "The picture did not arrive intact.", detail: "Please send it again." }),
   busy: (detail) => ({ title: "The server has no room at the moment.", detail }),
   internal_error: () => ({ title: "The server could not store the picture.", detail: "Please try again later." })
 }
 
-/** Why a picture was refused, and whether it may be sent again as it is. */
+/** Explains why a picture was refused, and whether sending the same file again can succeed. */
 export const refusal = (
   error: Exclude<SendError, { readonly _tag: "SocketClosed" }>,
   file: File
@@ -98,26 +98,26 @@ const refusalWords = (error: Exclude<SendError, { readonly _tag: "SocketClosed" 
     case "InvalidMime":
       return notAPicture
     case "Empty":
-      return { title: "This file is empty.", detail: "There is nothing in it to send." }
+      return { title: "This file is empty.", detail: "It contains no data." }
     case "TooLarge":
       return {
         title: "This picture is too large.",
-        detail: `It has ${size(file.size)}, and at most ${size(error.limit)} are allowed.`
+        detail: `It has ${size(file.size)}; the limit is ${size(error.limit)}.`
       }
     case "ContentMismatch": {
       const declared = detectedKinds[error.declared] ?? "a picture"
       const detected = detectedKinds[error.detected]
       return {
-        title: "This file is not what it says it is.",
+        title: "The file's contents do not match its type.",
         detail: detected === undefined
-          ? `It says that it is ${declared}, but its contents are not.`
-          : `It says that it is ${declared}, but its contents are ${detected}.`
+          ? `It is labeled as ${declared}, but its contents are of another type.`
+          : `It is labeled as ${declared}, but it contains ${detected}.`
       }
     }
     case "UnreadableBlob":
       return {
         title: "The file could not be read.",
-        detail: "It may have been changed or moved since it was chosen. Please choose it again."
+        detail: "It may have been changed or moved. Please choose it again."
       }
     case "ServerError":
       return byCode[error.code]?.(error.message) ??
@@ -127,24 +127,31 @@ const refusalWords = (error: Exclude<SendError, { readonly _tag: "SocketClosed" 
 
 export const connectionLost: Words = {
   title: "The connection was lost.",
-  detail: "The server ends the session with it, and removes its picture."
+  detail: "The server ends the session and deletes its picture."
 }
 
-export const unreachable: Words = { title: "The server cannot be reached.", detail: "It may be down, or you offline." }
+export const unreachable: Words = {
+  title: "The server cannot be reached.",
+  detail: "The server may be down, or this device may be offline."
+}
 
-export const fileIsGone = "The session has ended. Asked for its picture once more, the server answered 404: it is gone."
+export const cancelled = "Cancelled. The server has kept no part of the picture."
 
-export const fileIsThere: Words = {
-  title: "The picture is still there.",
-  detail: "The session has ended, but the server still answers with its picture."
+export const cancelledReplacement = "Cancelled. The session keeps its previous picture."
+
+export const pictureDeleted = "The session has ended, and the server has deleted its picture."
+
+export const pictureNotDeleted: Words = {
+  title: "The picture is still on the server.",
+  detail: "The session has ended, but the server has not deleted its picture."
 }
 
 export const nothingPasted: Words = {
-  title: "There is no picture in the clipboard.",
+  title: "The clipboard contains no picture.",
   detail: "Copy a picture or a picture file, and paste again."
 }
 
 export const nothingDropped: Words = {
-  title: "That was not a file.",
+  title: "The dropped item is not a file.",
   detail: "Drop a picture file here, for example from a folder."
 }

@@ -23,19 +23,19 @@ const bundle = async (face: string) => {
 }
 
 describe("the browser module", () => {
-  it("brings nothing but itself to a page without Effect, in less than 10 KiB", async () => {
+  it("bundles for a page without Effect to less than 10 KiB, without dependencies", async () => {
     const { bytes, inputs } = await bundle("promise")
     assert.isEmpty(inputs.filter((file) => file.includes("node_modules")))
     assert.isBelow(bytes, 10 * 1024)
   })
 
-  it("brings to a page with Effect no more than the library's own errors do", async () => {
+  it("adds at most 20 KiB to the library's errors for a page with Effect", async () => {
     const [{ bytes, inputs }, errors] = await Promise.all([bundle("index"), bundle("../InitImageError")])
     assert.isEmpty(inputs.filter((file) => file.includes("platform-node") || file.startsWith("node:")))
     assert.isBelow(bytes, errors.bytes + 20 * 1024)
   })
 
-  it("describes images as the server does, in both faces", () => {
+  it("has the server's types in both faces", () => {
     const same = (image: InitImageHttp.ImageDescription): effectFace.ImageDescription & promiseFace.ImageDescription =>
       image
     const back = (image: promiseFace.ImageDescription): InitImageHttp.ImageDescription => image

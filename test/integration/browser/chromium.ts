@@ -1,4 +1,4 @@
-/** A real browser, and a line to the server that can be slow and cut. */
+/** Starts Chromium, and a proxy that slows and cuts connections. */
 import * as Effect from "effect/Effect"
 import { accessSync, constants } from "node:fs"
 import * as Net from "node:net"
@@ -16,21 +16,21 @@ const isExecutable = (file: string): boolean => {
   }
 }
 
-/** The browser that is installed, if there is one. */
+/** The path of the installed browser; `undefined` without one. */
 export const executable = (process.env["PATH"] ?? "").split(delimiter)
   .flatMap((directory) => names.map((name) => join(directory, name)))
   .find(isExecutable)
 
-/** Runs until the scope closes. */
+/** Starts the browser until the scope closes. */
 export const launch = Effect.acquireRelease(
   Effect.promise(() =>
-    // Its own sandbox does not run as root, nor in most containers.
+    // Chromium's sandbox fails as root and in most containers.
     chromium.launch({ executablePath: executable ?? "chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"] })
   ),
   (browser) => Effect.promise(() => browser.close())
 )
 
-/** Passes on what a client and a server say to each other, until the scope closes. */
+/** Starts a proxy to the server until the scope closes. */
 export const makeLine = Effect.fnUntraced(function*(port: number) {
   const connections = new Set<Net.Socket>()
   const line = { isDown: false, bytesPerTick: Infinity }
@@ -77,11 +77,11 @@ export const makeLine = Effect.fnUntraced(function*(port: number) {
   if (address === null || typeof address === "string") return yield* Effect.dieMessage("not a TCP address")
   return {
     url: `http://127.0.0.1:${address.port}`,
-    /** From now on, in bytes per second. */
+    /** Sets the bandwidth from client to server in bytes per second. */
     slow: (bytesPerSecond: number) => {
       line.bytesPerTick = bytesPerSecond * tick / 1000
     },
-    /** Ends every connection, and takes no other until `restore`. */
+    /** Closes all connections and refuses others until `restore`. */
     cut: () => {
       line.isDown = true
       cut()
@@ -92,14 +92,14 @@ export const makeLine = Effect.fnUntraced(function*(port: number) {
   }
 })
 
-/** A file as a page is given one. */
+/** A file for a page. */
 export interface PageFile {
   readonly name: string
   readonly mimeType: string
   readonly buffer: Buffer
 }
 
-/** Lets a page have a file by drop or by paste, as a person would: the browser's own gestures cannot carry one here. */
+/** Dispatches the events of a drop or a paste of a file; Playwright has no gesture that carries a file. */
 export const give = (page: Page, gesture: "drop" | "paste", file: PageFile | undefined) =>
   page.evaluate(
     `(async () => {

@@ -1,4 +1,4 @@
-import { afterAll, assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it, vi } from "@effect/vitest"
 import axe from "axe-core"
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
@@ -15,8 +15,8 @@ import { executable, give, launch, makeLine, type PageFile } from "./chromium.js
 const mebibyte = 1024 * 1024
 
 if (executable === undefined) {
-  const title = "No Chromium is installed, and the page has not been tried in one."
-  it.skipIf(process.env["CI"] === undefined)(title, () => assert.fail("It must be tried here."))
+  const title = "Chromium is not installed: the page has not been tested in a browser."
+  it.skipIf(process.env["CI"] === undefined)(title, () => assert.fail("CI must test the page in a browser."))
   process.stderr.write(`${title}\n`)
 }
 
@@ -33,15 +33,15 @@ const large = fileOf("large.png", "image/png", pngOfSize(8 * mebibyte))
 const folder = mkdtempSync(join(tmpdir(), "session-init-image-page-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** From a disk, as a person would; Chromium takes the type from the name. */
+/** Chooses a file from the disk; Chromium derives its type from its name. */
 const choose = async (page: Page, { buffer, name }: PageFile) => {
   const file = join(folder, name)
   writeFileSync(file, buffer)
   await page.setInputFiles("#file", file)
 }
 
-/** Waits until the server has the picture, and it is shown with these dimensions. */
-const untilKept = async (page: Page, { height, width }: { readonly width: number; readonly height: number }) => {
+/** Waits until the page shows that the server has a picture of these dimensions. */
+const untilAccepted = async (page: Page, { height, width }: { readonly width: number; readonly height: number }) => {
   await page.locator("#fact-dimensions", { hasText: `${width} × ${height} pixels` }).waitFor()
   assert.strictEqual(await page.locator("#session").textContent(), "Session open")
 }
@@ -52,7 +52,7 @@ const untilAlert = (page: Page, text: string) => page.locator("#alert", { hasTex
 
 const untilStatus = (page: Page, text: string) => page.locator("#status", { hasText: text }).waitFor()
 
-/** The ids of the sessions that the page has opened, in their order. */
+/** Collects the ids of the sessions that the page opens, in order. */
 const sessionsOf = (page: Page): Array<string> => {
   const ids: Array<string> = []
   page.on("websocket", (socket) => ids.push(String(new URL(socket.url()).searchParams.get("session_id"))))
@@ -64,21 +64,24 @@ interface Visit extends Options {
   readonly colorScheme?: "light" | "dark"
 }
 
-/** The page in a new browser, over a line of its own; nothing may go wrong in it that is not told to a person. */
+/**
+ * Opens the page in a new browser, over its own line to the server. Fails on a script error or an unexpected console
+ * error.
+ */
 const visit = Effect.fnUntraced(function*({ colorScheme = "light", width = 1280, ...options }: Visit = {}) {
   const server = yield* serve(options)
   const line = yield* makeLine(server.port)
   const browser = yield* launch
   const context = yield* Effect.promise(() => browser.newContext({ viewport: { width, height: 800 }, colorScheme }))
   const page = yield* Effect.promise(() => context.newPage())
-  const problems: Array<string> = []
-  page.on("pageerror", (error) => problems.push(String(error)))
+  const errors: Array<string> = []
+  page.on("pageerror", (error) => errors.push(String(error)))
   page.on("console", (message) => {
-    // What cannot be reached, or is gone, is the point of some of the tests.
+    // Some tests cut the line or ask for a deleted picture.
     const isExpected = /status of 404|ERR_|WebSocket connection to/.test(message.text())
-    if (message.type() === "error" && !isExpected) problems.push(message.text())
+    if (message.type() === "error" && !isExpected) errors.push(message.text())
   })
-  yield* Effect.addFinalizer(() => Effect.sync(() => assert.deepStrictEqual(problems, [])))
+  yield* Effect.addFinalizer(() => Effect.sync(() => assert.deepStrictEqual(errors, [])))
   const sessions = sessionsOf(page)
   yield* Effect.promise(() => page.goto(line.url))
   return {
@@ -86,8 +89,8 @@ const visit = Effect.fnUntraced(function*({ colorScheme = "light", width = 1280,
     line,
     page,
     sessions,
-    /** What the server answers when it is asked for the picture of the last session. */
-    copy: () => fetch(`${server.url}/sessions/${sessions.at(-1)}/init-image`)
+    /** Fetches the picture of the last session from the server. */
+    fetchPicture: () => fetch(`${server.url}/sessions/${sessions.at(-1)}/init-image`)
   }
 })
 
@@ -97,12 +100,12 @@ describe.skipIf(executable === undefined)("the page", () => {
   const live = <R>(title: string, run: (visited: Effect.Effect.Success<ReturnType<typeof visit>>) => Promise<R>) =>
     inBrowser(title, () => Effect.scoped(Effect.flatMap(visit(), (visited) => Effect.promise(() => run(visited)))))
 
-  live("opens a session with a picture of each type, and shows what the server made of it", async (visited) => {
-    const { copy, page, server, sessions } = visited
+  live("opens a session with a picture of each type, and shows its description", async (visited) => {
+    const { fetchPicture, page, server, sessions } = visited
     for (const { height, payload, width } of await makePictures()) {
       const bytes = Buffer.from(payload.data, "base64")
       await choose(page, { name: payload.name, mimeType: payload.mime, buffer: bytes })
-      await untilKept(page, { width, height })
+      await untilAccepted(page, { width, height })
       const facts = await page.locator("#facts dd").allTextContents()
       assert.strictEqual(facts[0], payload.name)
       assert.strictEqual(facts[1], { "image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WebP" }[payload.mime])
@@ -112,105 +115,109 @@ describe.skipIf(executable === undefined)("the page", () => {
       const link = String(await page.locator("#copy").getAttribute("href"))
       const linked = await fetch(new URL(link, server.url))
       assert.isTrue(Buffer.from(await linked.arrayBuffer()).equals(bytes))
-      assert.strictEqual((await copy()).headers.get("content-type"), payload.mime)
+      assert.strictEqual((await fetchPicture()).headers.get("content-type"), payload.mime)
       await page.locator("#end").click()
-      await untilStatus(page, "it is gone")
+      await untilStatus(page, "has deleted its picture")
     }
     assert.lengthOf(new Set(sessions), 3)
   })
 
   live(
-    "takes a picture that is dropped, one that is pasted, and one that replaces it, in one session",
+    "accepts a dropped, a pasted and a replacing picture in one session",
     async (visited) => {
       const { page, server, sessions } = visited
       await give(page, "drop", small)
-      await untilKept(page, { width: 40, height: 30 })
+      await untilAccepted(page, { width: 40, height: 30 })
       await untilStatus(page, "The session is open with this picture.")
       await give(page, "paste", other)
-      await untilKept(page, { width: 12, height: 34 })
-      await untilStatus(page, "The session goes on with this picture.")
+      await untilAccepted(page, { width: 12, height: 34 })
+      await untilStatus(page, "The session now uses this picture.")
       await choose(page, small)
-      await untilKept(page, { width: 40, height: 30 })
+      await untilAccepted(page, { width: 40, height: 30 })
       assert.lengthOf(sessions, 1)
       assert.lengthOf(server.files(), 1)
     }
   )
 
-  live("says so when what was dropped or pasted is no file", async ({ page }) => {
+  live("shows a notice when the dropped or pasted item is not a file", async ({ page }) => {
     await give(page, "drop", undefined)
-    await untilAlert(page, "That was not a file.")
+    await untilAlert(page, "The dropped item is not a file.")
     await give(page, "paste", undefined)
-    await untilAlert(page, "There is no picture in the clipboard.")
+    await untilAlert(page, "The clipboard contains no picture.")
   })
 
-  live("ends the session and shows that its picture is gone", async ({ copy, page, server }) => {
+  live("ends the session and shows that the server has deleted its picture", async ({ fetchPicture, page, server }) => {
     await choose(page, small)
-    await untilKept(page, { width: 40, height: 30 })
-    assert.strictEqual((await copy()).status, 200)
+    await untilAccepted(page, { width: 40, height: 30 })
+    assert.strictEqual((await fetchPicture()).status, 200)
     await page.locator("#end").click()
-    await untilStatus(page, "answered 404: it is gone")
+    await untilStatus(page, "has deleted its picture")
     assert.strictEqual(await page.locator("#session").textContent(), "Session ended")
-    assert.strictEqual((await copy()).status, 404)
-    assert.deepStrictEqual(server.files(), [])
+    assert.strictEqual((await fetchPicture()).status, 404)
+    // The session ends before its file is removed.
+    await vi.waitFor(() => assert.deepStrictEqual(server.files(), []), { timeout: 30_000 })
     await choose(page, other)
-    await untilKept(page, { width: 12, height: 34 })
+    await untilAccepted(page, { width: 12, height: 34 })
   })
 
-  live("cancels an opening in the middle, and nothing is left of it", async ({ line, page, server }) => {
-    line.slow(2 * mebibyte)
-    await choose(page, large)
-    await page.locator("#amount", { hasText: /^[1-9][\d.]* of 8\.0 MiB$/ }).waitFor()
-    // That a native element has a name is nothing that axe looks for.
-    const value = Number(await page.getByRole("progressbar", { name: "Sending" }).getAttribute("value"))
-    assert.isTrue(value > 5 && value < 95, `${value} %`)
-    await page.locator("#cancel").click()
-    await untilStatus(page, "Cancelled. The server has kept nothing of it.")
-    assert.strictEqual(await page.locator("#session").textContent(), "No session")
-    assert.strictEqual(await alertText(page), "")
-    line.slow(Infinity)
-    await choose(page, small)
-    await untilKept(page, { width: 40, height: 30 })
-    assert.lengthOf(server.files(), 1)
-  })
+  live(
+    "cancels the first picture during its upload, and the server keeps no part of it",
+    async ({ line, page, server }) => {
+      line.slow(2 * mebibyte)
+      await choose(page, large)
+      await page.locator("#amount", { hasText: /^[1-9][\d.]* of 8\.0 MiB$/ }).waitFor()
+      // axe does not check the name of a native progress element.
+      const value = Number(await page.getByRole("progressbar", { name: "Sending" }).getAttribute("value"))
+      assert.isTrue(value > 5 && value < 95, `${value} %`)
+      await page.locator("#cancel").click()
+      await untilStatus(page, "Cancelled. The server has kept no part of the picture.")
+      assert.strictEqual(await page.locator("#session").textContent(), "No session")
+      assert.strictEqual(await alertText(page), "")
+      line.slow(Infinity)
+      await choose(page, small)
+      await untilAccepted(page, { width: 40, height: 30 })
+      assert.lengthOf(server.files(), 1)
+    }
+  )
 
-  live("cancels a replacing picture in the middle, and the session goes on with the one before", async (visited) => {
-    const { copy, line, page, sessions } = visited
+  live("cancels a replacing picture during its upload, and the session keeps the previous one", async (visited) => {
+    const { fetchPicture, line, page, sessions } = visited
     await choose(page, small)
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     for (let i = 0; i < 2; i++) {
       line.slow(2 * mebibyte)
       await choose(page, large)
       await page.locator("#amount", { hasText: /^[1-9][\d.]* of 8\.0 MiB$/ }).waitFor()
       await page.locator("#cancel").click()
-      await untilStatus(page, "Cancelled. The picture before it stays.")
-      await untilKept(page, { width: 40, height: 30 })
+      await untilStatus(page, "Cancelled. The session keeps its previous picture.")
+      await untilAccepted(page, { width: 40, height: 30 })
       line.slow(Infinity)
     }
-    assert.isTrue(Buffer.from(await (await copy()).arrayBuffer()).equals(small.buffer))
+    assert.isTrue(Buffer.from(await (await fetchPicture()).arrayBuffer()).equals(small.buffer))
     await choose(page, other)
-    await untilKept(page, { width: 12, height: 34 })
+    await untilAccepted(page, { width: 12, height: 34 })
     assert.strictEqual(await alertText(page), "")
     assert.lengthOf(sessions, 1)
   })
 
-  live("drops a picture that is being sent for the one that is chosen next", async ({ line, page, server }) => {
+  live("aborts an upload when another picture is chosen", async ({ line, page, server }) => {
     line.slow(2 * mebibyte)
     await choose(page, large)
     await page.locator("#amount", { hasText: /^[\d.]+ of 8\.0 MiB$/ }).waitFor()
     await give(page, "drop", small)
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     line.slow(2 * mebibyte)
     await choose(page, large)
     await page.locator("#amount", { hasText: /^[\d.]+ of 8\.0 MiB$/ }).waitFor()
     await give(page, "drop", other)
-    await untilKept(page, { width: 12, height: 34 })
+    await untilAccepted(page, { width: 12, height: 34 })
     assert.lengthOf(server.files(), 1)
   })
 
-  live("tells that the connection was lost, and sends the picture again in a new session", async (visited) => {
+  live("shows that the connection was lost, and sends the picture again in a new session", async (visited) => {
     const { line, page, server, sessions } = visited
     await choose(page, small)
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     line.cut()
     await untilAlert(page, "The connection was lost.")
     assert.strictEqual(await page.locator("#session").textContent(), "Connection lost")
@@ -218,7 +225,7 @@ describe.skipIf(executable === undefined)("the page", () => {
     await untilAlert(page, "The server cannot be reached.")
     line.restore()
     await page.locator("#retry").click()
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     assert.strictEqual(await alertText(page), "")
     assert.lengthOf(new Set(sessions), 3)
     assert.lengthOf(server.files(), 1)
@@ -231,31 +238,31 @@ describe.skipIf(executable === undefined)("the page", () => {
     line.slow(Infinity)
     line.restore()
     await page.locator("#retry").click()
-    await untilKept(page, { width: 1, height: 1 })
+    await untilAccepted(page, { width: 1, height: 1 })
   })
 
-  live("opens one session at a time, whatever is chosen how fast", async ({ page, server }) => {
+  live("has one session at a time when pictures are chosen in quick succession", async ({ page, server }) => {
     const medium = fileOf("medium.png", "image/png", pngOfSize(mebibyte))
     for (let i = 0; i < 5; i++) {
       await Promise.all([give(page, "drop", small), give(page, "paste", medium), give(page, "drop", other)])
-      await untilKept(page, { width: 12, height: 34 })
+      await untilAccepted(page, { width: 12, height: 34 })
     }
     assert.lengthOf(server.files(), 1)
     assert.strictEqual(await alertText(page), "")
   })
 
-  live("works where a page has no randomUUID, and begins anew while a session ends", async (visited) => {
-    const { copy, page, server, sessions } = visited
+  live("works without randomUUID, and opens a session while the last one ends", async (visited) => {
+    const { fetchPicture, page, server, sessions } = visited
     await page.addInitScript("delete Crypto.prototype.randomUUID")
     await page.reload()
     assert.strictEqual(await page.evaluate("typeof crypto.randomUUID"), "undefined")
     await choose(page, small)
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     assert.match(String(sessions[0]), /^[0-9a-f]{32}$/)
-    assert.strictEqual((await copy()).status, 200)
+    assert.strictEqual((await fetchPicture()).status, 200)
     await page.evaluate("document.getElementById('end').click()")
     await give(page, "drop", other)
-    await untilKept(page, { width: 12, height: 34 })
+    await untilAccepted(page, { width: 12, height: 34 })
     assert.strictEqual(await alertText(page), "")
     assert.lengthOf(server.files(), 1)
   })
@@ -264,28 +271,28 @@ describe.skipIf(executable === undefined)("the page", () => {
   const refusals = [
     {
       file: fileOf("a.gif", "image/gif", gif),
-      title: "This is not a picture that can be used.",
+      title: "This file type is not supported.",
       detail: "Please choose a PNG, JPEG or WebP file."
     },
     {
       file: fileOf("a.png", "image/png", gif),
-      title: "This file is not what it says it is.",
-      detail: "It says that it is a PNG, but its contents are a GIF."
+      title: "The file's contents do not match its type.",
+      detail: "It is labeled as a PNG, but it contains a GIF."
     },
     {
       file: fileOf("a.webp", "image/webp", Buffer.from("words")),
-      title: "This file is not what it says it is.",
-      detail: "It says that it is a WebP, but its contents are not."
+      title: "The file's contents do not match its type.",
+      detail: "It is labeled as a WebP, but its contents are of another type."
     },
     {
       file: fileOf("a.png", "image/png", Buffer.alloc(0)),
       title: "This file is empty.",
-      detail: "There is nothing in it to send."
+      detail: "It contains no data."
     },
     {
       file: fileOf("a.png", "image/png", Buffer.alloc(32 * mebibyte + mebibyte)),
       title: "This picture is too large.",
-      detail: "It has 33 MiB, and at most 32 MiB are allowed."
+      detail: "It has 33 MiB; the limit is 32 MiB."
     },
     {
       file: fileOf("cut.png", "image/png", small.buffer.subarray(0, -20)),
@@ -298,7 +305,7 @@ describe.skipIf(executable === undefined)("the page", () => {
       detail: "The image is 64250 by 64250 pixels; at most 50,000,000 are allowed in all."
     }
   ]
-  live("says in plain words why a picture is refused, and takes a good one after it", async ({ page, sessions }) => {
+  live("explains why a picture is refused, and accepts a valid one after it", async ({ page, sessions }) => {
     for (const { detail, file, title } of refusals) {
       await choose(page, file)
       await untilAlert(page, title)
@@ -307,20 +314,20 @@ describe.skipIf(executable === undefined)("the page", () => {
       await page.locator("#session", { hasText: "No session" }).waitFor()
     }
     await choose(page, small)
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     assert.strictEqual(await alertText(page), "")
     const before = sessions.length
     for (const { detail, file, title } of refusals) {
       await choose(page, file)
       await page.locator("#alert", { hasText: detail }).waitFor()
       assert.strictEqual(await alertText(page), title + detail)
-      await untilKept(page, { width: 40, height: 30 })
+      await untilAccepted(page, { width: 40, height: 30 })
     }
     assert.lengthOf(sessions, before)
   })
 
   inBrowser(
-    "says what a server refuses whose limits are its own, and offers to try again what may succeed",
+    "shows a refusal by the server's own limits, and offers a retry where it can succeed",
     () =>
       Effect.scoped(Effect.gen(function*() {
         const env = { INIT_IMAGE_MAX_BYTES: "4000000", INIT_IMAGE_MAX_FILES_KEPT: "1", INIT_IMAGE_ON_FULL: "fail" }
@@ -332,25 +339,25 @@ describe.skipIf(executable === undefined)("the page", () => {
           const second = await page.context().newPage()
           await second.goto(server.url)
           await choose(second, small)
-          await untilKept(second, { width: 40, height: 30 })
+          await untilAccepted(second, { width: 40, height: 30 })
           await choose(page, other)
           await untilAlert(page, "The server has no room at the moment.")
           await second.locator("#end").click()
-          await untilStatus(second, "it is gone")
+          await untilStatus(second, "has deleted its picture")
           return second
         })
         yield* server.empty
         yield* Effect.promise(async () => {
           await page.locator("#retry").click()
-          await untilKept(page, { width: 12, height: 34 })
+          await untilAccepted(page, { width: 12, height: 34 })
           await second.close()
         })
       }))
   )
 
-  live("can be used with a keyboard alone, and never loses the focus", async ({ line, page }) => {
+  live("is usable with the keyboard alone, and keeps the focus", async ({ line, page }) => {
     const focused = () => page.evaluate("document.activeElement.id")
-    // Choosers are caught from now on, and not only once one is waited for.
+    // With a listener, Playwright intercepts every file chooser from now on.
     page.on("filechooser", () => {})
     await page.keyboard.press("Tab")
     assert.strictEqual(await focused(), "file")
@@ -365,23 +372,23 @@ describe.skipIf(executable === undefined)("the page", () => {
     line.slow(Infinity)
     const [again] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")])
     await again.setFiles(small)
-    await untilKept(page, { width: 40, height: 30 })
+    await untilAccepted(page, { width: 40, height: 30 })
     assert.strictEqual(await focused(), "file")
     await page.keyboard.press("Tab")
     assert.strictEqual(await focused(), "end")
     await page.keyboard.press("Enter")
-    await untilStatus(page, "it is gone")
+    await untilStatus(page, "has deleted its picture")
     assert.strictEqual(await focused(), "file")
   })
 
   for (const colorScheme of ["light", "dark"] as const) {
     for (const width of [1280, 360]) {
       inBrowser(
-        `has no fault that axe finds, in ${colorScheme} and ${width} pixels wide, in any state`,
+        `has no accessibility violation in any state, in the ${colorScheme} theme, ${width} pixels wide`,
         () =>
           Effect.scoped(Effect.gen(function*() {
             const { line, page } = yield* visit({ colorScheme, width })
-            // In the page's own context, as its policy lets nothing in; a debugger's scripts are not subject to it.
+            // `evaluate` runs axe through the debugger, to which the page's content security policy does not apply.
             const assertAccessible = async (state: string) => {
               await page.waitForTimeout(350)
               await page.evaluate(axe.source)
@@ -395,10 +402,10 @@ describe.skipIf(executable === undefined)("the page", () => {
             yield* Effect.promise(async () => {
               await assertAccessible("empty")
               await choose(page, { ...small, name: `${"a-very-long-name".repeat(12)}.png` })
-              await untilKept(page, { width: 40, height: 30 })
-              await assertAccessible("kept")
+              await untilAccepted(page, { width: 40, height: 30 })
+              await assertAccessible("accepted")
               await choose(page, fileOf("a.png", "image/png", gif))
-              await untilAlert(page, "This file is not what it says it is.")
+              await untilAlert(page, "The file's contents do not match its type.")
               await assertAccessible("refused")
               line.slow(mebibyte)
               await choose(page, { ...large, name: `${"a-very-long-name".repeat(12)}.png` })
@@ -410,9 +417,9 @@ describe.skipIf(executable === undefined)("the page", () => {
               line.restore()
               line.slow(Infinity)
               await choose(page, small)
-              await untilKept(page, { width: 40, height: 30 })
+              await untilAccepted(page, { width: 40, height: 30 })
               await page.locator("#end").click()
-              await untilStatus(page, "it is gone")
+              await untilStatus(page, "has deleted its picture")
               await assertAccessible("ended")
             })
           }))
@@ -428,7 +435,7 @@ describe.skipIf(executable === undefined)("the page", () => {
         const buffer = yield* Effect.promise(() => sharp(Buffer.from(landscape)).jpeg({ quality: 92 }).toBuffer())
         yield* Effect.promise(async () => {
           await choose(page, { name: "evening.jpg", mimeType: "image/jpeg", buffer })
-          await untilKept(page, { width: 1600, height: 1100 })
+          await untilAccepted(page, { width: 1600, height: 1100 })
           await page.waitForTimeout(500)
           await page.screenshot({ path: join(import.meta.dirname, "page.png") })
         })

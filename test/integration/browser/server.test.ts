@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { openingType, updateType } from "../../../src/internal/protocol.js"
 import { faces } from "../../unit/browser/faces.js"
 import { jpegOfSize, pngOfSize, webpOfSize } from "../../utils/images.js"
 import * as Server from "../server/testServer.js"
@@ -29,8 +30,8 @@ const descriptionOf = ({ bytes, mime, name }: (typeof pictures)[number]) => ({
   height: 1
 })
 
-const opening = { type: "session_init_v2" } as const
-const update = { type: "init_image_updated" } as const
+const opening = { type: openingType } as const
+const update = { type: updateType } as const
 
 const connect = (url: string) =>
   Effect.acquireRelease(
@@ -40,7 +41,7 @@ const connect = (url: string) =>
 
 for (const face of faces) {
   describe(`send to the server, with ${face.title}`, () => {
-    it.scopedLive("opens a session with an image of each type, and replaces it by each other", () =>
+    it.scopedLive("opens a session with an image of each type, and replaces it with every other one", () =>
       Effect.gen(function*() {
         const server = yield* Server.serve()
         for (const first of pictures) {
@@ -57,7 +58,7 @@ for (const face of faces) {
         }
       }))
 
-    it.scopedLive("tells what the server refuses, and why, and that the session of a refused opening has ended", () =>
+    it.scopedLive("fails with the server's errors, and with SocketClosed after a refused opening", () =>
       Effect.gen(function*() {
         const server = yield* Server.serve({ env: { INIT_IMAGE_MAX_BYTES: "1000000" } })
         const cut = new File([small.bytes.subarray(0, 40)], "a.webp", { type: small.mime })
@@ -78,7 +79,7 @@ for (const face of faces) {
         assert.deepInclude({ ...late }, { _tag: "SocketClosed" })
       }))
 
-    it.scopedLive("keeps the session and its image when a replacing one is interrupted at any point", () =>
+    it.scopedLive("keeps the session and its image when a replacement is interrupted at any point", () =>
       Effect.gen(function*() {
         const server = yield* Server.serve()
         const socket = yield* connect(server.stream)
@@ -98,7 +99,7 @@ for (const face of faces) {
         assert.strictEqual(socket.readyState, 1)
       }))
 
-    it.scopedLive("leaves no session and no file when an opening is interrupted", () =>
+    it.scopedLive("leaves neither session nor file when an opening is interrupted", () =>
       Effect.gen(function*() {
         const server = yield* Server.serve()
         for (let i = 0; i < 10; i++) {
@@ -110,14 +111,14 @@ for (const face of faces) {
         }
       }))
 
-    it.scopedLive("fails with SocketClosed when the server ends", () =>
+    it.scopedLive("fails with SocketClosed when the server shuts down", () =>
       Effect.gen(function*() {
         const fiber = yield* Effect.scoped(Effect.gen(function*() {
           const server = yield* Server.serve()
           const socket = yield* connect(server.stream)
           yield* face.send(socket, fileOf(small), opening)
           const stalled = fileOf(big)
-          // The rest of it never comes.
+          // The reads after the first MiB never end.
           const slice = stalled.slice.bind(stalled)
           stalled.slice = (start, end) => {
             const part = slice(start, end)

@@ -8,7 +8,7 @@ import { serve } from "./testServer.js"
 
 const json = JSON.stringify(payloadOf("image/png", png(), "ref.png"))
 
-/** Not `fetch`, which sends no `Origin` or `Host` of ours. */
+/** Sends a request; `fetch` cannot set `Origin` and `Host`. */
 const send = (port: number, method: string, path: string, headers: Record<string, string>, body = "") =>
   Effect.async<{ readonly status: number | undefined; readonly text: string }>((resume) => {
     const outgoing = request({ host: "127.0.0.1", port, method, path, headers }, (response) => {
@@ -34,8 +34,8 @@ const upgrade = Effect.fnUntraced(function*(port: number, headers: Record<string
   return Number(client.received().toString().slice(9, 12))
 })
 
-describe("a page", () => {
-  it.scopedLive("of another site is refused what changes something, and a WebSocket: 403", () =>
+describe("the origin policy", () => {
+  it.scopedLive("refuses changes and WebSockets of another site: 403", () =>
     Effect.gen(function*() {
       const { files, port } = yield* serve()
       for (const origin of ["https://evil.example", "null", `http://127.0.0.1:${port + 1}`, "http://127.0.0.1"]) {
@@ -49,7 +49,7 @@ describe("a page", () => {
       assert.isEmpty(files())
     }))
 
-  it.scopedLive("of the server's own is served, by each of its names on the loopback address", () =>
+  it.scopedLive("accepts the server's own origin, by each name of the loopback address", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       for (const name of ["127.0.0.1", "localhost", "[::1]"]) {
@@ -59,7 +59,7 @@ describe("a page", () => {
       }
     }))
 
-  it.scopedLive("of a name that has been made to point at the loopback address is refused", () =>
+  it.scopedLive("refuses a foreign name that resolves to the loopback address", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const headers = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` }
@@ -67,7 +67,7 @@ describe("a page", () => {
       assert.strictEqual(yield* upgrade(port, { Host: headers.host, Origin: headers.origin }), 403)
     }))
 
-  it.scopedLive("of a site or a name that is configured is served", () =>
+  it.scopedLive("accepts configured origins and hosts", () =>
     Effect.gen(function*() {
       const { port } = yield* serve({
         env: {
@@ -82,8 +82,8 @@ describe("a page", () => {
     }))
 })
 
-describe("a session with a name", () => {
-  it.scopedLive("has its image under that name while its socket is open", () =>
+describe("a session with an id", () => {
+  it.scopedLive("serves its image under that id while its socket is open", () =>
     Effect.gen(function*() {
       const { empty, port, stream } = yield* serve()
       const path = "/sessions/a%20b/init-image"
@@ -101,8 +101,8 @@ describe("a session with a name", () => {
     }))
 })
 
-describe("the document of the api", () => {
-  it.scopedLive("is there to read and for tools", () =>
+describe("the OpenAPI document", () => {
+  it.scopedLive("is served as JSON and as a page", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const { text } = yield* send(port, "GET", "/openapi.json", {})
@@ -113,7 +113,7 @@ describe("the document of the api", () => {
 })
 
 describe("a server", () => {
-  it.scopedLive("does not start with a limit whose text frames its WebSocket does not take", () =>
+  it.scopedLive("does not start if its byte limit exceeds the maximum WebSocket frame", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.sandbox(serve({ env: { INIT_IMAGE_MAX_BYTES: "100000000" } })))
       assert.include(String(error), "134381912")

@@ -54,13 +54,13 @@ const parseSample = (line: string): Sample => {
   return { name, labels: parseLabels(labels), value: Number(value.replace("Inf", "Infinity")) }
 }
 
-/** The names that a metric's samples may have. */
+/** The sample names of a metric. */
 const sampleNames = (name: string, type: string): ReadonlyArray<string> =>
   type === "histogram" ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name]
 
 /**
- * The text format 0.0.4, line by line: `HELP` and `TYPE` of a metric once each and before its samples, which stand
- * together and are each there once. Throws at the first line that does not fit.
+ * Parses the Prometheus text format 0.0.4. Each metric has one `HELP` and one `TYPE` before its samples, which are
+ * adjacent and unique. Throws at the first invalid line.
  */
 const parse = (text: string): ReadonlyMap<string, Metric> => {
   if (!text.endsWith("\n")) throw new Error("the last line does not end")
@@ -107,7 +107,7 @@ const put = (url: string, type: string, name = "private-name.png") =>
   })
 
 describe("GET /metrics", () => {
-  it.scopedLive("has what was persisted and what was refused, by outcome", () =>
+  it.scopedLive("counts persisted and refused images by outcome", () =>
     Effect.gen(function*() {
       const { url } = yield* serveMetrics
       const before = parse((yield* scrape(url)).text)
@@ -137,7 +137,7 @@ describe("GET /metrics", () => {
       assert.strictEqual(valueOf(after, kept, kept, {}), 1)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("has buckets that grow up to the count", () =>
+  it.scopedLive("has cumulative buckets that end with the count", () =>
     Effect.gen(function*() {
       const { url } = yield* serveMetrics
       yield* put(url, "image/png")
@@ -154,7 +154,7 @@ describe("GET /metrics", () => {
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is in the text format of Prometheus, and has no name, session or path in it, and nothing about the exporter", () =>
+  it.scopedLive("has the text format of Prometheus without names, session ids, paths or exporter metrics", () =>
     Effect.gen(function*() {
       const { directory, url } = yield* serveMetrics
       yield* put(url, "image/png")
@@ -167,7 +167,7 @@ describe("GET /metrics", () => {
 })
 
 describe("the parser of the text format", () => {
-  it("refuses what is not in it", () => {
+  it("refuses invalid text", () => {
     const good = "# HELP a_total b\n# TYPE a_total counter\na_total{x=\"y\\\"\",z=\"\"} 1\na_total 1.5e3\n"
     assert.deepStrictEqual(parse(good).get("a_total")?.samples.map(({ value }) => value), [1, 1500])
     for (

@@ -49,7 +49,7 @@ const assertPage = async (url: string) => {
   const texts = await read(url)
   const html = texts.get("/") ?? ""
   assert.match(html, /^<!doctype html>\s+<html lang="en">/i)
-  // Nothing inline, and nothing from elsewhere.
+  // No inline code and no external resource.
   assert.notMatch(html, /<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)/)
   assert.notMatch(html.replace("http://www.w3.org", ""), /https?:|\s(?:src|href)="(?:\/\/|data:)/)
   for (const [, target] of html.matchAll(/\s(?:src|href)="([^"#]*)"/g)) {
@@ -62,7 +62,7 @@ const assertPage = async (url: string) => {
 }
 
 describe("the page's files", () => {
-  it.scopedLive("are served from the sources, with their types and a strict policy, and bring nothing from elsewhere", () =>
+  it.scopedLive("are served from the sources with their types, a strict policy and no external resource", () =>
     Effect.gen(function*() {
       const { url } = yield* serve()
       yield* Effect.promise(() => assertPage(url))
@@ -82,7 +82,7 @@ describe("the page's files", () => {
     fs.rmSync(project, { recursive: true, force: true })
   })
 
-  it("are served as the build has made them, without the sources and what builds them", async () => {
+  it("are served from the build without the sources and build tools", async () => {
     for (const file of ["src", "package.json", "tsconfig.json"]) {
       fs.cpSync(path.join(root, file), path.join(project, file), { recursive: true })
     }
@@ -104,6 +104,6 @@ describe("the page's files", () => {
     assert(url !== undefined)
     const script = await assertPage(url)
     assert.isBelow(script.length, 32 * 1024)
-    assert.isBelow(script.split("\n").length, 10, "it is minified")
+    assert.isBelow(script.split("\n").length, 10, "the script is minified")
   })
 })

@@ -1,4 +1,4 @@
-/** Real pictures, as another encoder writes them. */
+/** Images written by sharp. */
 import sharp from "sharp"
 import { payloadOf } from "../../utils/payloads.js"
 
@@ -10,7 +10,7 @@ const noise = (width: number, height: number) =>
 const flat = (width: number, height: number) => sharp({ create: { width, height, channels: 3, background: "navy" } })
 
 /** A 12-megapixel photograph, a screenshot and a WebP, with their dimensions. */
-export const makePictures = async () =>
+const encodePictures = async () =>
   [
     {
       payload: payloadOf("image/jpeg", await noise(4000, 3000).jpeg({ quality: 85 }).toBuffer(), "photo.jpg"),
@@ -28,3 +28,8 @@ export const makePictures = async () =>
       height: 600
     }
   ] as const
+
+let pictures: ReturnType<typeof encodePictures> | undefined
+
+/** Encodes the pictures once in each process. */
+export const makePictures = (): ReturnType<typeof encodePictures> => pictures ??= encodePictures()

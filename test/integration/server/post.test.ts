@@ -6,10 +6,11 @@ import { Buffer } from "node:buffer"
 import * as Http from "node:http"
 import { png, pngOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
-import { connect, connectRaw, eventually, type RawClient } from "../../utils/webSocketClient.js"
+import { connect, connectRaw, eventually } from "../../utils/webSocketClient.js"
 import { makePictures } from "./pictures.js"
 import { hostileName, refusals, safeName } from "./refusals.js"
 import { moveAway, serve } from "./testServer.js"
+import { bodies, jsonStart, receives413, variants, write } from "./tooLarge.js"
 
 const postAs = (url: string, type: string, body: string | Uint8Array, query = "") =>
   Effect.promise(async () => {
@@ -26,58 +27,8 @@ const post = (url: string, body: string) =>
 
 const postJson = (url: string, payload: unknown) => post(url, JSON.stringify(payload))
 
-const jsonStart = "{\"mime\":\"image/png\",\"data\":\""
-
-interface RawRequest {
-  readonly type?: string
-  readonly connection?: "keep-alive" | "close"
-  readonly chunked?: boolean
-  /** How much of it is sent before the answer is awaited. */
-  readonly sent?: number
-}
-
-/** Writes as a client does that first sends what it sends and then reads, and answers what it has read then. */
-const write = Effect.fnUntraced(function*(
-  { received, socket, until }: RawClient,
-  body: Uint8Array,
-  { chunked = false, connection = "keep-alive", sent = body.length, type = "application/json" }: RawRequest = {}
-) {
-  const write = (data: string | Uint8Array) =>
-    Effect.async<void>((resume) => {
-      socket.write(data, () => resume(Effect.void))
-    })
-  yield* write([
-    "POST /v1/init-image HTTP/1.1",
-    "Host: localhost",
-    `Content-Type: ${type}`,
-    `Connection: ${connection}`,
-    chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${body.length}`,
-    "",
-    ""
-  ].join("\r\n"))
-  const pieceLength = 1024 * 1024
-  for (let at = 0; at < sent; at += pieceLength) {
-    const piece = body.subarray(at, Math.min(at + pieceLength, sent))
-    if (chunked) yield* write(`${piece.length.toString(16)}\r\n`)
-    yield* write(piece)
-    if (chunked) yield* write("\r\n")
-  }
-  if (chunked && sent === body.length) yield* write("0\r\n\r\n")
-  yield* until("}")
-  return received().toString()
-})
-
-/** A body of so many bytes, which holds an image of about that size, and what it is sent as. */
-const tooMuch = {
-  "JSON": {
-    type: "application/json",
-    body: (length: number) => Buffer.concat([Buffer.from(jsonStart), Buffer.alloc(length - jsonStart.length, "A")])
-  },
-  "raw": { type: "image/png", body: pngOfSize }
-}
-
 describe("POST /v1/init-image", () => {
-  it.scopedLive("takes real pictures and keeps nothing of them", () =>
+  it.scopedLive("accepts real pictures as JSON and keeps no file", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       for (const { height, payload, width } of yield* Effect.promise(makePictures)) {
@@ -94,7 +45,7 @@ describe("POST /v1/init-image", () => {
       }
     }))
 
-  it.scopedLive("takes real pictures as they are", () =>
+  it.scopedLive("accepts real pictures as raw bodies", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       for (const { height, payload, width } of yield* Effect.promise(makePictures)) {
@@ -113,7 +64,7 @@ describe("POST /v1/init-image", () => {
       }
     }))
 
-  it.scopedLive("takes JSON by any of its names, and nothing else for it", () =>
+  it.scopedLive("accepts every JSON media type and no other type for JSON", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const body = JSON.stringify(payloadOf("image/png", png()))
@@ -140,7 +91,7 @@ describe("POST /v1/init-image", () => {
     }
   }
   for (const [title, { body, status, tag, type }] of Object.entries(refusedRaw)) {
-    it.scopedLive(`refuses ${title} as it is: ${tag}, ${status}`, () =>
+    it.scopedLive(`refuses a raw body with ${title}: ${tag}, ${status}`, () =>
       Effect.gen(function*() {
         const server = yield* serve()
         const answer = yield* postAs(server.url, type, body)
@@ -157,7 +108,7 @@ describe("POST /v1/init-image", () => {
       assert.deepStrictEqual(yield* post(server.url, "{}"), { status: 200, text: "null" })
     }))
 
-  it.scopedLive("shows a hostile name as one that is safe", () =>
+  it.scopedLive("sanitises a hostile display name", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const { text } = yield* postJson(server.url, { ...payloadOf("image/png", png()), name: hostileName })
@@ -186,56 +137,38 @@ describe("POST /v1/init-image", () => {
       }
     }))
 
-  for (const [kind, { body, type }] of Object.entries(tooMuch)) {
-    for (const megabytes of [2, 60, 200]) {
-      for (const connection of ["keep-alive", "close"] as const) {
-        for (const chunked of [false, true]) {
-          const title = `${megabytes} MB, ${kind}, ${connection}${chunked ? ", chunked" : ""}`
-          it.scopedLive(`lets a client that sends too much read its 413: ${title}`, () =>
-            Effect.gen(function*() {
-              const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "100000" } })
-              const client = yield* connectRaw(server.port)
-              const answer = yield* write(client, body(megabytes * 1_000_000), { type, connection, chunked })
-              assert.match(answer, /^HTTP\/1\.1 413 /)
-              assert.include(answer, "\"_tag\":\"TooLarge\"")
-              assert.include(answer, "\"limit\":100000")
-              assert.deepStrictEqual(server.files(), [])
-              if (connection === "close") yield* client.ended
-            }))
-        }
-      }
+  for (const variant of variants) {
+    const { body, request, title } = variant
+    for (const megabytes of [2, 40]) {
+      it.scopedLive(`lets a client that sends ${megabytes} MB before it reads receive its 413: ${title}`, () =>
+        receives413(megabytes, variant))
     }
 
-    for (const connection of ["keep-alive", "close"] as const) {
-      for (const chunked of [false, true]) {
-        const title = `${kind}, ${connection}${chunked ? ", chunked" : ""}`
-        it.scopedLive(`refuses an image as soon as it is too large, and serves what follows: ${title}`, () =>
-          Effect.gen(function*() {
-            const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "3000000" } })
-            const client = yield* connectRaw(server.port)
-            const all = body(10_000_000)
-            const sent = kind === "raw" ? 3_000_001 : 4_000_100
-            const answer = yield* write(client, all, { type, connection, chunked, sent })
-            assert.match(answer, /^HTTP\/1\.1 413 /)
-            assert.match(answer, /\r\ncontent-length: \d+\r\n/)
-            assert.match(answer, /\r\ncontent-type: application\/json\r\n/)
-            assert.deepStrictEqual(server.files(), [])
+    it.scopedLive(`refuses an image as soon as it exceeds the limit, and serves the next request: ${title}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "3000000" } })
+        const client = yield* connectRaw(server.port)
+        const all = body(10_000_000)
+        const sent = request.type === "image/png" ? 3_000_001 : 4_000_100
+        const answer = yield* write(client, all, { ...request, sent })
+        assert.match(answer, /^HTTP\/1\.1 413 /)
+        assert.match(answer, /\r\ncontent-length: \d+\r\n/)
+        assert.match(answer, /\r\ncontent-type: application\/json\r\n/)
+        assert.deepStrictEqual(server.files(), [])
 
-            const rest = all.subarray(sent)
-            client.socket.write(
-              chunked
-                ? Buffer.concat([Buffer.from(`${rest.length.toString(16)}\r\n`), rest, Buffer.from("\r\n0\r\n\r\n")])
-                : rest
-            )
-            if (connection === "close") return yield* client.ended
-            client.socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            yield* client.until("\"ok\"")
-          }))
-      }
-    }
+        const rest = all.subarray(sent)
+        client.socket.write(
+          request.chunked
+            ? Buffer.concat([Buffer.from(`${rest.length.toString(16)}\r\n`), rest, Buffer.from("\r\n0\r\n\r\n")])
+            : rest
+        )
+        if (request.connection === "close") return yield* client.ended
+        client.socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        yield* client.until("\"ok\"")
+      }))
   }
 
-  it.scopedLive("refuses what the header says is too large before any of it comes", () =>
+  it.scopedLive("refuses a too large Content-Length before the body arrives", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const client = yield* connectRaw(server.port)
@@ -253,7 +186,7 @@ describe("POST /v1/init-image", () => {
       body: Buffer.from(jsonStart.replace("png", "gif") + "A".repeat(50_000_000)),
       status: 415
     },
-    "what is not JSON": { type: "application/json", body: Buffer.from(`[}${" ".repeat(2_000_000)}`), status: 400 },
+    "invalid JSON": { type: "application/json", body: Buffer.from(`[}${" ".repeat(2_000_000)}`), status: 400 },
     "a message that is too large": {
       type: "application/json",
       body: Buffer.from(`{"a":"${"a".repeat(3_000_000)}`),
@@ -261,7 +194,7 @@ describe("POST /v1/init-image", () => {
     }
   }
   for (const [title, { body, status, type }] of Object.entries(early)) {
-    it.scopedLive(`lets a client that is still sending read its ${status}: ${title}`, () =>
+    it.scopedLive(`lets a client that is still sending receive its ${status}: ${title}`, () =>
       Effect.gen(function*() {
         const server = yield* serve()
         for (const connection of ["keep-alive", "close"] as const) {
@@ -272,7 +205,7 @@ describe("POST /v1/init-image", () => {
       }))
   }
 
-  it.scopedLive("serves the next request on a connection whose last one was too large", () =>
+  it.scopedLive("serves the next request on the connection after a too large one", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "100000" } })
       const agent = yield* Effect.acquireRelease(
@@ -293,12 +226,12 @@ describe("POST /v1/init-image", () => {
           request.on("error", (error) => resume(Effect.die(error)))
           request.end(body)
         })
-      const refused = yield* send(tooMuch.JSON.body(30_000_000))
+      const refused = yield* send(bodies.JSON.body(30_000_000))
       assert.strictEqual(refused.status, 413)
       assert.deepStrictEqual(yield* send(Buffer.from("null")), { status: 200, port: refused.port })
     }))
 
-  it.scopedLive("takes its limits from the environment", () =>
+  it.scopedLive("reads its limits from the environment", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "1000", INIT_IMAGE_MAX_PIXELS: "100" } })
       assert.deepStrictEqual(JSON.parse((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1001)))).text), {
@@ -316,7 +249,7 @@ describe("POST /v1/init-image", () => {
       assert.strictEqual((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1000)))).status, 200)
     }))
 
-  it.scopedLive("calls storage trouble 500 and says nothing about it, also to a client that is still sending", () =>
+  it.scopedLive("answers a storage failure with an empty 500, also while the client is still sending", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* serve({ log: (line) => log.push(line) })
@@ -343,7 +276,7 @@ describe("POST /v1/init-image", () => {
       assert.notInclude(errors.join("\n"), server.directory)
     }))
 
-  it.scopedLive("answers Busy, 503 and when to come again, where there is no room to keep it", () =>
+  it.scopedLive("answers a full quota with Busy, 503 and Retry-After", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_MAX_FILES_KEPT: "1" } })
       const session = yield* connect(server.stream)
@@ -364,7 +297,7 @@ describe("POST /v1/init-image", () => {
       ["raw", "image/png", pngOfSize(12_000_000)]
     ] as const
   ) {
-    it.scopedLive(`reserves no more than a body can hold, and makes the next one wait for it or fail: ${kind}`, () =>
+    it.scopedLive(`reserves the size of a body, and lets the next request wait or fail: ${kind}`, () =>
       Effect.gen(function*() {
         for (const onFull of ["wait", "fail"]) {
           const server = yield* serve({
@@ -391,7 +324,7 @@ describe("POST /v1/init-image", () => {
       }))
   }
 
-  it.scopedLive("leaves nothing of clients that disconnect at any moment", () =>
+  it.scopedLive("removes the files of clients that disconnect at any moment", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const body = JSON.stringify(payloadOf("image/png", pngOfSize(8_000_000)))
@@ -422,13 +355,13 @@ describe("the server", () => {
       assert.deepStrictEqual(yield* Effect.promise(() => response.json()), { status: "ok" })
     }))
 
-  it.scopedLive("answers what it does not know with 404", () =>
+  it.scopedLive("answers an unknown path with 404", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       assert.strictEqual((yield* Effect.promise(() => fetch(`${server.url}/nothing`))).status, 404)
     }))
 
-  it.scopedLive("logs where it listens, and nothing of what it is sent", () =>
+  it.scopedLive("logs its address and nothing about requests", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* serve({ log: (line) => log.push(line) })

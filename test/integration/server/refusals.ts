@@ -1,4 +1,4 @@
-/** What is wrong with a payload, and the error that each gets. */
+/** Invalid payloads, with the error and status of each. */
 import { ascii, concat, png } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 
@@ -6,7 +6,7 @@ const gif = concat(ascii("GIF89a"), new Uint8Array(32))
 
 export const refusals = [
   {
-    title: "a GIF that is named PNG",
+    title: "a GIF declared as PNG",
     payload: () => payloadOf("image/png", gif),
     tag: "ContentMismatch",
     code: "content_mismatch",
@@ -20,7 +20,7 @@ export const refusals = [
     status: 422
   },
   {
-    title: "a cut file",
+    title: "a truncated file",
     payload: () => payloadOf("image/png", png({ width: 40, height: 30 }).subarray(0, -20)),
     tag: "MalformedImage",
     code: "malformed_image",
@@ -71,6 +71,6 @@ export const refusals = [
   }
 ] as const
 
-/** A name with a newline, an escape sequence and a way out of the directory. */
+/** Contains a path, an escape sequence and a line break. */
 export const hostileName = "../../etc/\u001b[31mred\n.png"
 export const safeName = "[31mred.png"

@@ -6,9 +6,9 @@ import { Response } from "../../../src/server/response.js"
 
 type Answer = (response: Http.ServerResponse, ended: () => void) => unknown
 
-const leave = (response: Http.ServerResponse) => response.socket?.destroy()
+const disconnect = (response: Http.ServerResponse) => response.socket?.destroy()
 
-/** How often the response said that it had ended by the time that its connection was gone, and what its client got. */
+/** The number of calls of the end callback until the connection closed, and the received body. */
 const answered = async (answer: Answer) => {
   let times = 0
   const server = Http.createServer(
@@ -31,44 +31,44 @@ const answered = async (answer: Answer) => {
 }
 
 describe("a response", () => {
-  const answers: ReadonlyArray<readonly [what: string, answer: Answer, body: string | undefined]> = [
+  const answers: ReadonlyArray<readonly [title: string, answer: Answer, body: string | undefined]> = [
     ["with a body", (response, ended) => response.end("body", ended), "body"],
     ["with a body in an encoding", (response, ended) => response.end("626f6479", "hex", ended), "body"],
     ["without a body", (response, ended) => response.end(ended), ""],
     [
-      "whose client has left",
+      "whose client has disconnected",
       (response, ended) => {
-        leave(response)
+        disconnect(response)
         response.end("body", ended)
       },
       undefined
     ],
     [
-      "whose client has been gone for a while",
+      "that ends a turn after its client disconnected",
       (response, ended) => {
         response.once("close", () => setImmediate(() => response.end("body", ended)))
-        leave(response)
+        disconnect(response)
       },
       undefined
     ],
     [
-      "whose client leaves in its middle",
+      "whose client disconnects during it",
       (response, ended) => {
         response.end("body".repeat(10_000_000), ended)
-        setImmediate(leave, response)
+        setImmediate(disconnect, response)
       },
       undefined
     ]
   ]
-  for (const [what, answer, body] of answers) {
-    it(`${what} says once that it has ended`, async () => {
+  for (const [title, answer, body] of answers) {
+    it(`${title} calls its end callback once`, async () => {
       const { body: received, times } = await answered(answer)
       if (body !== undefined) assert.strictEqual(received, body)
       assert.strictEqual(times, 1)
     })
   }
 
-  it("ends as it does where nobody asks", async () => {
+  it("ends without a callback", async () => {
     assert.deepStrictEqual(await answered((response) => response.end("body")), { times: 0, body: "body" })
   })
 })

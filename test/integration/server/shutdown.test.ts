@@ -1,8 +1,9 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { execFileSync, spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { build } from "esbuild"
+import { spawn } from "node:child_process"
+import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { list, makeDirectory } from "../../utils/directory.js"
@@ -13,28 +14,49 @@ import { imagesIn } from "./testServer.js"
 
 const init = JSON.stringify({ type: "session_init_v2", initial_image: payloadOf("image/png", png()) })
 
-const root = fileURLToPath(new URL("../../../", import.meta.url))
-let build: string
+const postHead = (length: number) =>
+  [
+    "POST /v1/init-image HTTP/1.1",
+    "Host: localhost",
+    "Content-Type: application/json",
+    `Content-Length: ${length}`,
+    "",
+    ""
+  ].join("\r\n")
 
-/** Built inside of `node_modules`, so that it finds its dependencies. */
-beforeAll(() => {
-  const cache = join(root, "node_modules", ".cache")
+/** Inside `node_modules`, where the bundle resolves the packages that stay external. */
+const cache = fileURLToPath(new URL("../../../node_modules/.cache", import.meta.url))
+let directory: string
+let program: string
+
+/** Bundles the server into one file, which starts three times as fast as its modules. */
+beforeAll(async () => {
   mkdirSync(cache, { recursive: true })
-  build = mkdtempSync(join(cache, "session-init-image-"))
-  writeFileSync(join(build, "package.json"), JSON.stringify({ type: "module" }))
-  const tsc = join(root, "node_modules", "typescript", "bin", "tsc")
-  execFileSync(process.execPath, [tsc, "-p", join(root, "tsconfig.json"), "--outDir", build])
-}, 120_000)
-afterAll(() => rmSync(build, { recursive: true, force: true }))
+  directory = mkdtempSync(join(cache, "session-init-image-"))
+  program = join(directory, "main.mjs")
+  await build({
+    entryPoints: [fileURLToPath(new URL("../../../src/server/main.ts", import.meta.url))],
+    outfile: program,
+    bundle: true,
+    external: ["esbuild", "sharp"],
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    // CommonJS packages call `require`.
+    banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` },
+    logLevel: "error"
+  })
+})
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-/** The built server as a process of its own. */
+/** Starts the server in a child process, which is killed when the scope closes. */
 const start = Effect.fnUntraced(function*(env: Record<string, string> = {}) {
   const directory = yield* makeDirectory
   let output = ""
   let exit: string | undefined
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [join(build, "server", "main.js")], {
+      spawn(process.execPath, [program], {
         env: { PATH: process.env["PATH"], PORT: "0", INIT_IMAGE_DIRECTORY: directory, ...env }
       })
     ),
@@ -50,20 +72,20 @@ const start = Effect.fnUntraced(function*(env: Record<string, string> = {}) {
   })
   return {
     directory,
-    // The `child.kill` of Deno has the child end with the signal, whatever the child makes of it.
+    // Deno's `child.kill` reports the signal as the child's end even if the child handles the signal.
     kill: (signal: NodeJS.Signals) => Effect.sync(() => process.kill(child.pid ?? Number.NaN, signal)),
     output: () => output,
     port: eventually(() => assert.match(output, /:\d+\n/)).pipe(
       Effect.map(() => Number(/:(\d+)\n/.exec(output)?.[1]))
     ),
-    /** Its exit code. */
+    /** The exit code. */
     exited: eventually(() => assert.isDefined(exit)).pipe(Effect.map(() => exit))
   }
 }, Effect.provide(NodeContext.layer))
 
 describe("shutting down", () => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    it.scopedLive(`on ${signal} closes what is open, removes every file and exits with 0`, () =>
+    it.scopedLive(`on ${signal} closes every connection, removes every file and exits with 0`, () =>
       Effect.gen(function*() {
         const server = yield* start()
         const port = yield* server.port
@@ -72,7 +94,7 @@ describe("shutting down", () => {
         const clients = yield* Effect.forEach(Array.from({ length: 3 }), () => connect(url))
         yield* Effect.forEach(clients, (client) => Effect.zipRight(client.send(init), client.next))
         const silent = yield* connect(url)
-        // An answered one that is kept alive, one in the middle of its body, one of its header, and one of its frame.
+        // Connections that are idle, inside a body, inside a header, inside a frame, and refused.
         const [idle, body, header, frame, refused] = yield* Effect.all([
           connectRaw(port),
           connectRaw(port),
@@ -82,7 +104,7 @@ describe("shutting down", () => {
         ])
         idle.socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         yield* idle.until("ok")
-        body.socket.write("POST /v1/init-image HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        body.socket.write(`${postHead(100)}{`)
         header.socket.write("GET /healthz HTTP/1.1\r\n")
         frame.socket.write(upgradeRequest())
         yield* frame.until("101")
@@ -101,7 +123,7 @@ describe("shutting down", () => {
       }))
   }
 
-  it.scopedLive("leaves nothing when it comes in the middle of the work", () =>
+  it.scopedLive("leaves no file of an image that is being written", () =>
     Effect.gen(function*() {
       const large = JSON.stringify({
         type: "session_init_v2",
@@ -128,7 +150,7 @@ describe("shutting down", () => {
       for (const delay of [0, 20, 40, 60]) {
         const server = yield* start()
         const { ended, socket } = yield* connectRaw(yield* server.port)
-        socket.write(`POST /v1/init-image HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+        socket.write(postHead(body.length) + body)
         yield* Effect.sleep(delay)
         yield* server.kill("SIGTERM")
         yield* ended
@@ -147,12 +169,12 @@ describe("starting", () => {
     }))
 
   const wrong = {
-    "a port that is none": { PORT: "65536" },
-    "a limit that is no number": { INIT_IMAGE_MAX_BYTES: "many" },
+    "an invalid port": { PORT: "65536" },
+    "a limit that is not a number": { INIT_IMAGE_MAX_BYTES: "many" },
     "a negative limit": { INIT_IMAGE_MAX_PIXELS: "-1" },
-    "a negative limit of what is kept": { INIT_IMAGE_MAX_BYTES_KEPT: "-1" },
-    "an unknown answer to being full": { INIT_IMAGE_ON_FULL: "queue" },
-    "a directory that cannot be made": { INIT_IMAGE_DIRECTORY: "/dev/null/images" }
+    "a negative quota": { INIT_IMAGE_MAX_BYTES_KEPT: "-1" },
+    "an unknown policy for a full spool": { INIT_IMAGE_ON_FULL: "queue" },
+    "a directory that cannot be created": { INIT_IMAGE_DIRECTORY: "/dev/null/images" }
   }
   for (const [title, env] of Object.entries(wrong)) {
     it.scopedLive(`fails with ${title}`, () =>
@@ -162,7 +184,7 @@ describe("starting", () => {
       }))
   }
 
-  it.scopedLive("makes its directory, for its owner only", () =>
+  it.scopedLive("creates its directory with mode 0700", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const server = yield* start({ INIT_IMAGE_DIRECTORY: join(parent, "a", "b") })

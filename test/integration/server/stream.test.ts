@@ -6,36 +6,20 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { png, pngOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
-import { connect, connectRaw, encodeFrame, eventually, upgradeRequest } from "../../utils/webSocketClient.js"
+import { connect, connectRaw, encodeFrame, upgradeRequest } from "../../utils/webSocketClient.js"
+import * as floods from "./floods.js"
+import { answer, image, init, noImage, picture, update } from "./messages.js"
 import { makePictures } from "./pictures.js"
 import { hostileName, refusals, safeName } from "./refusals.js"
-import { moveAway, serve } from "./testServer.js"
-
-const init = (payload?: unknown) => ({ type: "session_init_v2", initial_image: payload })
-const update = (payload?: unknown) => ({ type: "init_image_updated", initial_image: payload })
-
-/** A PNG that its width tells from others. */
-const picture = (width: number) => payloadOf("image/png", png({ width, height: 2 }), `${width}.png`)
-const image = (width: number) => ({
-  mime: "image/png",
-  display_name: `${width}.png`,
-  bytes: png({ width, height: 2 }).length,
-  width,
-  height: 2
-})
-const answer = (image: unknown) => ({ type: "session_init_image", image })
-const noImage = answer(null)
+import { isHealthy, moveAway, serve } from "./testServer.js"
 
 const assertError = (message: unknown, code: string, retryable = false) => {
   assert.include(message, { type: "error", code, retryable })
   assert.hasAllKeys(message, ["type", "code", "message", "retryable"])
 }
 
-const isHealthy = (url: string) =>
-  Effect.promise(async () => assert.strictEqual((await fetch(`${url}/healthz`)).status, 200))
-
 describe("WS /v1/stream", () => {
-  it.scopedLive("takes real pictures, and keeps each until its socket closes", () =>
+  it.scopedLive("accepts real pictures, and keeps each until its socket closes", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       for (const { height, payload, width } of yield* Effect.promise(makePictures)) {
@@ -55,7 +39,7 @@ describe("WS /v1/stream", () => {
       }
     }))
 
-  it.scopedLive("opens without an image when there is none", () =>
+  it.scopedLive("opens a session without an image", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       for (const message of [init(null), { type: "session_init_v2" }, init({})]) {
@@ -69,7 +53,7 @@ describe("WS /v1/stream", () => {
       yield* server.empty
     }))
 
-  it.scopedLive("shows a hostile name as one that is safe", () =>
+  it.scopedLive("sanitises a hostile display name", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const client = yield* connect(server.stream)
@@ -78,7 +62,7 @@ describe("WS /v1/stream", () => {
     }))
 
   for (const { code, payload, title } of refusals) {
-    it.scopedLive(`refuses an opening with ${title}: ${code}, 1003`, () =>
+    it.scopedLive(`refuses an opening message with ${title}: ${code}, 1003`, () =>
       Effect.gen(function*() {
         const server = yield* serve()
         const client = yield* connect(server.stream)
@@ -106,7 +90,7 @@ describe("WS /v1/stream", () => {
 
   const notAnOpening = {
     "text that is not JSON": "hello",
-    "no text": "",
+    "an empty text": "",
     "JSON that is not an object": "[1]",
     "null": "null",
     "another type": JSON.stringify(update(picture(3))),
@@ -135,7 +119,7 @@ describe("WS /v1/stream", () => {
       assert.strictEqual(yield* client.closed, 1003)
     }))
 
-  it.scopedLive("names the type of a message before the image in it, unless the image is what cannot be read", () =>
+  it.scopedLive("reports an unknown message type unless the image in the message is invalid", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const client = yield* connect(server.stream)
@@ -147,7 +131,7 @@ describe("WS /v1/stream", () => {
       assertError(yield* client.next, "invalid_mime")
     }))
 
-  it.scopedLive("refuses an opening for which there is no room: busy, 1013, to be tried again", () =>
+  it.scopedLive("refuses an opening message when the spool is full: busy, retryable, 1013", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_MAX_FILES_KEPT: "1" } })
       const first = yield* connect(server.stream)
@@ -169,7 +153,7 @@ describe("WS /v1/stream", () => {
       assert.deepStrictEqual(yield* first.next, answer(image(5)))
     }))
 
-  it.scopedLive("answers a later frame that it does not know with invalid_message, and keeps image and socket", () =>
+  it.scopedLive("answers an unknown later frame with invalid_message, and keeps image and socket", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const client = yield* connect(server.stream)
@@ -198,7 +182,7 @@ describe("WS /v1/stream", () => {
       assert.deepStrictEqual(server.files(), [])
     }))
 
-  it.scopedLive("closes a socket that says nothing: invalid_message, 1008", () =>
+  it.scopedLive("closes a silent socket after the opening timeout: invalid_message, 1008", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_OPENING_TIMEOUT: "100 millis" } })
       const client = yield* connect(server.stream)
@@ -206,7 +190,7 @@ describe("WS /v1/stream", () => {
       assert.strictEqual(yield* client.closed, 1008)
     }))
 
-  it.scopedLive("waits for an opening that arrives slowly, longer than for one that does not come", () =>
+  it.scopedLive("does not time out while the opening message arrives", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_OPENING_TIMEOUT: "1 second" } })
       const { socket, until } = yield* connectRaw(server.port)
@@ -221,7 +205,7 @@ describe("WS /v1/stream", () => {
       yield* until("\"session_init_image\"")
     }))
 
-  it.scopedLive("keeps the order of a burst: every update is answered in turn and only the last file stays", () =>
+  it.scopedLive("answers a burst of updates in order, and keeps only the last file", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const client = yield* connect(server.stream)
@@ -235,7 +219,7 @@ describe("WS /v1/stream", () => {
       assert.isTrue(readFileSync(join(server.directory, String(file))).equals(png({ width: 50, height: 2 })))
     }))
 
-  it.scopedLive("pauses a client that sends faster than its images are written, and answers all of it", () =>
+  it.scopedLive("pauses a client that sends faster than its images are written, and answers every message", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const client = yield* connect(server.stream)
@@ -252,42 +236,11 @@ describe("WS /v1/stream", () => {
       yield* server.empty
     }))
 
-  it.scopedLive("reads what comes in the same packet as the handshake, thousands of frames too", () =>
-    Effect.gen(function*() {
-      const server = yield* serve()
-      const { received, socket, until } = yield* connectRaw(server.port)
-      const junk = Array.from({ length: 20_000 }, () => encodeFrame(""))
-      socket.write(Buffer.concat([
-        Buffer.from(upgradeRequest()),
-        encodeFrame(JSON.stringify(init(picture(3)))),
-        ...junk,
-        encodeFrame(JSON.stringify(update(picture(4))))
-      ]))
-      yield* until("\"width\":4")
-      assert.strictEqual(received().toString("latin1").split("invalid_message").length - 1, junk.length)
-      assert.lengthOf(server.files(), 1)
-    }))
+  it.scopedLive("reads frames that arrive in the same packet as the handshake", () => floods.withHandshake(2000))
 
-  it.scopedLive("serves others while a client sends without reading what it is answered", () =>
-    Effect.gen(function*() {
-      const server = yield* serve()
-      const { socket, until } = yield* connectRaw(server.port)
-      socket.write(Buffer.concat([Buffer.from(upgradeRequest()), encodeFrame(JSON.stringify(init(picture(3))))]))
-      yield* until("\"width\":3")
-      socket.pause()
-      const junk = Buffer.concat(Array.from({ length: 100_000 }, () => encodeFrame("")))
-      let accepted = false
-      socket.write(junk, () => {
-        accepted = true
-      })
-      yield* isHealthy(server.url)
-      socket.resume()
-      yield* eventually(() => assert.isTrue(accepted))
-      socket.destroy()
-      yield* server.empty
-    }))
+  it.scopedLive("serves other clients while one sends without reading the answers", () => floods.unread(5000))
 
-  it.scopedLive("leaves nothing of clients that disconnect at any moment", () =>
+  it.scopedLive("removes the files of clients that disconnect at any moment", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const large = payloadOf("image/png", pngOfSize(4_000_000))
@@ -316,7 +269,7 @@ describe("WS /v1/stream", () => {
       assert.deepStrictEqual(yield* client.next, answer(image(3)))
     }))
 
-  it.scopedLive("leaves nothing of clients that leave as soon as they are answered", () =>
+  it.scopedLive("removes the files of clients that disconnect after the first answer", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       yield* Effect.forEach(
@@ -355,7 +308,7 @@ describe("WS /v1/stream", () => {
       yield* isHealthy(server.url)
     }))
 
-  it.scopedLive("refuses an upgrade that is not one with 426", () =>
+  it.scopedLive("refuses an invalid upgrade with 426", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       assert.strictEqual((yield* Effect.promise(() => fetch(`${server.url}/v1/stream`))).status, 426)
@@ -373,7 +326,7 @@ describe("WS /v1/stream", () => {
       }
     }))
 
-  it.scopedLive("calls storage trouble an internal error that may be tried again, and says nothing about it", () =>
+  it.scopedLive("answers a storage failure with a retryable internal_error without details", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* serve({ log: (line) => log.push(line) })

@@ -1,4 +1,4 @@
-/** The server on a free port and a directory of its own. */
+/** Runs the server on a free port, with a new directory. */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { assert } from "@effect/vitest"
@@ -12,14 +12,14 @@ import * as Server from "../../../src/server/server.js"
 import { makeDirectory } from "../../utils/directory.js"
 import { eventually } from "../../utils/webSocketClient.js"
 
-/** The images that a server has in its directory there, by their paths in it. */
+/** Lists the images in a server's directory, as relative paths. */
 export const imagesIn = (directory: string): ReadonlyArray<string> =>
   readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((path) => /\.\w+$/.test(path)).toSorted()
 
 export interface Options {
-  /** Variables of its environment. */
+  /** Environment variables. */
   readonly env?: Record<string, string>
-  /** Where its log goes, line by line; nowhere by default. */
+  /** Receives each line of the log. */
   readonly log?: (line: string) => void
 }
 
@@ -43,12 +43,16 @@ export const serve = Effect.fnUntraced(function*({ env = {}, log = () => {} }: O
     url: `http://${address.hostname}:${address.port}`,
     stream: `ws://${address.hostname}:${address.port}/v1/stream`,
     files: () => imagesIn(directory),
-    /** Waits until no image is left. */
+    /** Waits until the directory holds no image. */
     empty: eventually(() => assert.deepStrictEqual(imagesIn(directory), []))
   }
 }, Effect.provide(NodeContext.layer))
 
-/** Takes a directory from under a server until the scope closes. */
+/** Requires that `GET /healthz` answers 200. */
+export const isHealthy = (url: string) =>
+  Effect.promise(async () => assert.strictEqual((await fetch(`${url}/healthz`)).status, 200))
+
+/** Renames a server's directory until the scope closes. */
 export const moveAway = (directory: string) =>
   Effect.acquireRelease(
     Effect.sync(() => renameSync(directory, `${directory}-elsewhere`)),
