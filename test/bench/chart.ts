@@ -1,4 +1,4 @@
-/** The 32 MiB row as a picture: bars of time, and beside each the event-loop delay and the memory that it costs. */
+/** Draws the figures of 32 MiB: a bar for the time, with event-loop delay and peak memory. */
 import { mebibyte } from "./frame.js"
 import { memoryOf, type Results, timingOf } from "./results.js"
 import { names, type Source } from "./variants.js"
@@ -25,7 +25,9 @@ const shortNames: Readonly<Record<string, string>> = {
   [names.encoding]: "Encoding.decodeBase64",
   [names.schema]: "Schema.Uint8ArrayFromBase64",
   [names.buffer]: "Buffer.from, unvalidated",
-  [names.python]: "Python, validated"
+  [names.python]: "Python, validated",
+  "session-init-image": "this repository's server",
+  floor: "node:http, strict, data events"
 }
 
 const ours: ReadonlySet<string> = new Set([names.persist, names.frame])
@@ -59,9 +61,9 @@ const groupsOf = (results: Results): ReadonlyArray<Group> => [
     bars: barsOf(results, "bytes", [names.frame, names.buffer, names.python, names.encoding, names.schema])
   },
   {
-    title: "HTTP POST of JSON to a server; delay is the worst GET /healthz, memory the server's growth",
+    title: "HTTP POST of JSON to a server; delay is the longest GET /healthz, memory the server's growth",
     bars: results.server.map(({ growth, milliseconds, name, worstHealthz }) => ({
-      label: name === "session-init-image" ? "this repository's server" : name,
+      label: shortNames[name] ?? name,
       ours: name === "session-init-image",
       time: milliseconds,
       delay: worstHealthz,

@@ -1,8 +1,10 @@
-/** Runs one task, named on the command line, in this process, and sends its result to the one that has started it. */
+/** Runs the task named on the command line and sends its result to the parent process. */
 import * as client from "./tasks/client.js"
 import * as concurrent from "./tasks/concurrent.js"
+import * as cpu from "./tasks/cpu.js"
 import * as memory from "./tasks/memory.js"
 import * as refusals from "./tasks/refusals.js"
+import * as small from "./tasks/small.js"
 import * as socket from "./tasks/socket.js"
 
 const tasks = {
@@ -11,6 +13,9 @@ const tasks = {
   refusals: refusals.run,
   requests: client.runRequests,
   growth: client.runGrowth,
+  cpu: cpu.runCpu,
+  upload: cpu.runUpload,
+  small: small.run,
   socketBinary: socket.runBinary,
   socketText: socket.runText
 }
@@ -18,6 +23,6 @@ const tasks = {
 export type Tasks = typeof tasks
 
 const [, , name, options] = process.argv
-// The process that starts this one is typed by `Tasks`.
+// `inChild.ts`, which starts this process, checks the name and the options.
 const run = tasks[name as keyof Tasks] as (options: unknown) => Promise<unknown>
 process.send?.(await run(JSON.parse(options ?? "{}")), () => process.disconnect())

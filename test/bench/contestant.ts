@@ -1,6 +1,6 @@
 /**
- * One way from what a server has received to a file, in a process of its own that waits for its turns: neither the
- * garbage of others nor what it does to the compiler's assumptions is its.
+ * Runs one variant in a separate process, in turns. Other variants affect neither its garbage collections nor the types
+ * that the compiler has seen.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
@@ -15,37 +15,36 @@ export interface Options {
   readonly from: Source
   /** The file that holds the frame. */
   readonly frame: string
-  /** One of at most 1 MiB, to warm up with. */
+  /** A frame of at most 1 MiB, for the warm-up. */
   readonly smallFrame: string
-  /** How often it is run before, on the small frame. */
+  /** Runs on the small frame before the first turn. */
   readonly warmUp: number
   readonly directory: string
 }
 
-/** What to measure, and for how long. */
 interface Turn {
   readonly kind: "time" | "delay"
-  /** In milliseconds; there is one sample at least. */
+  /** In milliseconds. A turn takes at least one sample. */
   readonly duration: number
 }
 
 export interface Contestant {
-  /** In milliseconds each. */
+  /** Returns the samples, in milliseconds. */
   readonly turn: (turn: Turn) => Promise<ReadonlyArray<number>>
   readonly stop: () => Promise<void>
 }
 
 export const start = async (options: Options): Promise<Contestant> => {
   const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(options)], {
-    // Between its turns it is idle, which no server in use is: V8 would collect all of it then, optimised code included.
+    // While the process idles between turns, V8 would collect its optimised code too. A busy server never idles so long.
     execArgv: ["--expose-gc", "--no-memory-reducer"]
   })
   const exited = once(child, "exit")
   const failed = exited.then(() => undefined)
   const answer = async (): Promise<ReadonlyArray<number>> => {
     const values = await Promise.race([once(child, "message"), failed])
-    if (values === undefined) throw new Error(`${options.name} from ${options.from} has failed`)
-    // The script is this one.
+    if (values === undefined) throw new Error(`${options.name} from ${options.from} failed`)
+    // `serve` sends only arrays of numbers.
     return values[0] as ReadonlyArray<number>
   }
   await answer()
@@ -62,8 +61,8 @@ export const start = async (options: Options): Promise<Contestant> => {
 }
 
 /**
- * For how long a turn runs before it measures, in milliseconds: after seconds of waiting the first runs of all take up
- * to twice the time of those that follow, which no server in use would see.
+ * Unmeasured runs at the start of a turn, in milliseconds. After seconds of waiting the first runs take up to twice the
+ * time of later ones.
  */
 const warmUpOfTurn = 300
 
@@ -76,7 +75,7 @@ const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }:
   const run = prepare(frame, directory)
   const written = await run()
   if (!fs.readFileSync(written).equals(Buffer.from(parse(frame.toString()).data, "base64"))) {
-    throw new Error(`${name} from ${from} wrote something else`)
+    throw new Error(`${name} from ${from} wrote other bytes`)
   }
   fs.rmSync(written)
 
@@ -94,7 +93,7 @@ const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }:
     }
   }
   process.on("message", async (turn) => {
-    // Only `start` sends anything.
+    // `start` sends only turns.
     const { duration, kind } = turn as Turn
     await repeatFor(warmUpOfTurn, sample.time)
     collectGarbage()
@@ -104,5 +103,5 @@ const serve = async ({ directory, frame: file, from, name, smallFrame, warmUp }:
 }
 
 const [, script, options] = process.argv
-// The process that starts this one is typed by `Options`.
+// `start` passes `Options`.
 if (script === fileURLToPath(import.meta.url)) await serve(JSON.parse(options ?? "{}") as Options)

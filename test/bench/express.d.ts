@@ -1,4 +1,4 @@
-/** What the benchmark uses of Express, which ships no types. */
+/** Types of the parts of Express that the benchmark uses; the package ships no types. */
 declare module "express" {
   import type { IncomingMessage, ServerResponse } from "node:http"
 

@@ -1,4 +1,4 @@
-/** The message that carries the image, as a client sends it. */
+/** Builds the message that carries the image, as a client sends it. */
 import { randomFillSync } from "node:crypto"
 import { concat, ihdr, jpegParts, pngChunk, pngSignature } from "../utils/images.js"
 
@@ -6,14 +6,16 @@ export const mebibyte = 1024 * 1024
 
 export type Format = "png" | "jpeg"
 
-/** What libpng writes at a time. */
+/** The length of an IDAT chunk as libpng writes it. */
 const idatLength = 8192
 
 const chunkOverhead = 12
 
+const zlibHeader = [0x78, 0x9c]
+
 const random = (length: number) => randomFillSync(new Uint8Array(length))
 
-/** Its pixels are noise, which no decoder is asked to look at; its structure is an encoder's. */
+/** The structure is that of an encoder; the pixel data is noise, which the benchmark never decodes. */
 const makePng = (size: number): Uint8Array => {
   const start = concat(pngSignature, ihdr({ width: 4096, height: 2160, colorType: 2 }))
   const end = pngChunk("IEND")
@@ -21,15 +23,17 @@ const makePng = (size: number): Uint8Array => {
   let left = size - start.length - end.length
   while (left > 0) {
     const length = Math.min(idatLength + chunkOverhead, left)
-    // No chunk is shorter than its overhead, so what would be is left to the one before.
+    // If the rest were shorter than a chunk's overhead, this chunk is shortened to leave room for one more.
     const taken = left - length > 0 && left - length < chunkOverhead ? length - chunkOverhead : length
-    parts.push(pngChunk("IDAT", random(taken - chunkOverhead)))
+    const data = random(taken - chunkOverhead)
+    if (parts.length === 1) data.set(zlibHeader)
+    parts.push(pngChunk("IDAT", data))
     left -= taken
   }
   return concat(...parts, end)
 }
 
-/** Noise as entropy-coded data: a 0xff in it is followed by a stuffed zero, as ITU-T T.81 B.1.1.5 has it. */
+/** Entropy-coded data is noise, with a zero byte stuffed after each 0xff (ITU-T T.81 B.1.1.5). */
 const makeJpeg = (size: number): Uint8Array => {
   const parts = jpegParts({ width: 4096, height: 2160 })
   const [scan, end] = parts.slice(-2)
@@ -43,7 +47,7 @@ const makeJpeg = (size: number): Uint8Array => {
 
 export const makeImage = (format: Format, size: number): Uint8Array => format === "png" ? makePng(size) : makeJpeg(size)
 
-/** The same with any text for data. */
+/** Builds a frame with any text as its data. */
 export const wrap = (mime: string, data: string): Buffer =>
   Buffer.from(JSON.stringify({
     type: "session_init_v2",
@@ -52,7 +56,7 @@ export const wrap = (mime: string, data: string): Buffer =>
     num_frames: 81
   }))
 
-/** The frame's bytes, around an image of so many. */
+/** Builds a frame around an image of `size` bytes. */
 export const makeFrame = (format: Format, size: number): Buffer =>
   wrap(`image/${format}`, Buffer.from(makeImage(format, size).buffer).toString("base64"))
 
@@ -62,10 +66,10 @@ export interface Payload {
   readonly data: string
 }
 
-/** Where the payload stands in the frame. */
+/** The path of the payload in the frame. */
 export const at = ["initial_image"] as const
 
-/** The payload as `JSON.parse` gives it, strings on V8's heap: text that was made in another way is decoded at another speed. */
+/** Parses a frame. Strings from `JSON.parse` are on V8's heap; external strings are decoded at another speed. */
 export const parse = (text: string): Payload =>
-  // The frame is this benchmark's own.
+  // `wrap` built the frame.
   (JSON.parse(text) as { readonly initial_image: Payload }).initial_image

@@ -1,6 +1,6 @@
 /**
- * `npm run load`: a server with a spool of 200 MiB, and 100 clients that send it images of 8 MiB as fast as they can and
- * drop half of their connections on the way. Prints what it held to, and fails where it did not.
+ * `npm run load`: 100 clients send images of 8 MiB as fast as possible to a server with a spool of 200 MiB, and drop half
+ * of their connections during the body. Prints each bound with its value, and fails if a bound is exceeded.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
@@ -44,7 +44,7 @@ const runClients = async (
   const child = fork(path.join(import.meta.dirname, "loadClients.js"), [task, String(port)])
   let tally: Tally | undefined
   child.on("message", async (message) => {
-    // Words that wait for an answer, and at the end what has become of all requests.
+    // A string is a report that waits for an answer; the last message is the tally.
     if (typeof message !== "string") {
       tally = message as Tally
       return
@@ -53,11 +53,11 @@ const runClients = async (
     child.send("go on")
   })
   await once(child, "exit")
-  if (tally === undefined) throw new Error("the clients have failed")
+  if (tally === undefined) throw new Error("the clients failed")
   return tally
 }
 
-/** What a server takes of requests that it cannot begin with. */
+/** Measures the bytes and the memory that the server takes for requests it cannot start yet. */
 const backpressure = async ({ pid, port }: Server.LoadedServer): Promise<ReadonlyArray<Figure>> => {
   const seen: Array<{ readonly read: number; readonly resident: number }> = []
   const tally = await runClients("hold", port, async () => {
@@ -68,23 +68,23 @@ const backpressure = async ({ pid, port }: Server.LoadedServer): Promise<Readonl
     seen.push({ read: bytesRead(pid), resident: residentBytes(pid) })
   })
   const [held, waiting] = seen
-  if (held === undefined || waiting === undefined) throw new Error("the clients have not waited")
+  if (held === undefined || waiting === undefined) throw new Error("the clients did not wait")
   const others = plan.clients - plan.holders
   return [
     below(
-      `Read from each of ${others} clients that wait`,
+      `Bytes read from each of ${others} waiting clients`,
       (waiting.read - held.read) / others / 1024,
       plan.bounds.readWhileWaiting / 1024,
       "KiB"
     ),
     below(
-      "Memory that they take together",
+      "Memory for all waiting clients",
       (waiting.resident - held.resident) / mebibyte,
       others * plan.bounds.readWhileWaiting / mebibyte,
       "MiB"
     ),
-    equal("Of those, stood still while writing", Math.min(others, tally.stalled), others),
-    equal("Images, then", tally.images, plan.clients)
+    equal("Waiting clients whose writing stalled", Math.min(others, tally.stalled), others),
+    equal("Images written afterwards", tally.images, plan.clients)
   ]
 }
 
@@ -115,22 +115,22 @@ const run = async (directory: string, onFull: "wait" | "fail"): Promise<Readonly
     `\nonFull ${onFull}: ${requests} requests in ${
       round(seconds)
     } s: ${images} images, ${busy} busy, ${dropped} dropped; ` +
-      `${stalled} stood still, for ${round(longestStall / 1000)} s at most; ${asked} × healthz, ${
+      `${stalled} stalled, for at most ${round(longestStall / 1000)} s; ${asked} × healthz, median ${
         round(median)
-      } ms in ` +
-      `the middle and ${round(longest)} ms at most; the disk looked at ${samples} times`
+      } ms, ` +
+      `longest ${round(longest)} ms; ${samples} disk samples`
   )
   for (const [answer, times] of Object.entries(wrong)) console.log(`${times} × ${answer}`)
   return [
     ...figures,
-    equal("Answered with an image or busy", images + busy, requests - dropped),
-    below("On the disk at most", peak / mebibyte, plan.bounds.disk / mebibyte, "MiB"),
-    below("Memory at most", memory / mebibyte, plan.bounds.memory / mebibyte, "MiB"),
+    equal("Requests answered with an image or 503", images + busy, requests - dropped),
+    below("Peak disk use", peak / mebibyte, plan.bounds.disk / mebibyte, "MiB"),
+    below("Peak memory", memory / mebibyte, plan.bounds.memory / mebibyte, "MiB"),
     below("GET /healthz, 99th percentile", p99, plan.bounds.healthz, "ms"),
     equal("GET /healthz, failed", failed, 0),
-    equal("Images left", left, 0),
+    equal("Images left after the run", left, 0),
     equal("Exit code after SIGTERM", code, 0),
-    equal("Entries left in the directory", readdirSync(directory).length, 0)
+    equal("Directory entries left after the run", readdirSync(directory).length, 0)
   ].map((figure) => ({ ...figure, what: `${onFull}: ${figure.what}` }))
 }
 

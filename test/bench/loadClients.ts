@@ -1,41 +1,41 @@
-/** The clients that send as fast as they can, in a process of their own; and what became of their requests. */
+/** Runs the clients of `npm run load` in a separate process and counts the outcomes of their requests. */
 import { once } from "node:events"
 import * as net from "node:net"
 import { makeFrame, makeImage, parse } from "./frame.js"
 import * as plan from "./loadPlan.js"
 
-/** What became of all requests together. */
+/** The outcomes of all requests. */
 export interface Tally {
   images: number
   busy: number
   dropped: number
-  /** Anything else, with how often. */
+  /** Other answers and failures, with their counts. */
   readonly wrong: Record<string, number>
-  /** Requests that the server took no byte of for so long that their writing stood still. */
+  /** Requests with a write that took longer than `stallThreshold`. */
   stalled: number
-  /** The longest that one has stood still, in milliseconds. */
+  /** The longest write, in milliseconds. */
   longestStall: number
 }
 
 const piece = 64 * 1024
 
-/** In milliseconds. */
-const stall = 100
+/** A write of this duration is a stall, in milliseconds. */
+const stallThreshold = 100
 
 const image = makeImage("jpeg", plan.imageBytes)
 const bodies = [
   { type: "image/jpeg", bytes: Buffer.from(image) },
-  // The server takes the payload alone, not a frame around it.
+  // The server takes the payload without a frame around it.
   { type: "application/json", bytes: Buffer.from(JSON.stringify(parse(makeFrame("png", plan.imageBytes).toString()))) }
 ]
 
 interface Request {
   readonly port: number
-  /** Which of the bodies. */
+  /** The index of the body. */
   readonly kind: number
-  /** How much of it is sent before the connection is dropped; all of it, and an answer awaited, where undefined. */
+  /** The fraction of the body after which the connection is dropped. `undefined` sends all of it and awaits the answer. */
   readonly drop?: number | undefined
-  /** Called in the middle of the body, which goes on once it has ended. */
+  /** Awaited in the middle of the body. */
   readonly pause?: () => Promise<unknown>
 }
 
@@ -58,7 +58,7 @@ const send = async ({ drop, kind, pause, port }: Request, tally: Tally): Promise
   })
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
   let longest = 0
-  /** Until the system has taken it. */
+  /** Resolves when the system has taken the data. */
   const write = async (data: Uint8Array | string) => {
     const start = performance.now()
     await Promise.race([new Promise((resolve) => socket.write(data, resolve)), closed])
@@ -75,7 +75,7 @@ const send = async ({ drop, kind, pause, port }: Request, tally: Tally): Promise
     if (pause !== undefined && at <= middle && middle < at + piece) await pause()
     await write(body.bytes.subarray(at, Math.min(at + piece, end)))
   }
-  if (longest > stall) tally.stalled++
+  if (longest > stallThreshold) tally.stalled++
   tally.longestStall = Math.max(tally.longestStall, longest)
   if (drop !== undefined) {
     socket.resetAndDestroy()
@@ -93,7 +93,7 @@ const send = async ({ drop, kind, pause, port }: Request, tally: Tally): Promise
 
 const emptyTally = (): Tally => ({ images: 0, busy: 0, dropped: 0, wrong: {}, stalled: 0, longestStall: 0 })
 
-/** Half of each client's connections are dropped, at any moment; half of all bodies are JSON. */
+/** Each client drops half of its connections, at a random point of the body; half of all bodies are JSON. */
 const storm = async (port: number): Promise<Tally> => {
   const tally = emptyTally()
   await Promise.all(Array.from({ length: plan.clients }, async (_, client) => {
@@ -105,14 +105,14 @@ const storm = async (port: number): Promise<Tally> => {
   return tally
 }
 
-/** Tells whoever has started this process, and waits for an answer. */
+/** Sends a report to the parent process and waits for its answer. */
 const report = async (what: string): Promise<void> => {
   const answered = once(process, "message")
   process.send?.(what)
   await answered
 }
 
-/** As many clients as hold all there is stop in the middle, and send on only when all others wait. */
+/** Enough clients to fill the bytes in flight pause in the middle of their bodies until all other clients wait. */
 const hold = async (port: number): Promise<Tally> => {
   const tally = emptyTally()
   let release = () => {}
@@ -149,5 +149,5 @@ const tasks = { storm, hold }
 export type Task = keyof typeof tasks
 
 const [, , task, port] = process.argv
-// The process that starts this one passes a `Task`.
+// `load.ts` passes a `Task`.
 process.send?.(await tasks[task as Task](Number(port)), () => process.disconnect())

@@ -1,27 +1,27 @@
-/** How hard the server is hit, and what it must hold to. */
+/** The load of `npm run load`, and the bounds that the server keeps under it. */
 import { mebibyte } from "./frame.js"
 
 export const clients = 100
-/** Connections that each client makes, one after the other. */
+/** Connections of each client, made in sequence. */
 export const rounds = 5
 export const imageBytes = 8 * mebibyte
 
 export const maxBytesInFlight = 64 * mebibyte
 export const maxBytesKept = 136 * mebibyte
 
-/** How many images take up all that may be in flight. */
+/** The number of images that fills the bytes in flight. */
 export const holders = maxBytesInFlight / imageBytes
-/** For how long the server must read nothing before it is taken to read no more, in milliseconds. */
+/** After this time without a read the server is considered to have stopped reading, in milliseconds. */
 export const quiet = 500
 
 export const bounds = {
-  /** On the disk at any time, in bytes. */
+  /** Peak disk use, in bytes. */
   disk: maxBytesInFlight + maxBytesKept,
-  /** Of memory at any time, in bytes. */
+  /** Peak memory, in bytes. */
   memory: 400 * mebibyte,
-  /** Of `GET /healthz` at the 99th percentile, in milliseconds. */
+  /** `GET /healthz`, 99th percentile, in milliseconds. */
   healthz: 50,
-  /** That the server takes from a client that waits, in bytes. */
+  /** Bytes read from a waiting client. */
   readWhileWaiting: 256 * 1024
 } as const
 

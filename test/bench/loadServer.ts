@@ -1,4 +1,4 @@
-/** The server under load, and what is seen of it from outside. */
+/** Starts the server under load and observes it from outside. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { readdirSync, statSync } from "node:fs"
@@ -13,7 +13,7 @@ import { compiled } from "./paths.js"
 export interface LoadedServer {
   readonly pid: number
   readonly port: number
-  /** Asks it to end; its exit code, or the signal that it died of. */
+  /** Sends SIGTERM and returns the exit code, or the signal that ended the process. */
   readonly stop: () => Promise<number | string>
 }
 
@@ -43,10 +43,10 @@ export const start = async (directory: string, onFull: "wait" | "fail"): Promise
     child.stdout.on("data", (chunk) => process.stderr.write(chunk)).resume()
     return { pid: child.pid, port: Number(port), stop }
   }
-  throw new Error("the server has not started")
+  throw new Error("the server did not start")
 }
 
-/** Whether anything but the spools' own directories and heartbeats is in there, and how many bytes all of it takes. */
+/** Counts the images in a directory, and the bytes that all of its files take on the disk, heartbeats included. */
 export const inDirectory = (directory: string): { readonly images: number; readonly bytes: number } => {
   let images = 0
   let bytes = 0
@@ -59,8 +59,7 @@ export const inDirectory = (directory: string): { readonly images: number; reado
   return { images, bytes }
 }
 
-/** How long the server took to answer, in milliseconds. Asked at fixed times, also while an earlier answer is late. */
-/** As a server is that has been up for a while: its code is compiled by its first requests. */
+/** Sends requests until the server's code is compiled. */
 export const warmUp = async (port: number): Promise<void> => {
   const { data, mime } = parse(makeFrame("png", 64 * 1024).toString())
   const bodies = [JSON.stringify({ mime, data }), JSON.stringify({ mime: "image/gif", data })]
@@ -76,9 +75,10 @@ export const warmUp = async (port: number): Promise<void> => {
   }
 }
 
+/** Requests `GET /healthz` at fixed times, even if an earlier answer is late. Times are in milliseconds. */
 export const watchHealthz = (port: number) => {
   const times: Array<number> = []
-  // Lets go of idle connections before the server does, which would race with the next request.
+  // Closes idle connections before the server does: its close would race with the next request.
   const agent = new http.Agent({ keepAlive: true, timeout: 2000 })
   let failed = 0
   let pending = 0
@@ -98,7 +98,7 @@ export const watchHealthz = (port: number) => {
   }
   const timer = setInterval(ask, plan.healthzInterval)
   return {
-    /** Those that are late count as well. */
+    /** Waits for the answers still due, and counts them. */
     stop: async () => {
       clearInterval(timer)
       for (let tries = 0; tries < 300 && pending > 0; tries++) await sleep(100)

@@ -1,4 +1,4 @@
-/** How time, the event loop's delay and memory are measured. */
+/** Measures time, event-loop delay and memory. */
 import { readFileSync, writeFileSync } from "node:fs"
 import { monitorEventLoopDelay, performance } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -17,16 +17,16 @@ const collect = (type: "minor" | "major"): void => {
 }
 
 /**
- * Between samples, so that none pays for the garbage of another; its own it pays for as it would anywhere.
+ * Collects the young generation, between samples, so that a sample does not pay for the garbage of the one before.
  *
- * Only what is young: when all is collected while nothing runs, V8 takes the optimised code with it whose objects are
- * gone for the moment (32 MiB then took 21 ms in place of 14), which never happens to a server that is in use.
+ * A full collection of an idle process also discards optimised code whose objects are dead (32 MiB then took 21 ms instead
+ * of 14), which does not happen to a busy server.
  */
 export const collectGarbage = (): void => collect("minor")
 
 /**
- * Before memory is measured: what was freed goes back to the system, or it would hide what is taken next. Then the code
- * is warmed up again.
+ * Returns freed memory to the system before memory is measured: its reuse would hide later allocations. Then warms up the
+ * code again.
  */
 export const settle = async (warmUp: () => Promise<void>): Promise<void> => {
   for (let i = 0; i < 3; i++) {
@@ -49,7 +49,7 @@ export const timed = async <A>(run: () => Promise<A>): Promise<Timed<A>> => {
   return { value, milliseconds: performance.now() - start }
 }
 
-/** Once at least, and again until so many milliseconds have passed. */
+/** Runs at least once, and again until `duration` milliseconds have passed. */
 export const repeatFor = async <A>(duration: number, run: () => Promise<A>): Promise<ReadonlyArray<A>> => {
   const values: Array<A> = []
   const end = performance.now() + duration
@@ -58,13 +58,29 @@ export const repeatFor = async <A>(duration: number, run: () => Promise<A>): Pro
   return values
 }
 
-/** Long enough for the probe's timer to have fired before and after. */
+/** Runs `count` times in all, with `atOnce` runs under way at the same time. */
+export const repeatConcurrently = async (
+  atOnce: number,
+  count: number,
+  run: () => Promise<void>
+): Promise<void> => {
+  let started = 0
+  const worker = async () => {
+    while (started < count) {
+      started++
+      await run()
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, count) }, worker))
+}
+
+/** Time for the probe's timer to fire before and after the run, in milliseconds. */
 const margin = 5
 
 /**
- * The longest time between two turns of a 1 ms timer while this runs, in milliseconds. `monitorEventLoopDelay` keeps it
- * in C++: no JavaScript of the probe's runs in between, as it would with a timer of our own, and nothing spins as with
- * `setImmediate`. An idle loop reads a little over 1 ms, its resolution; see {@link idleDelay}.
+ * Measures the longest time between two ticks of a 1 ms timer during a run, in milliseconds. `monitorEventLoopDelay`
+ * records it in C++: unlike a JavaScript timer it runs no code on the loop, and unlike `setImmediate` it does not spin. An
+ * idle loop reads slightly more than the resolution of 1 ms; see {@link idleDelay}.
  */
 export const probeDelay = async <A>(run: () => Promise<A>): Promise<Timed<A> & { readonly delay: number }> => {
   const histogram = monitorEventLoopDelay({ resolution: 1 })
@@ -76,7 +92,7 @@ export const probeDelay = async <A>(run: () => Promise<A>): Promise<Timed<A> & {
   return { ...result, delay: histogram.max / 1e6 }
 }
 
-/** What the probe reads when nothing runs; taken off what it reads otherwise. */
+/** Measures the delay of an idle loop, to be subtracted from other delays. */
 export const idleDelay = async (): Promise<number> => {
   const delays: Array<number> = []
   for (let round = 0; round < 9; round++) delays.push((await probeDelay(() => sleep(margin))).delay)
@@ -90,13 +106,13 @@ const status = (pid: number | "self", key: string): number => {
 }
 
 export interface Peak {
-  /** How far the process has risen since, in bytes. */
+  /** Returns the peak above the start of the measurement, in bytes. */
   readonly above: () => number
 }
 
 /**
- * From now on, by the kernel's own mark of the highest resident size, which misses nothing between two samples; it is
- * set back by writing 5 to `clear_refs` (Linux only). `undefined` where that is not allowed.
+ * Measures the peak from now on with the kernel's high-water mark of the resident size, which needs no sampling. Writing 5
+ * to `clear_refs` resets it (Linux only). Returns `undefined` where that is not permitted.
  */
 export const watchPeak = (pid: number | "self"): Peak | undefined => {
   try {
@@ -108,7 +124,7 @@ export const watchPeak = (pid: number | "self"): Peak | undefined => {
   return { above: () => Math.max(0, status(pid, "VmHWM") - before) }
 }
 
-/** By looking every millisecond: what comes and goes while the loop is blocked is not seen. */
+/** Samples the resident size every millisecond. Misses peaks while the event loop is blocked. */
 export const samplePeak = (): Peak => {
   const before = process.memoryUsage.rss()
   let highest = before

@@ -1,10 +1,10 @@
-/** The benchmark is compiled together with the library into a `dist` beside its own sources. */
+/** The benchmark and the library are compiled into the `dist` beside the benchmark's sources. */
 import * as path from "node:path"
 
-/** Where `src` and `test` lie, compiled. */
+/** The compiled `src` and `test`. */
 export const compiled = path.resolve(import.meta.dirname, "../..")
 
-/** The benchmark's own sources. */
+/** The benchmark's sources. */
 export const sources = path.resolve(compiled, "..")
 
 export const root = path.resolve(sources, "../..")

@@ -1,8 +1,19 @@
-/** What is measured, and how often. */
+/** The measured variants, sizes and repetitions. */
 import { type Format, mebibyte } from "./frame.js"
+import type { CpuOptions } from "./tasks/cpu.js"
 import { names, type Source } from "./variants.js"
 
-export const sections = ["persist", "frame", "refusals", "memory", "concurrent", "server", "socket"] as const
+export const sections = [
+  "persist",
+  "frame",
+  "refusals",
+  "memory",
+  "concurrent",
+  "small",
+  "server",
+  "cpu",
+  "socket"
+] as const
 
 export type Section = typeof sections[number]
 
@@ -21,7 +32,7 @@ export interface Size {
 
 const all = Object.values(names)
 
-/** Structure costs more to check in a JPEG, whose scan has no length: only what does so, and what it is held against. */
+/** Verification costs more for a JPEG, whose scan has no length: only the verifying variants and their references. */
 const forJpeg = [names.persist, names.frame, names.loop, names.buffer]
 
 export const sizes: ReadonlyArray<Size> = [
@@ -60,18 +71,43 @@ export const sizes: ReadonlyArray<Size> = [
   }
 ]
 
-/** For a smoke run: every line is executed, and no figure means anything. */
+/** For a smoke run: executes all code; the figures are meaningless. */
 export const quickSizes: ReadonlyArray<Size> = sizes
   .filter(({ label }) => label === "64 KiB" || label === "32 MiB")
   .map((size) => ({ ...size, rounds: 2, delayRounds: 1, memoryRounds: 1, warmUp: 1 }))
 
-/** What code is warmed up with, whatever the size that is measured: nothing larger, so that none of its buffers is. */
+/** The image size for warming up the memory sections, small enough to leave no large buffers behind. */
 export const warmUpSize = 64 * 1024
 
 /** Cycles through all variants, with a fresh process for each. */
 export const cycles = { concurrent: 1, growth: 3 }
 
-export const rounds = { refusals: 15, concurrent: 5, requests: 9, socket: 9 }
+export const rounds = { refusals: 15, concurrent: 5, requests: 9, socket: 9, upload: 9 }
+
+type CpuPlan = Omit<CpuOptions, "directory">
+
+export const cpu: CpuPlan = {
+  posts: [
+    { label: "70 B", size: 70, images: 1280 },
+    { label: "300 KiB", size: 300 * 1024, images: 320 },
+    { label: "1 MiB", size: mebibyte, images: 128 }
+  ],
+  atOnce: 64,
+  warmUpRounds: 3,
+  rounds: 9
+}
+
+export const quickCpu: CpuPlan = {
+  ...cpu,
+  posts: cpu.posts.map((posts) => ({ ...posts, images: cpu.atOnce })),
+  warmUpRounds: 1,
+  rounds: 1
+}
+
+/** Fresh processes for each variant, and the work in each. */
+export const small = { cycles: 3, atOnce: [1, 4, 64], warmUp: 4000, images: 1000, rounds: 5 }
+
+export const quickSmall: typeof small = { ...small, cycles: 1, warmUp: 100, images: 100, rounds: 1 }
 
 export const sourcesOf: Readonly<Record<"persist" | "frame", ReadonlyArray<Source>>> = {
   persist: ["payload"],

@@ -1,4 +1,4 @@
-/** The steps in Python, in a process that waits for its turn in every round. */
+/** Runs the same steps in Python, in a process that waits for its turn in each round. */
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import * as path from "node:path"
@@ -6,7 +6,7 @@ import { createInterface } from "node:readline"
 import { sources as folder } from "./paths.js"
 import type { Source } from "./variants.js"
 
-/** Its version, where it is there. */
+/** The installed version, or `undefined`. */
 export const version: string | undefined = (() => {
   const { status, stdout } = spawnSync("python3", ["--version"], { encoding: "utf8" })
   return status === 0 ? stdout.trim().replace("Python ", "") : undefined
@@ -16,7 +16,7 @@ export const sources: ReadonlyArray<Source> = ["payload", "text", "bytes"]
 
 export interface Turn {
   readonly milliseconds: number
-  /** Above what was there before, in bytes. */
+  /** The peak above the memory before the run, in bytes. */
   readonly memory: number | null
 }
 
@@ -29,8 +29,8 @@ export const start = (frame: string, directory: string) => {
     turn: async (from: Source): Promise<Turn> => {
       child.stdin.write(`${from}\n`)
       const line = await lines.next()
-      if (line.done === true) throw new Error("Python has ended")
-      // The script is this benchmark's own.
+      if (line.done === true) throw new Error("Python ended")
+      // `steps.py` writes a `Turn` a line.
       return JSON.parse(line.value) as Turn
     },
     stop: async () => {

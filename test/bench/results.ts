@@ -1,4 +1,4 @@
-/** The figures of a run, and where each was taken. */
+/** The figures of a run, with the machine and the versions. */
 import { readFileSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -8,14 +8,16 @@ import * as Python from "./python.js"
 import type { ServerName } from "./servers.js"
 import type * as client from "./tasks/client.js"
 import type * as concurrent from "./tasks/concurrent.js"
+import type * as cpu from "./tasks/cpu.js"
 import type * as memory from "./tasks/memory.js"
 import type * as refusals from "./tasks/refusals.js"
+import type * as small from "./tasks/small.js"
 import type * as socket from "./tasks/socket.js"
 import type * as timing from "./timing.js"
 import type { Source } from "./variants.js"
 
 export interface TimingRow extends timing.Row {
-  /** The label of its size. */
+  /** The label of the size. */
   readonly image: string
 }
 
@@ -38,12 +40,12 @@ export interface ServerRow extends client.Row {
 
 export interface SocketRow extends socket.Result {
   readonly how: "text frame" | "binary frames"
-  /** For how long the server's event loop ran at the most in a turn, of a run and of all, in milliseconds. */
+  /** The longest turn of the server's event loop: the median of the runs and the maximum, in milliseconds. */
   readonly turn: number
   readonly worstTurn: number
 }
 
-/** What was not asked for is empty. */
+/** A section that was not asked for is empty. */
 export interface Results {
   readonly machine: ReturnType<typeof machine>
   readonly versions: ReturnType<typeof versions>
@@ -51,7 +53,10 @@ export interface Results {
   readonly memory: ReadonlyArray<MemoryRow>
   readonly refusals: ReadonlyArray<refusals.Row>
   readonly concurrent: ReadonlyArray<ConcurrentRow>
+  readonly small: ReadonlyArray<small.Row>
   readonly server: ReadonlyArray<ServerRow>
+  readonly cpu: ReadonlyArray<cpu.CpuRow>
+  readonly upload: ReadonlyArray<cpu.UploadRow>
   readonly socket: ReadonlyArray<SocketRow>
 }
 
@@ -64,7 +69,7 @@ export const machine = () => ({
 
 const packages = ["effect", "@effect/platform", "@effect/platform-node", "fastify", "express"]
 
-// Not by `require`: not every package exports its manifest.
+// Not `require`: some packages do not export their manifest.
 const versionOf = (name: string): string =>
   (JSON.parse(readFileSync(path.join(root, "node_modules", name, "package.json"), "utf8")) as {
     readonly version: string
@@ -87,3 +92,9 @@ export const memoryOf = ({ memory }: Results, image: string, name: string, from:
 
 export const serverOf = ({ server }: Results, name: ServerName): ServerRow | undefined =>
   server.find((row) => row.name === name)
+
+export const cpuOf = ({ cpu }: Results, image: string, name: ServerName): cpu.CpuRow | undefined =>
+  cpu.find((row) => row.image === image && row.name === name)
+
+export const uploadOf = ({ upload }: Results, name: cpu.UploadRow["name"]): number | undefined =>
+  upload.find((row) => row.name === name)?.milliseconds

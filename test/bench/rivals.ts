@@ -1,15 +1,19 @@
 /**
- * The job of this repository's server as small servers do it elsewhere, on what its second argument names: the body as
- * JSON, `Buffer.from`, `writeFile`, and as there the file is gone before the answer. Nothing is validated.
+ * The servers that the reference server is compared with; the first argument is the kind, the second the directory.
+ * Fastify, Express and node:http parse the body as JSON, call `Buffer.from` and `writeFile`, and validate nothing. As in
+ * the reference server, the file is removed before the answer. `discard` reads the body and answers: the cost of
+ * receiving it.
  */
 import express from "express"
 import Fastify from "fastify"
 import { randomUUID } from "node:crypto"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
 import * as path from "node:path"
 import { pipeline } from "node:stream/promises"
+import * as Floor from "./floor.js"
 import { mebibyte, type Payload } from "./frame.js"
 
 const bodyLimit = 64 * mebibyte
@@ -19,7 +23,7 @@ const [, , kind, directory = "."] = process.argv
 
 const newPath = (): string => path.join(directory, randomUUID())
 
-// Unvalidated, as said.
+// Nothing is validated: see above.
 const store = async (payload: unknown) => {
   const { data, mime } = payload as Payload
   const bytes = Buffer.from(data, "base64")
@@ -28,8 +32,6 @@ const store = async (payload: unknown) => {
   await fs.promises.rm(file)
   return { mime, bytes: bytes.length }
 }
-
-const listening = ({ port }: AddressInfo) => console.log(`listening on http://127.0.0.1:${port}`)
 
 const startFastify = async () => {
   const app = Fastify({ bodyLimit })
@@ -74,7 +76,30 @@ const startNode = () =>
     response.end(JSON.stringify(answer))
   }).listen(0, "127.0.0.1")
 
-const server = kind === "fastify" ? await startFastify() : kind === "express" ? startExpress() : startNode()
-const address = () => listening(server.address() as AddressInfo)
-if (server.listening) address()
-else server.once("listening", address)
+const startDiscard = () =>
+  http.createServer((request, response) => {
+    request.resume().once("end", () => response.end(JSON.stringify(healthy)))
+  }).listen(0, "127.0.0.1")
+
+const start = async (kind: string | undefined): Promise<http.Server> => {
+  switch (kind) {
+    case "fastify":
+      return startFastify()
+    case "express":
+      return startExpress()
+    case "node:http":
+      return startNode()
+    case "floor":
+      return Floor.make(directory, bodyLimit).listen(0, "127.0.0.1")
+    case "discard":
+      return startDiscard()
+    default:
+      throw new Error(`${kind} is not a server`)
+  }
+}
+
+const server = await start(kind)
+if (!server.listening) await once(server, "listening")
+// The servers listen on TCP.
+const { port } = server.address() as AddressInfo
+console.log(`listening on http://127.0.0.1:${port}`)

@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: everything, and writes `results.json` and `chart.svg`. `-- --quick` and `-- --only=server,memory`
- * print what they have measured and write nothing.
+ * `npm run bench` measures all sections and writes `results.json` and `chart.svg`. `-- --quick` and
+ * `-- --only=server,memory` print their figures and write no file.
  */
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
@@ -34,7 +34,10 @@ const results = await sections.withDirectory(async (directory): Promise<Results>
     refusals: await when("refusals", () => sections.refuse(options)),
     memory: await when("memory", () => sections.memory(options)),
     concurrent: await when("concurrent", () => sections.concurrent(options)),
+    small: await when("small", () => sections.small(options)),
     server: await when("server", () => sections.server(options)),
+    cpu: await when("cpu", () => sections.cpu(options)),
+    upload: await when("cpu", () => sections.upload(options)),
     socket: await when("socket", () => sections.socket(options))
   }
 })

@@ -1,4 +1,4 @@
-/** The sections of a run, each of which measures its rows. */
+/** The sections of a run: each returns its rows. */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
@@ -8,8 +8,10 @@ import { median } from "./measure.js"
 import * as plan from "./plan.js"
 import * as Python from "./python.js"
 import type { ConcurrentRow, MemoryRow, ServerRow, SocketRow, TimingRow } from "./results.js"
-import { type RunningServer, serverNames, start } from "./servers.js"
+import { serverNames, withServers } from "./servers.js"
+import type * as cpuTask from "./tasks/cpu.js"
 import type * as refusals from "./tasks/refusals.js"
+import * as smallTask from "./tasks/small.js"
 import * as timing from "./timing.js"
 import { names, type Source, variants } from "./variants.js"
 
@@ -27,7 +29,7 @@ export const withDirectory = async <A>(use: (directory: string) => Promise<A>): 
   }
 }
 
-/** A file with such a frame, made when it is first asked for. */
+/** Returns the path of a frame, created on first use. */
 const frameFile = (directory: string, format: Format, size: number): string => {
   const file = path.join(directory, `frame-${size}.${format}.json`)
   if (!existsSync(file)) writeFileSync(file, makeFrame(format, size))
@@ -57,7 +59,7 @@ export const time = async (
   return rows
 }
 
-/** In interleaved cycles: each takes every entry once. */
+/** Measures in interleaved cycles: each cycle takes every entry once. */
 const inCycles = async <A, B>(
   count: number,
   entries: ReadonlyArray<A>,
@@ -101,7 +103,7 @@ export const memory = async ({ directory, quick }: Options): Promise<ReadonlyArr
 }
 
 export const concurrent = async ({ directory, quick }: Options): Promise<ReadonlyArray<ConcurrentRow>> => {
-  say("many sessions at once")
+  say("concurrent sessions")
   const entries = plan.loads.flatMap((load) => plan.loaded.map((variant) => ({ load, ...variant })))
   const rounds = quick ? 1 : plan.rounds.concurrent
   const cycles = await inCycles(
@@ -134,18 +136,32 @@ export const refuse = ({ directory, quick }: Options): Promise<ReadonlyArray<ref
   return inChild("refusals", { directory, rounds: quick ? 1 : plan.rounds.refusals })
 }
 
-const withServers = async <A>(
-  names: typeof serverNames,
-  directory: string,
-  use: (servers: ReadonlyArray<RunningServer>) => Promise<A>
-): Promise<A> => {
-  const servers: Array<RunningServer> = []
-  try {
-    for (const name of names) servers.push(await start(name, directory))
-    return await use(servers)
-  } finally {
-    for (const { stop } of servers) await stop()
-  }
+/** Each variant runs in fresh processes, in interleaved cycles. */
+export const small = async ({ directory, quick }: Options): Promise<ReadonlyArray<smallTask.Row>> => {
+  say("CPU time of small images")
+  const { cycles, ...often } = quick ? plan.quickSmall : plan.small
+  const measured = await inCycles(
+    cycles,
+    smallTask.names,
+    (name) => inChild("small", { name, ...often, directory })
+  )
+  return measured.flatMap(({ entry: name, values }) =>
+    often.atOnce.map((atOnce) => ({
+      name,
+      atOnce,
+      cpu: median(values.flat().filter((row) => row.atOnce === atOnce).map(({ cpu }) => cpu))
+    }))
+  )
+}
+
+export const cpu = ({ directory, quick }: Options): Promise<ReadonlyArray<cpuTask.CpuRow>> => {
+  say("CPU time of the servers")
+  return inChild("cpu", { ...(quick ? plan.quickCpu : plan.cpu), directory })
+}
+
+export const upload = ({ directory, quick }: Options): Promise<ReadonlyArray<cpuTask.UploadRow>> => {
+  say("one 32 MiB upload against its parts")
+  return inChild("upload", { rounds: quick ? 1 : plan.rounds.upload, directory })
 }
 
 export const server = async ({ directory, quick }: Options): Promise<ReadonlyArray<ServerRow>> => {
@@ -155,7 +171,7 @@ export const server = async ({ directory, quick }: Options): Promise<ReadonlyArr
     serverNames,
     (name) =>
       withServers([name], directory, async ([server]) => {
-        if (server === undefined) throw new Error(`${name} has not started`)
+        if (server === undefined) throw new Error(`${name} did not start`)
         return inChild("growth", { server })
       })
   )
@@ -170,17 +186,17 @@ export const server = async ({ directory, quick }: Options): Promise<ReadonlyArr
 const socketTasks = [["text frame", "socketText"], ["binary frames", "socketBinary"]] as const
 
 /**
- * Each way has a server of its own, so that the one's garbage is not the other's. A client that
- * is not measured warms the server up; the longest turn is asked for with a new client for each image.
+ * Each row uses a separate server, so that garbage is not shared. An unmeasured client warms up the server. The longest
+ * turn is measured with a new client for each image.
  */
 export const socket = async ({ directory, quick }: Options): Promise<ReadonlyArray<SocketRow>> => {
-  say("a WebSocket")
+  say("WebSocket")
   const rounds = quick ? 1 : plan.rounds.socket
   const rows: Array<SocketRow> = []
   for (const [how, task] of socketTasks) {
     rows.push(
       await withServers(["session-init-image"], directory, async ([server]) => {
-        if (server === undefined) throw new Error("the server has not started")
+        if (server === undefined) throw new Error("the server did not start")
         await inChild(task, { server, rounds: 3 })
         const result = await inChild(task, { server, rounds })
         await server.longestTurn()

@@ -1,16 +1,19 @@
-/** The servers that are compared, each in a process of its own. */
+/** Starts the compared servers, each in a separate process. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import { Readable } from "node:stream"
+import type { Question } from "./monitor.js"
 import { compiled } from "./paths.js"
 
-export type ServerName = "session-init-image" | "node:http" | "Fastify" | "Express"
+/** `floor` is the least work that stores the image (`floor.ts`); `discard` only receives it. */
+export type ServerName = "session-init-image" | "floor" | "node:http" | "Fastify" | "Express" | "discard"
 
-export const serverNames: ReadonlyArray<ServerName> = ["session-init-image", "node:http", "Fastify", "Express"]
+/** The servers that store an image. */
+export const serverNames: ReadonlyArray<ServerName> = ["session-init-image", "floor", "node:http", "Fastify", "Express"]
 
-/** What a client needs to know of it. */
+/** The part of a server that a client process is given. */
 export interface Server {
   readonly name: ServerName
   readonly pid: number
@@ -18,8 +21,10 @@ export interface Server {
 }
 
 export interface RunningServer extends Server {
-  /** For how long its event loop ran at the most in a turn since this was last asked, in milliseconds. */
+  /** The longest turn of its event loop since the last call, in milliseconds. */
   readonly longestTurn: () => Promise<number>
+  /** CPU time of its process so far, all threads, in milliseconds. */
+  readonly cpuTime: () => Promise<number>
   readonly stop: () => Promise<void>
 }
 
@@ -31,10 +36,10 @@ export const start = async (name: ServerName, directory: string): Promise<Runnin
     env: { ...process.env, HOST: "127.0.0.1", PORT: "0", INIT_IMAGE_DIRECTORY: directory },
     stdio: ["ignore", "pipe", "inherit", "ipc"]
   })
-  const longestTurn = async (): Promise<number> => {
-    child.send("longest turn")
+  const ask = async (question: Question): Promise<number> => {
+    child.send(question)
     const [milliseconds] = await once(child, "message")
-    // Nothing else is sent by `monitor.ts`.
+    // `monitor.ts` sends only numbers.
     return milliseconds as number
   }
   const stop = async () => {
@@ -47,7 +52,29 @@ export const start = async (name: ServerName, directory: string): Promise<Runnin
     const port = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1]
     if (port === undefined || child.pid === undefined) continue
     child.stdout?.resume()
-    return { name, pid: child.pid, port: Number(port), longestTurn, stop }
+    return {
+      name,
+      pid: child.pid,
+      port: Number(port),
+      longestTurn: () => ask("longest turn"),
+      cpuTime: () => ask("cpu time"),
+      stop
+    }
   }
-  throw new Error(`${name} has not started`)
+  throw new Error(`${name} did not start`)
+}
+
+/** Starts the servers, and stops them after `use`. */
+export const withServers = async <A>(
+  names: ReadonlyArray<ServerName>,
+  directory: string,
+  use: (servers: ReadonlyArray<RunningServer>) => Promise<A>
+): Promise<A> => {
+  const servers: Array<RunningServer> = []
+  try {
+    for (const name of names) servers.push(await start(name, directory))
+    return await use(servers)
+  } finally {
+    for (const { stop } of servers) await stop()
+  }
 }

@@ -1,7 +1,7 @@
-"""The same steps in Python.
+"""Runs the same steps in Python.
 
-Given the frame's file and a directory; for each line on its input, which names what to begin with, it answers a line
-of JSON: how long the steps took and how far memory rose above what was there before, and removes the file.
+Arguments: the file of the frame and a directory. Each input line names a source. Each output line is JSON with the
+time of the steps and the peak memory above the start. The written file is removed.
 """
 
 import base64

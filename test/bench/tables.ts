@@ -1,6 +1,6 @@
-/** The figures as text. */
+/** Renders the figures as text. */
 import { mebibyte } from "./frame.js"
-import { memoryOf, type Results } from "./results.js"
+import { cpuOf, memoryOf, type Results } from "./results.js"
 import type { Target } from "./targets.js"
 import type { Source } from "./variants.js"
 
@@ -57,14 +57,14 @@ const timing = (results: Results): ReadonlyArray<string> =>
 
 const refusals = ({ refusals }: Results): string =>
   table(
-    "Refused, ms",
+    "Refusals, ms",
     ["what", "as", "persist", "frame, a string", "frame, bytes"],
     refusals.map(({ bytes, payload, tag, text, what }) => [what, tag, round(payload), round(text), round(bytes)])
   )
 
 const concurrent = ({ concurrent }: Results): string =>
   table(
-    "At once",
+    "Concurrent sessions",
     ["sessions", "what", "from", "MiB/s", "loop delay, ms", "peak, MiB"],
     concurrent.map(({ delay, from, load, name, peak, throughput }) => [
       load,
@@ -89,6 +89,34 @@ const server = ({ server }: Results): string =>
       round(row.throughput),
       optional(row.raw)
     ])
+  )
+
+const small = ({ small }: Results): string =>
+  table(
+    "CPU time of one image of 70 bytes, written and removed, in one process",
+    ["what", "at once", "ms"],
+    small.map(({ atOnce, cpu, name }) => [name, String(atOnce), round(cpu)])
+  )
+
+const cpu = (results: Results): string =>
+  table(
+    "64 POSTs of JSON at once",
+    ["image", "server", "CPU per image, ms", "× floor", "images/s", "× Fastify"],
+    results.cpu.map(({ cpu, image, name, throughput }) => [
+      image,
+      name,
+      round(cpu),
+      round(cpu / (cpuOf(results, image, "floor")?.cpu ?? Number.NaN)),
+      round(throughput),
+      round(throughput / (cpuOf(results, image, "Fastify")?.throughput ?? Number.NaN))
+    ])
+  )
+
+const upload = ({ upload }: Results): string =>
+  table(
+    "POST of a 32 MiB image as JSON, and its parts",
+    ["what", "ms"],
+    upload.map(({ milliseconds, name }) => [name, round(milliseconds)])
   )
 
 const socket = ({ socket }: Results): string =>
@@ -117,6 +145,16 @@ const targets = (targets: ReadonlyArray<Target>): string =>
   )
 
 export const render = (results: Results, reached: ReadonlyArray<Target>): string =>
-  [...timing(results), refusals(results), concurrent(results), server(results), socket(results), targets(reached)]
+  [
+    ...timing(results),
+    refusals(results),
+    concurrent(results),
+    small(results),
+    server(results),
+    cpu(results),
+    upload(results),
+    socket(results),
+    targets(reached)
+  ]
     .filter((table) => table !== "")
     .join("\n")

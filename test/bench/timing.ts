@@ -1,4 +1,4 @@
-/** Time and event-loop delay of the variants at one size, in interleaved rounds. */
+/** Measures time and event-loop delay of the variants at one size, in interleaved rounds. */
 import * as Contestant from "./contestant.js"
 import { median, repeatFor } from "./measure.js"
 import * as Python from "./python.js"
@@ -7,14 +7,14 @@ import { names, type Source, variants } from "./variants.js"
 export interface Options {
   /** The file that holds the frame. */
   readonly frame: string
-  /** One of at most 1 MiB, to warm up with. */
+  /** A frame of at most 1 MiB, for the warm-up. */
   readonly smallFrame: string
   readonly only: ReadonlyArray<string>
   readonly from: ReadonlyArray<Source>
   readonly rounds: number
-  /** Rounds of their own for the delay: its probe is not to weigh on the time. */
+  /** The delay has separate rounds, so that its probe does not affect the time. */
   readonly delayRounds: number
-  /** How often each variant runs before, on the small frame. */
+  /** Runs of each variant on the small frame before the first round. */
   readonly warmUp: number
   readonly directory: string
 }
@@ -22,14 +22,14 @@ export interface Options {
 export interface Row {
   readonly name: string
   readonly from: Source
-  /** The median, as all figures but those that are called the worst. */
+  /** The median. */
   readonly milliseconds: number
-  /** The longest event-loop delay of a run, above the idle loop's, in milliseconds. */
+  /** The longest event-loop delay of a run above the idle loop's: median and maximum of the runs, in milliseconds. */
   readonly delay?: number
   readonly worstDelay?: number
 }
 
-/** For how long each variant takes samples of its time in its turn, in milliseconds. */
+/** The time for which a variant takes samples in a turn, in milliseconds. */
 const turnDuration = 100
 
 interface Entry {
@@ -71,7 +71,7 @@ const startAll = async (options: Options): Promise<ReadonlyArray<Entry>> => {
 
 export const run = async (options: Options): Promise<ReadonlyArray<Row>> => {
   const entries = await startAll(options)
-  /** Every round begins with another one, so that none always follows the same neighbour. */
+  /** Each round starts with a different entry. */
   const inTurn = (
     round: number
   ) => [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]

@@ -1,4 +1,4 @@
-/** The ways from what a server has received to a file on disk. */
+/** The variants: each stores an image from a received message in a file. */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -15,13 +15,13 @@ import { InitImageFrame, type SessionInitImage as Image } from "../../src/index.
 import * as SessionInitImage from "../../src/SessionInitImage.js"
 import { at, mebibyte, parse, type Payload } from "./frame.js"
 
-/** What the server has by then: the parsed payload, or the frame as a string, as bytes or as a stream of its bytes. */
+/** The input of a variant: the parsed payload, or the frame as a string, as bytes or as a stream of bytes. */
 export type Source = "payload" | "text" | "bytes" | "stream"
 
 export interface Variant {
   readonly name: string
   readonly from: Source
-  /** Makes what the run is given, which keeps nothing else, and answers the run: it resolves to the file's path. */
+  /** Builds the input, and returns a function that stores it and resolves to the file's path. */
   readonly prepare: (frame: Buffer, directory: string) => () => Promise<string>
 }
 
@@ -29,16 +29,18 @@ const runtime = ManagedRuntime.make(NodeContext.layer)
 
 type FromPayload = (payload: Payload, directory: string) => Promise<string>
 
-/** The payload as it is, after parsing the string, and after making the string and parsing it. */
+const fromPayload = (name: string, run: FromPayload): Variant => ({
+  name,
+  from: "payload",
+  prepare: (frame, directory) => {
+    const payload = parse(frame.toString())
+    return () => run(payload, directory)
+  }
+})
+
+/** Variants from the parsed payload, from a string that is parsed, and from bytes that are converted and parsed. */
 const fromEach = (name: string, run: FromPayload): ReadonlyArray<Variant> => [
-  {
-    name,
-    from: "payload",
-    prepare: (frame, directory) => {
-      const payload = parse(frame.toString())
-      return () => run(payload, directory)
-    }
-  },
+  fromPayload(name, run),
   {
     name,
     from: "text",
@@ -52,7 +54,7 @@ const fromEach = (name: string, run: FromPayload): ReadonlyArray<Variant> => [
 
 const pathOf = Option.match({
   onNone: () => {
-    throw new Error("no image was found")
+    throw new Error("the frame has no image")
   },
   onSome: (image: Image.SessionInitImage) => image.path
 })
@@ -91,6 +93,13 @@ const thenWriteFile = (decode: (data: string) => Uint8Array): FromPayload => asy
   return file
 }
 
+/** `Buffer.from` and `writeFile` as an Effect, run by the same runtime as `persist`: both pay for `runPromise`. */
+const bufferAsEffect: FromPayload = ({ data }, directory) =>
+  runtime.runPromise(Effect.suspend(() => {
+    const file = newPath(directory)
+    return Effect.as(Effect.tryPromise(() => fs.promises.writeFile(file, Buffer.from(data, "base64"))), file)
+  }))
+
 const decodeSchema = Schema.decodeUnknownSync(Schema.Uint8ArrayFromBase64)
 
 const loopCharacters = mebibyte
@@ -112,6 +121,7 @@ export const names = {
   frame: "InitImageFrame.persist",
   loop: "synchronous chunk loop, unvalidated",
   buffer: "Buffer.from + writeFile, unvalidated",
+  bufferAsEffect: "Buffer.from + writeFile as an Effect, unvalidated",
   encoding: "Encoding.decodeBase64 + writeFile",
   schema: "Schema.Uint8ArrayFromBase64 + writeFile",
   python: "Python, b64decode(validate=True)"
@@ -124,6 +134,7 @@ export const variants: ReadonlyArray<Variant> = [
   persistFrame("stream", chunksOf),
   ...fromEach(names.loop, synchronousLoop),
   ...fromEach(names.buffer, thenWriteFile((data) => Buffer.from(data, "base64"))),
+  fromPayload(names.bufferAsEffect, bufferAsEffect),
   ...fromEach(names.encoding, thenWriteFile((data) => Either.getOrThrow(Encoding.decodeBase64(data)))),
   ...fromEach(names.schema, thenWriteFile((data) => decodeSchema(data)))
 ]

@@ -1,4 +1,4 @@
-/** Many sessions that send their image at once. */
+/** Measures sessions that send their images at the same time. */
 import * as fs from "node:fs"
 import { mebibyte } from "../frame.js"
 import { collectGarbage, idleDelay, median, probeDelay, settle, watchPeak } from "../measure.js"
@@ -8,7 +8,7 @@ export interface Options {
   readonly name: string
   readonly from: Source
   readonly sessions: number
-  /** Of an image, in bytes. */
+  /** Size of an image, in bytes. */
   readonly size: number
   readonly frame: string
   readonly smallFrame: string
@@ -21,11 +21,11 @@ export interface Result {
   readonly throughput: number
   /** The longest event-loop delay, above the idle loop's, in milliseconds. */
   readonly delay: number
-  /** Above the payloads, over all rounds, in bytes. */
+  /** Peak memory above the payloads over all rounds, in bytes. */
   readonly peak: number
 }
 
-/** Sessions share that many payloads between them. */
+/** The number of payloads, which the sessions share. */
 const distinct = 8
 
 const warmUpRuns = 400

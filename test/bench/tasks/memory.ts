@@ -1,4 +1,4 @@
-/** The peak of memory while one image goes through, above what is there with its input: one run in a fresh process. */
+/** Measures the peak memory of one run in a fresh process, above the memory that holds its input. */
 import * as fs from "node:fs"
 import { samplePeak, settle, watchPeak } from "../measure.js"
 import * as Python from "../python.js"
@@ -7,16 +7,16 @@ import { find, names, type Source } from "../variants.js"
 export interface Options {
   readonly name: string
   readonly from: Source
-  /** The file that holds the frame: making it here would leave freed memory behind, and hide what is taken after. */
+  /** The file that holds the frame. Building the frame here would leave freed memory, whose reuse hides allocations. */
   readonly frame: string
   readonly smallFrame: string
   readonly directory: string
 }
 
 export interface Result {
-  /** Bytes. */
+  /** In bytes. */
   readonly peak: number
-  /** By looking every millisecond, in bytes; not a number for Python. */
+  /** Sampled every millisecond, in bytes; NaN for Python. */
   readonly sampled: number
 }
 
@@ -34,7 +34,7 @@ export const run = async (options: Options): Promise<Result> => {
   const { directory, frame, from, name, smallFrame } = options
   const prepare = (file: string) => find(name, from).prepare(fs.readFileSync(file), directory)
 
-  // The code is loaded and warm; the buffers of the size that is measured are not there yet.
+  // Warms up the code with a small frame, so that no buffer of the measured size exists yet.
   const small = prepare(smallFrame)
   const warmUp = async () => {
     for (let i = 0; i < warmUpRuns; i++) fs.rmSync(await small())

@@ -1,4 +1,4 @@
-/** How long it takes to refuse. */
+/** Measures the time of refusals. */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Effect from "effect/Effect"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -14,7 +14,7 @@ export interface Options {
 export interface Row {
   readonly what: string
   readonly tag: string
-  /** The median, in milliseconds: `persist` of the parsed payload, `InitImageFrame.persist` of the frame. */
+  /** `persist` of the parsed payload; `text` and `bytes` are `InitImageFrame.persist`. Medians, in milliseconds. */
   readonly payload: number
   readonly text: number
   readonly bytes: number
@@ -40,21 +40,21 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
-    what: "32 MiB, another type than declared",
+    what: "32 MiB, type differs from the declared one",
     tag: "ContentMismatch",
     frame: () => wrap("image/jpeg", parse(makeFrame("png", imageSize).toString()).data)
   },
   {
-    what: "32 MiB, a type that is not accepted",
+    what: "32 MiB, type not accepted",
     tag: "InvalidMime",
     frame: () => wrap("image/gif", parse(makeFrame("png", imageSize).toString()).data)
   }
 ]
 
-/** Some take microseconds and some a tenth of a second: what is quick is run until it is warm. */
+/** The warm-up ends at the first of both limits: cases take from microseconds to a tenth of a second. */
 const warmUp = { runs: 3000, milliseconds: 1000 }
 
-/** And measured for so long, however few its rounds. */
+/** Sampling lasts until the first of both limits, and at least for the rounds. */
 const sampling = { runs: 1000, milliseconds: 200 }
 
 const measure = async (run: () => Promise<string>, tag: string, rounds: number): Promise<number> => {
@@ -69,7 +69,7 @@ const measure = async (run: () => Promise<string>, tag: string, rounds: number):
   const isSampling = within(sampling)
   for (let round = 0; round < rounds || isSampling(round); round++) {
     const { milliseconds, value } = await timed(run)
-    if (value !== tag) throw new Error(`${value} in place of ${tag}`)
+    if (value !== tag) throw new Error(`${value} instead of ${tag}`)
     times.push(milliseconds)
   }
   return median(times)

@@ -1,4 +1,4 @@
-/** A 32 MiB image over a WebSocket of this repository's server: in one text frame, and in binary frames. */
+/** Measures a 32 MiB image over a WebSocket of the reference server: in one text frame, and in binary frames. */
 import { WebSocket } from "@effect/platform-node/Undici"
 import { once } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -15,7 +15,7 @@ export interface Options {
 export interface Result {
   /** From the first byte to the answer. */
   readonly milliseconds: number
-  /** How far the server's memory rose above what it was before, in bytes. */
+  /** Growth of the server's memory, in bytes. */
   readonly growth: number
 }
 
@@ -30,7 +30,7 @@ const open = async ({ port }: Server): Promise<WebSocket> => {
 const asText = (frame: string) => async (socket: WebSocket) => {
   socket.send(frame)
   const [event] = await once(socket, "message")
-  // The server answers with text alone.
+  // The server sends only text.
   const answer = JSON.parse((event as { readonly data: string }).data) as { readonly type: string }
   if (answer.type !== "session_init_image") throw new Error(JSON.stringify(answer))
 }
