@@ -1,10 +1,20 @@
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
-  resolve: { alias: [{ find: /^session-init-image$/, replacement: `${import.meta.dirname}/src/index.ts` }] },
+  resolve: {
+    alias: [
+      { find: /^session-init-image$/, replacement: `${import.meta.dirname}/src/index.ts` },
+      { find: /^session-init-image\/(\w+)$/, replacement: `${import.meta.dirname}/src/$1.ts` }
+    ]
+  },
   test: {
     include: ["test/**/*.test.ts"],
-    testTimeout: 60_000,
+    // A test that hangs is ended; a slow machine must not get there.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    // Vitest leaves one processor idle, which is half of two.
+    minWorkers: "100%",
+    maxWorkers: "100%",
     coverage: {
       include: ["src/**"],
       exclude: ["src/server/**", "src/index.ts"],

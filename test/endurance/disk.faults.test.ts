@@ -10,11 +10,12 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { readFileSync } from "node:fs"
 import { list, makeDirectory, openIn } from "../utils/directory.js"
+import { turn } from "../utils/gates.js"
+import { atNth, type Operation } from "../utils/hookedFileSystem.js"
 import { pngOfSize } from "../utils/images.js"
-import { assertDiskError, assertNothingIn, atNth, diskError, layerChanged, logging, scopedWays, ways } from "./disks.js"
-import type { Operation } from "./disks.js"
+import { assertDiskError, assertNothingIn, diskError, layerChanged, logging, scopedWays, ways } from "./disks.js"
 
-/** Two writes. */
+/** An image of two writes. */
 const image = pngOfSize(2_500_000)
 
 const allWays = Object.entries(ways)
@@ -35,54 +36,53 @@ const codes: ReadonlyArray<readonly [Operation, nth: number, code: string]> = [
   ["access", 1, "ESTALE"]
 ]
 
-const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
-
 describe("a disk that fails", () => {
-  it.scopedLive.each(codes)("at %s, number %i, with %s is that error for every way to persist, and holds nothing", (
-    [operation, nth, code]
-  ) =>
-    Effect.gen(function*() {
-      const directory = yield* makeDirectory
-      for (const [, persist] of allWays) {
-        const scope = yield* Scope.make()
-        const change = atNth(operation, nth, () => Effect.fail(diskError(operation, code)))
-        const error = yield* persist(directory, image).pipe(
-          Scope.extend(scope),
-          Effect.flip,
-          Effect.provide(layerChanged({ change }))
-        )
-        assertDiskError(error, operation, code, directory)
-        assertNothingIn(directory)
-        yield* Scope.close(scope, Exit.void)
-      }
-    }).pipe(Effect.provide(NodeContext.layer)))
+  it.scopedLive.each(codes)(
+    "at %s number %i with %s fails every way to persist with that error, and leaves no file or descriptor",
+    (
+      [operation, nth, code]
+    ) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        for (const [, persist] of allWays) {
+          const scope = yield* Scope.make()
+          const change = atNth(operation, nth, () => Effect.fail(diskError(operation, code)))
+          const error = yield* persist(directory, image).pipe(
+            Scope.extend(scope),
+            Effect.flip,
+            Effect.provide(layerChanged(change))
+          )
+          assertDiskError(error, operation, code, directory)
+          assertNothingIn(directory)
+          yield* Scope.close(scope, Exit.void)
+        }
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
 
   it.scopedLive.each(allWays)(
-    "to remove what %s was refused for does not hide why, and is logged once",
+    "on the removal after a refusal of %s does not hide the refusal, and is logged once",
     ([, persist]) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const logged: Array<string> = []
-        const error = yield* persist(directory, image.subarray(0, -1)).pipe(
+        const error = yield* persist(directory, image.subarray(0, -5)).pipe(
           Effect.scoped,
           Effect.flip,
           Effect.provide([
-            layerChanged({
-              change: (operation, run) => operation === "remove" ? Effect.fail(diskError("remove", "EBUSY")) : run
-            }),
+            layerChanged((operation, run) => operation === "remove" ? Effect.fail(diskError("remove", "EBUSY")) : run),
             logging(logged)
           ])
         )
         assert.strictEqual(error._tag, "MalformedImage")
         assert.lengthOf(logged, 1)
         assert.include(logged[0], "EBUSY")
-        assert.include(logged[0], directory, "the operator learns where the file is")
+        assert.include(logged[0], directory, "the log names the directory")
         assert.include(logged[0], directory)
       }).pipe(Effect.provide(NodeContext.layer))
   )
 
   it.scopedLive.each(scopedWays)(
-    "to remove what %s keeps lets the scope end, and is logged once",
+    "on the removal of the image of %s lets the scope close, and is logged once",
     ([, persist]) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
@@ -91,23 +91,21 @@ describe("a disk that fails", () => {
           Effect.scoped,
           Effect.exit,
           Effect.provide([
-            layerChanged({
-              change: (operation, run) => operation === "remove" ? Effect.fail(diskError("remove", "EBUSY")) : run
-            }),
+            layerChanged((operation, run) => operation === "remove" ? Effect.fail(diskError("remove", "EBUSY")) : run),
             logging(logged)
           ])
         )
         assert.isTrue(Exit.isSuccess(exit))
         assert.lengthOf(logged, 1)
         assert.include(logged[0], "EBUSY")
-        assert.include(logged[0], directory, "the operator learns where the file is")
+        assert.include(logged[0], directory, "the log names the directory")
         assert.include(logged[0], directory)
         assert.lengthOf(list(directory), 1)
       }).pipe(Effect.provide(NodeContext.layer))
   )
 })
 
-/** Writes a piece at a time from what it was given, and each takes long. */
+/** Writes the bytes in pieces, and waits before each. */
 const inPieces = (wait: Effect.Effect<void>) => (file: FileSystem.File, bytes: Uint8Array) => {
   const size = 300_000
   const writeFrom = (at: number): Effect.Effect<void, PlatformError> =>
@@ -122,7 +120,7 @@ const inPieces = (wait: Effect.Effect<void>) => (file: FileSystem.File, bytes: U
 
 describe("a disk that is slow", () => {
   it.scopedLive.each(allWays)(
-    "and writes in pieces gets the bytes of %s, and others go on all the while",
+    "stores the bytes of %s in pieces, and other fibers run meanwhile",
     ([, persist]) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
@@ -130,7 +128,7 @@ describe("a disk that is slow", () => {
         yield* Effect.forkScoped(
           Effect.forever(Effect.zipRight(Effect.sleep("1 millis"), Effect.sync(() => ticks++)))
         )
-        // The disk goes on only when the others have: were they held up by it, it would stand still.
+        // Each write waits for two ticks of another fiber: a blocked event loop would hang the test.
         let waits = 0
         const others = Effect.suspend(() => {
           const until = ticks + 2
@@ -140,10 +138,7 @@ describe("a disk that is slow", () => {
         const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
         const path = yield* persist(directory, image).pipe(
           Scope.extend(scope),
-          Effect.provide(layerChanged({
-            change: (_, run) => Effect.zipRight(others, run),
-            writeAll: inPieces(others)
-          }))
+          Effect.provide(layerChanged((_, run) => Effect.zipRight(others, run), { writeAll: inPieces(others) }))
         )
         assert.isTrue(readFileSync(path).equals(image))
         assert.isAtLeast(waits, 12)
@@ -163,15 +158,15 @@ describe("a disk that is slow", () => {
   )
 
   it.scopedLive.each(cases)(
-    "holds up the interruption of %s until its %s, number %i, has ended, and holds nothing then",
+    "delays the interruption of %s until its %s number %i ends, and then leaves no file or descriptor",
     ([, operation, nth, persist]) =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
-        const begun = yield* Deferred.make<void>()
+        const started = yield* Deferred.make<void>()
         const gate = yield* Deferred.make<void>()
         let ended = false
         const change = atNth(operation, nth, (run) =>
-          Deferred.succeed(begun, undefined).pipe(
+          Deferred.succeed(started, undefined).pipe(
             Effect.zipRight(Deferred.await(gate)),
             Effect.zipRight(run),
             Effect.zipLeft(Effect.sync(() => {
@@ -180,12 +175,12 @@ describe("a disk that is slow", () => {
           ))
         const scope = yield* Scope.make()
         const fiber = yield* Effect.fork(
-          persist(directory, image).pipe(Scope.extend(scope), Effect.provide(layerChanged({ change })))
+          persist(directory, image).pipe(Scope.extend(scope), Effect.provide(layerChanged(change)))
         )
-        yield* Deferred.await(begun)
+        yield* Deferred.await(started)
         const interruption = yield* Effect.fork(Fiber.interrupt(fiber))
         yield* Effect.repeatN(turn, 20)
-        assert.isTrue(Option.isNone(yield* Fiber.poll(interruption)), "it waits")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(interruption)), "the interruption waits")
         assert.isFalse(ended)
         yield* Deferred.succeed(gate, undefined)
         const exit = yield* Fiber.join(interruption)

@@ -10,12 +10,13 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from "node:path"
 import { InitImageSlot, SessionInitImage } from "../../src/index.js"
 import { list, openIn } from "../utils/directory.js"
+import { atNth } from "../utils/hookedFileSystem.js"
 import { pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
-import { assertDiskError, assertNothingIn, atNth, layerChanged, logging, scopedWays, ways } from "./disks.js"
-import { makeTmpfs, refusal, remount, unmountLazily } from "./tmpfs.js"
+import { makeTmpfs, refusal, remount, unmountLazily } from "../utils/tmpfs.js"
+import { assertDiskError, assertNothingIn, layerChanged, logging, scopedWays, ways } from "./disks.js"
 
-/** Several writes each, the second of which meets the end of a disk of 2 MiB. */
+/** Images of several writes; the second write of the large image exceeds a disk of 2 MiB. */
 const large = pngOfSize(5_000_000)
 const small = pngOfSize(1_900_000)
 const size = "size=2m"
@@ -25,7 +26,7 @@ type Services = FileSystem.FileSystem | Path.Path | Scope.Scope
 
 const leftOut: Array<string> = []
 
-/** Tests that need a file system of their own; where there can be none, they are said to be left out. */
+/** Groups tests that mount a file system; without the right to mount, the last test reports them. */
 const disk = (name: string, tests: () => void) => {
   if (refusal === undefined) describe(name, tests)
   else tests()
@@ -44,7 +45,7 @@ const onTmpfsEach = <A>(
   for (const [way, value] of cases) onTmpfs(name(way), () => test(value))
 }
 
-/** Runs in a scope of its own that ends only after the checks. */
+/** A scope that closes after the assertions. */
 const openScope = Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
 
 const allWays = Object.entries(ways)
@@ -52,7 +53,7 @@ const allWays = Object.entries(ways)
 disk("a disk that is full", () => {
   onTmpfsEach(
     allWays,
-    (way) => `is ENOSPC for ${way}, which leaves it empty, and a smaller image then fits`,
+    (way) => `is ENOSPC for ${way}, which removes its file, and a smaller image then fits`,
     (persist) =>
       Effect.gen(function*() {
         const directory = yield* makeTmpfs(size)
@@ -66,7 +67,7 @@ disk("a disk that is full", () => {
         const error = yield* persist(directory, large).pipe(
           Scope.extend(scope),
           Effect.flip,
-          Effect.provide(layerChanged({ change }))
+          Effect.provide(layerChanged(change))
         )
         assertDiskError(error, "writeAll", "ENOSPC", directory)
         assert.strictEqual(fullest, capacity, "a write was cut short by the end of the disk before the next one failed")
@@ -80,7 +81,7 @@ disk("a disk that is full", () => {
 
   onTmpfsEach(
     allWays,
-    (way) => `is ENOSPC for ${way} as soon as it has no inode left`,
+    (way) => `is ENOSPC for ${way} without a free inode`,
     (persist) =>
       Effect.gen(function*() {
         const directory = yield* makeTmpfs(`${size},nr_inodes=2`)
@@ -96,7 +97,7 @@ disk("a disk that is full", () => {
   )
 
   onTmpfs(
-    "takes of many images at once those that fit, and of the others nothing is left",
+    "stores the concurrent images that fit, and no part of the others",
     () =>
       Effect.gen(function*() {
         const directory = yield* makeTmpfs(size)
@@ -111,18 +112,18 @@ disk("a disk that is full", () => {
         for (const either of ended) {
           if (either._tag === "Left") assertDiskError(either.left, "writeFile", "ENOSPC", directory)
         }
-        assert.isTrue(ended.some(({ _tag }) => _tag === "Left"), "they do not all fit")
+        assert.isTrue(ended.some(({ _tag }) => _tag === "Left"), "some do not fit")
         assert.deepStrictEqual(openIn(directory), [])
         for (const name of list(directory)) {
           assert.isTrue(readFileSync(join(directory, name)).equals(image))
           rmSync(join(directory, name))
         }
-        // All that the others took is free again.
+        // The space of the failed images is free again.
         writeFileSync(join(directory, "all"), new Uint8Array(capacity))
       })
   )
 
-  onTmpfs("leaves a slot's image and its leases as they were", () =>
+  onTmpfs("keeps a slot's image and its leases", () =>
     Effect.gen(function*() {
       const directory = yield* makeTmpfs(size)
       const slot = yield* InitImageSlot.make
@@ -141,7 +142,7 @@ disk("a disk that is full", () => {
 disk("a disk that is read-only", () => {
   onTmpfsEach(
     allWays,
-    (way) => `is EROFS for ${way}, which has nothing to clean up`,
+    (way) => `is EROFS for ${way}, which creates no file`,
     (persist) =>
       Effect.gen(function*() {
         const directory = yield* makeTmpfs(size)
@@ -164,7 +165,7 @@ disk("a disk that is read-only", () => {
 
   onTmpfsEach(
     scopedWays,
-    (way) => `keeps the image of ${way} from being removed: the scope ends, and a log says so`,
+    (way) => `prevents the removal of the image of ${way}: the scope closes and a warning is logged`,
     (persist) =>
       Effect.gen(function*() {
         const directory = yield* makeTmpfs(size)
@@ -178,7 +179,7 @@ disk("a disk that is read-only", () => {
         assert.include(logged[0], "could not be removed")
         assert.include(logged[0], "EROFS")
         assert.include(logged[0], "level=WARN")
-        assert.include(logged[0], path, "the operator learns which file it is")
+        assert.include(logged[0], path, "the log names the file")
         assert.isTrue(existsSync(path))
         assert.deepStrictEqual(openIn(directory), [])
       })
@@ -188,7 +189,7 @@ disk("a disk that is read-only", () => {
   for (const [tag, png, options] of faults) {
     onTmpfsEach(
       allWays,
-      (way) => `does not hide the ${tag} that ${way} fails with when its removal fails`,
+      (way) => `does not hide the ${tag} of ${way} when the removal fails`,
       (persist) =>
         Effect.gen(function*() {
           const directory = yield* makeTmpfs(options)
@@ -198,7 +199,7 @@ disk("a disk that is read-only", () => {
           const error = yield* persist(directory, png).pipe(
             Scope.extend(scope),
             Effect.flip,
-            Effect.provide([layerChanged({ change }), logging(logged)])
+            Effect.provide([layerChanged(change), logging(logged)])
           )
           assert.strictEqual(error._tag, tag)
           if (tag === "SystemError") assertDiskError(error, "writeAll", "ENOSPC", directory)
@@ -206,19 +207,19 @@ disk("a disk that is read-only", () => {
           assert.include(logged[0], "EROFS")
           const [left, ...others] = list(directory)
           assert.deepStrictEqual(others, [])
-          assert.include(logged[0], join(directory, left ?? "nothing"), "the operator learns which file it is")
+          assert.include(logged[0], join(directory, left ?? "nothing"), "the log names the file")
           assert.deepStrictEqual(openIn(directory), [])
         })
     )
   }
 })
 
-disk("a disk that is taken away", () => {
+disk("a disk that disappears", () => {
   const removals = {
     "removed": (directory: string) => rmSync(directory, { recursive: true }),
     "unmounted": (directory: string) => unmountLazily(join(directory, ".."))
   }
-  for (const [what, takeAway] of Object.entries(removals)) {
+  for (const [event, takeAway] of Object.entries(removals)) {
     const makeSub = Effect.map(makeTmpfs("size=16m"), (mounted) => {
       const directory = join(mounted, "images")
       mkdirSync(directory)
@@ -227,7 +228,7 @@ disk("a disk that is taken away", () => {
 
     onTmpfsEach(
       allWays,
-      (way) => `fails ${way} with ENOENT when it is ${what} while that writes`,
+      (way) => `fails ${way} with ENOENT when it is ${event} during a write`,
       (persist) =>
         Effect.gen(function*() {
           const directory = yield* makeSub
@@ -236,7 +237,7 @@ disk("a disk that is taken away", () => {
           const error = yield* persist(directory, large).pipe(
             Effect.flip,
             Effect.scoped,
-            Effect.provide([layerChanged({ change }), logging(logged)])
+            Effect.provide([layerChanged(change), logging(logged)])
           )
           assertDiskError(error, "access", "ENOENT", directory)
           assert.deepStrictEqual(logged, [])
@@ -251,7 +252,7 @@ disk("a disk that is taken away", () => {
 
     onTmpfsEach(
       scopedWays,
-      (way) => `lets the scope of ${way} end as ever when it is ${what} before`,
+      (way) => `lets the scope of ${way} close when it is ${event} before`,
       (persist) =>
         Effect.gen(function*() {
           const directory = yield* makeSub
@@ -267,10 +268,11 @@ disk("a disk that is taken away", () => {
   }
 })
 
-describe("disks of their own", () => {
-  it("are left out only where none may be mounted, and then this says so", () => {
+describe("tests that mount a tmpfs", () => {
+  it("are left out only without the right to mount, never in CI, and are named", () => {
     if (refusal === undefined) return assert.deepStrictEqual(leftOut, [])
-    process.stdout.write(`LEFT OUT, for no tmpfs can be mounted here (${refusal}):\n  ${leftOut.join("\n  ")}\n`)
+    process.stdout.write(`LEFT OUT, because no tmpfs can be mounted (${refusal}):\n  ${leftOut.join("\n  ")}\n`)
+    assert.isUndefined(process.env["CI"], "in CI every test runs")
     assert.match(refusal, /denied|not permitted|superuser|must be root|ENOENT/i)
   })
 })

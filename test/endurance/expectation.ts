@@ -1,4 +1,4 @@
-/** What a payload must come to, from the table of inputs, with all of it in memory and nothing of the pipeline. */
+/** Computes the documented result of a payload from all of its bytes, without the pipeline. */
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../src/ImageFormat.js"
 
@@ -13,7 +13,7 @@ export interface ExpectedImage extends ImageFormat.ImageHeader {
   readonly all: Uint8Array
 }
 
-/** An image, none, or an error with what it carries. */
+/** An image, no image, or an encoded error. */
 export type Expected = ExpectedImage | { readonly _tag: "None" } | {
   readonly _tag: string
   readonly [key: string]: unknown
@@ -30,7 +30,7 @@ const formatOf = (mime: unknown): ImageFormat.ImageFormat | undefined => {
   return ImageFormat.formats.find(({ name }) => name === (subtype === "jpg" ? "jpeg" : subtype))
 }
 
-/** The bytes, of which more may have been to come but for what is wrong there. */
+/** Judges the bytes up to an error in their encoding, if there is one. */
 const judge = (format: ImageFormat.ImageFormat, all: Uint8Array, { maxPixels }: Limits, wrong?: Expected): Expected => {
   const probe = ImageFormat.makeProbe(format, { maxPixels })
   const early = probe.push(all)
@@ -49,12 +49,12 @@ const judge = (format: ImageFormat.ImageFormat, all: Uint8Array, { maxPixels }: 
 }
 
 interface Base64 {
-  /** What stands before the first group that is wrong. */
+  /** The bytes before the first invalid group. */
   readonly all: Buffer
   readonly wrong: { readonly _tag: "BadBase64"; readonly reason: string; readonly offset: number } | undefined
 }
 
-/** Of a length that base64 has. */
+/** Decodes text whose length is a multiple of 4. */
 export const readBase64 = (data: string): Base64 => {
   const body = data.slice(0, data.length - (/={0,2}$/.exec(data.slice(-2))?.[0].length ?? 0))
   const at = body.search(/[^A-Za-z0-9+/]/)
@@ -71,7 +71,7 @@ export const readBase64 = (data: string): Base64 => {
   }
 }
 
-/** How many bytes a text of that length stands for. */
+/** The decoded size, from the length and the padding. */
 const sizeOf = (data: string): number =>
   Math.floor(data.length * 3 / 4) - (data.length % 4 === 0 ? /={0,2}$/.exec(data.slice(-2))?.[0].length ?? 0 : 0)
 
@@ -102,7 +102,7 @@ export const ofStream = (mime: string, all: Uint8Array, limits: Limits): Expecte
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Of a message, and what is left of it. */
+/** The expected result of a JSON message, and the message without the image data. */
 export const ofJson = (
   all: Uint8Array,
   at: ReadonlyArray<string>,
@@ -121,7 +121,7 @@ export const ofJson = (
   return { expected, message }
 }
 
-/** How deep the text is nested, valid or not: strings are all that must be known of it. */
+/** The nesting depth of a text, valid or not, outside of strings. */
 export const depthOf = (all: Uint8Array): number => {
   let depth = 0
   let deepest = 0

@@ -1,7 +1,8 @@
-/** Runs many cases of a seed, and says how to repeat the one that fails. */
+/** Runs many cases of a seed, and reports how to repeat the case that fails. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { randomInt } from "node:crypto"
+import { turn } from "../utils/gates.js"
 import { forCase } from "./random.js"
 import type { Random } from "./random.js"
 
@@ -16,26 +17,25 @@ const numberFrom = (name: string): number | undefined => {
 /** `FUZZ_SEED` repeats a run. */
 export const seed = numberFrom("FUZZ_SEED") ?? randomInt(2 ** 32)
 
-/** `FUZZ_CASE` repeats a single case of it. */
+/** `FUZZ_CASE` repeats one case of the run. */
 const onlyCase = numberFrom("FUZZ_CASE")
 
-/** How many cases each part gets; `FUZZ_RUNS` is how many there are to be in all. */
+/** The number of cases of each part; `FUZZ_RUNS` sets their sum. */
 const shares = { images: 146_000, base64: 24_000, payloads: 20_000, streams: 5_000, frames: 6_000, long: 60 }
 const standard = Object.values(shares).reduce((sum, share) => sum + share, 0)
 
 const factor = (numberFrom("FUZZ_RUNS") ?? standard) / standard
 
-/** Far more than it takes: what bounds the work of a case is counted. */
-export const timeout = 300_000 * Math.max(1, factor)
-
-/** How many cases run before the event loop has its turn. */
+/** Cases between two turns of the event loop. */
 const casesPerTurn = 100
 
-const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+/** Cases between two progress reports, in a part that is long. */
+const minCasesPerReport = 1000
+const maxReports = 10
 
 /**
- * A case answers what became of it; a run that is long enough must have met each of `outcomes`. Whatever is wrong with
- * a case, it throws or dies.
+ * Runs every case of a part. A case returns its outcome, and throws or dies on a failure. A run of full length must
+ * produce each of `outcomes`.
  */
 export const fuzz = Effect.fnUntraced(function*<R>(
   part: keyof typeof shares,
@@ -45,6 +45,7 @@ export const fuzz = Effect.fnUntraced(function*<R>(
   const counts = new Map(outcomes.map((outcome) => [outcome, 0]))
   const first = onlyCase ?? 0
   const end = onlyCase === undefined ? Math.ceil(shares[part] * factor) : onlyCase + 1
+  const reportEvery = Math.max(minCasesPerReport, Math.ceil((end - first) / maxReports))
   for (let index = first; index < end; index++) {
     const outcome = yield* Effect.catchAllCause(
       Effect.suspend(() => run(forCase(seed, part, index))),
@@ -58,9 +59,12 @@ export const fuzz = Effect.fnUntraced(function*<R>(
     )
     counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
     if (index % casesPerTurn === 0) yield* turn
+    if ((index - first + 1) % reportEvery === 0) {
+      process.stdout.write(`fuzz: ${part}: ${index - first + 1} of ${end - first}\n`)
+    }
   }
-  const said = Array.from(counts, ([outcome, count]) => `${outcome} ${count}`).join(", ")
-  process.stdout.write(`fuzz: seed ${seed}, ${end - first} ${part}: ${said}\n`)
+  const summary = Array.from(counts, ([outcome, count]) => `${outcome} ${count}`).join(", ")
+  process.stdout.write(`fuzz: seed ${seed}, ${end - first} ${part}: ${summary}\n`)
   const missed = outcomes.filter((outcome) => counts.get(outcome) === 0)
   if (end - first >= shares[part] && missed.length > 0) {
     return yield* Effect.dieMessage(`seed ${seed}: none of the ${part} came to ${missed.join(", ")}`)

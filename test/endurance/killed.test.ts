@@ -12,14 +12,16 @@ import { figures, isIdle, openScoped } from "../utils/spools.js"
 import { eventually } from "../utils/webSocketClient.js"
 import * as children from "./killed/children.js"
 
-/** In milliseconds. Long enough for a process that gets little of a busy machine. */
-const staleAfter = 1000
+/** In milliseconds. Longer than a busy machine suspends a process. */
+const staleAfter = 3000
+
+const noTimeout = 0
 
 const lanes = 5
 const perLane = 12
-/** In milliseconds from when it is ready. */
+/** In milliseconds from readiness. */
 const longestLife = 150
-/** In milliseconds from its start, for one that is killed ready or not. */
+/** In milliseconds from the start, for a child that is killed ready or not. */
 const longestStart = 600
 
 let program: children.Program
@@ -28,7 +30,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => program.remove())
 
-/** A child that does not outlive the test. */
+/** Starts a child, which is killed when the scope closes. */
 const start = (directory: string) =>
   Effect.acquireRelease(
     Effect.sync(() => children.start(program, directory, staleAfter)),
@@ -41,7 +43,7 @@ const ready = (child: children.Child) =>
     return directory
   })
 
-/** It has found everything that was its own in its place, as far as it came. */
+/** Requires that the child missed none of its files. */
 const lostNothing = (child: children.Child): void => assert.match(child.output(), /^(ready .*\n)?$/)
 
 const kill = Effect.fnUntraced(function*(child: children.Child) {
@@ -52,14 +54,14 @@ const kill = Effect.fnUntraced(function*(child: children.Child) {
 
 const heartbeat = (directory: string): string => readFileSync(join(directory, "heartbeat"), "latin1")
 
-/** It changes as long as somebody waits for it. */
+/** Waits for the next heartbeat. */
 const beats = (directory: string) =>
   Effect.suspend(() => {
     const before = heartbeat(directory)
     return eventually(() => assert.notStrictEqual(heartbeat(directory), before))
   })
 
-/** A spool of this process, with images in it that somebody needs. */
+/** Opens a spool in this process with persisted and leased images. */
 const openLiving = Effect.fnUntraced(function*(parent: string) {
   const { end, value: spool } = yield* openScoped(InitImageSpool.make({ directory: parent, staleAfter }))
   const directory = (yield* spool.directory) ?? ""
@@ -69,7 +71,7 @@ const openLiving = Effect.fnUntraced(function*(parent: string) {
     const [given, former, current] = images.map((bytes) => payloadOf("image/png", bytes))
     return [
       yield* SessionInitImage.persist(given),
-      // One that is leased and no longer current.
+      // Leased, but no longer current.
       yield* Effect.zipRight(slot.set(former), slot.lease),
       yield* Effect.zipRight(slot.set(current), slot.lease)
     ].flatMap(Option.toArray)
@@ -77,7 +79,7 @@ const openLiving = Effect.fnUntraced(function*(parent: string) {
   return {
     directory,
     end,
-    /** Nothing of it is lost, and nothing else is there. */
+    /** Requires exactly the images of this spool. */
     check: Effect.gen(function*() {
       assert.strictEqual(yield* spool.directory, directory)
       for (const [index, { path }] of persisted.entries()) {
@@ -90,9 +92,9 @@ const openLiving = Effect.fnUntraced(function*(parent: string) {
   }
 })
 
-describe("processes that are killed", () => {
+describe("killed processes", () => {
   it.scopedLive(
-    `leave nothing, ${lanes * perLane} of them at random moments, and those that live beside them lose nothing`,
+    `leave no file after ${lanes * perLane} random kills, and live processes lose none`,
     () =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
@@ -100,6 +102,7 @@ describe("processes that are killed", () => {
         const sibling = yield* start(parent)
         const siblingDirectory = yield* ready(sibling)
         let wereReady = 0
+        let killed = 0
 
         const lane = (lane: number) =>
           Effect.forEach(
@@ -115,6 +118,7 @@ describe("processes that are killed", () => {
                   yield* Effect.sleep(Math.random() * longestLife)
                 }
                 yield* kill(child)
+                if (++killed % 10 === 0) process.stdout.write(`killed: ${killed} of ${lanes * perLane}\n`)
                 if (index % 4 === lane % 4) yield* Effect.all([beats(living.directory), beats(siblingDirectory)])
               })),
             { discard: true }
@@ -150,10 +154,10 @@ describe("processes that are killed", () => {
         assert.deepStrictEqual(openIn(parent), [])
         yield* isIdle
       }).pipe(Effect.provide(NodeContext.layer)),
-    240_000
+    noTimeout
   )
 
-  it.scopedLive("and are only stopped, for less than they are taken for dead after, lose nothing", () =>
+  it.scopedLive("keep their files when they are stopped for less than staleAfter", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const living = yield* openLiving(parent)
@@ -161,7 +165,7 @@ describe("processes that are killed", () => {
       const directory = yield* ready(child)
       for (const part of [0.3, 0.5, 0.7]) {
         child.process.kill("SIGSTOP")
-        // A write that was under way has been done.
+        // Ends a write in progress.
         yield* Effect.sleep(50)
         const before = heartbeat(directory)
         yield* Effect.sleep(staleAfter * part)
@@ -170,7 +174,7 @@ describe("processes that are killed", () => {
         child.process.kill("SIGCONT")
         yield* beats(directory)
       }
-      // It goes on, and finds in their places whatever it had.
+      // The child continues and finds all of its files.
       yield* Effect.sleep(staleAfter)
       yield* beats(directory)
       lostNothing(child)

@@ -1,10 +1,11 @@
-/** Images and texts as an attacker or a broken client would change them. */
+/** Mutates images and texts as an attacker or a broken client would. */
 import { Buffer } from "node:buffer"
 import { crc32 } from "node:zlib"
 import { ascii, concat } from "../utils/bytes.js"
 import type { Bytes } from "../utils/bytes.js"
 import {
   anmf,
+  dqt,
   eoi,
   jpeg,
   png,
@@ -28,9 +29,9 @@ const built: ReadonlyArray<Uint8Array> = [
   png({ width: 7071, height: 7072 }),
   png({ chunks: [pngChunk("tEXt"), pngChunk("eXIf"), pngChunk("IDAT")] }),
   jpeg(),
-  concat(soi, sof({ width: 65_535, height: 65_535 }), sos(), eoi),
+  concat(soi, dqt(), sof({ width: 65_535, height: 65_535 }), sos(), eoi),
   jpeg({ segments: [segment(0xfe), segment(0xe1), sof({ marker: 0xc3 })] }),
-  ...[4, 5, 100].map((components) => concat(soi, sof({ components }), sos(components), eoi)),
+  ...[4, 5, 100].map((components) => concat(soi, dqt(), sof({ components }), sos({ components }), eoi)),
   webp(),
   webp({ width: 16_384, height: 16_384 }),
   riff(webpChunk("VP8 ", vp8({ width: 4, height: 4 }))),
@@ -38,7 +39,7 @@ const built: ReadonlyArray<Uint8Array> = [
   riff(vp8x(3, 3), webpChunk("VP8L", vp8l(3, 3)), webpChunk("XMP ", new Uint8Array(3)))
 ]
 
-/** What is no image of ours, or none at all. */
+/** Files of other formats, and fragments. */
 const others: ReadonlyArray<Uint8Array> = [
   "",
   "\0",
@@ -54,13 +55,13 @@ const others: ReadonlyArray<Uint8Array> = [
 
 const made: ReadonlyArray<Uint8Array> = samples.map(({ all }) => new Uint8Array(all))
 
-/** Small ones as often as those that encoders write. */
+/** Small images as often as encoded ones. */
 const source = (random: Random): Uint8Array =>
   random.chance(0.04) ? random.pick(others) : random.chance(0.4) ? random.pick(built) : random.pick(made)
 
 const viewOf = (all: Uint8Array): DataView => new DataView(all.buffer, all.byteOffset, all.byteLength)
 
-/** Where its chunks or segments begin, as far as they can be followed. */
+/** Offsets of chunks or segments, up to the first that is invalid. */
 const starts = (all: Uint8Array): ReadonlyArray<number> => {
   const view = viewOf(all)
   const at: Array<number> = []
@@ -88,7 +89,7 @@ const part = (random: Random, all: Uint8Array): readonly [start: number, end: nu
 
 const remarkable = [0, 1, 2, 3, 7, 8, 13, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0xffff, 0xffffff, 0x7fffffff, 0x80000000]
 
-/** A number into one to four bytes, in either order. */
+/** Writes a number into one to four bytes, in either byte order. */
 const writeNumber = (random: Random, all: Uint8Array, at: number): void => {
   const length = random.pick([1, 2, 3, 4])
   const value = random.pick([
@@ -132,7 +133,7 @@ const mutations: ReadonlyArray<Mutation> = [
     const start = random.below(all.length)
     return replaced(all, start, start + random.below(32))
   },
-  // Bytes put in, markers and zeros among them
+  // Inserted bytes, among them markers and zeros
   (random, all) => {
     const at = random.below(all.length)
     const value = random.pick([0, 0xff, random.below(256)])
@@ -152,7 +153,7 @@ const mutations: ReadonlyArray<Mutation> = [
     const [at] = part(random, all)
     return replaced(all, at, random.chance(0.5) ? at : part(random, all)[1], other.subarray(...part(random, other)))
   },
-  // A chunk again, many times, elsewhere, or not at all
+  // A chunk repeated, moved or removed
   (random, all) => {
     const [start, end] = part(random, all)
     const times = Math.min(1 + random.below(random.chance(0.1) ? 500 : 4), Math.floor(20_000 / (end - start + 1)))
@@ -164,18 +165,18 @@ const mutations: ReadonlyArray<Mutation> = [
     return replaced(all, at, at, chunk)
   },
   (random, all) => replaced(all, ...part(random, all)),
-  // What follows an image
+  // Bytes after the image
   (random, all) => concat(all, random.pick([eoi, new Uint8Array(random.below(99)), source(random)]))
 ]
 
-/** What a client that means harm would make right again, so that more than the first check is reached. */
+/** Repairs checksums and sizes, so that a mutation passes the first check. */
 const repair = (all: Bytes): Bytes => {
   if (all[0] === 0x89 && all.length >= 33) viewOf(all).setUint32(29, crc32(all.subarray(12, 29)))
   if (all[0] === 0x52 && all.length >= 12) viewOf(all).setUint32(4, all.length - 8, true)
   return all
 }
 
-/** So that it begins again as what it was made from does. */
+/** Restores the signature of the original. */
 const signed = (all: Bytes, original: Uint8Array): Bytes => {
   if (all.length >= 12) {
     all.set(original.subarray(0, original[0] === 0x89 ? 8 : original[0] === 0xff ? 2 : 4))
@@ -186,7 +187,7 @@ const signed = (all: Bytes, original: Uint8Array): Bytes => {
 
 const maxBytes = 60_000
 
-/** An image with no, one or a few things done to it. */
+/** An image after zero or more mutations. */
 export const image = (random: Random): Uint8Array => {
   const original = source(random)
   let all: Bytes = new Uint8Array(original)
@@ -219,7 +220,7 @@ const units = [
   ""
 ]
 
-/** A text with a few things done to it that base64 does not stand. */
+/** Base64 after mutations that make it invalid. */
 export const text = (random: Random, whole: string): string => {
   let text = whole
   for (let left = random.pick([0, 1, 1, 1, 2, 3]); left > 0; left--) {
@@ -254,7 +255,7 @@ const notUtf8 = [[0xc3], [0xff], [0xed, 0xa0, 0x80], [0xf0, 0x9f], [0xef, 0xbb, 
   Uint8Array.from(all)
 )
 
-/** A JSON text with a few things done to it. */
+/** A JSON text after mutations. */
 export const json = (random: Random, whole: Uint8Array, other: () => Uint8Array): Uint8Array => {
   let all = whole
   for (let left = random.pick([0, 0, 1, 1, 2, 3]); left > 0; left--) {

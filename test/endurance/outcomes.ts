@@ -1,4 +1,4 @@
-/** Runs the pipeline on files in memory and holds what it comes to equal to what is expected of it. */
+/** Runs the pipeline on files in memory and compares its result with the expected one. */
 import type { PlatformError } from "@effect/platform/Error"
 import { assert } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -10,14 +10,14 @@ import { Buffer } from "node:buffer"
 import { inspect, isDeepStrictEqual } from "node:util"
 import { InitImageError } from "../../src/index.js"
 import type { SessionInitImage } from "../../src/index.js"
-import { bufferBytes } from "../../src/internal/persist/writer.js"
+import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
+import type { MemoryFileSystem } from "../utils/memoryFileSystem.js"
 import { isImage } from "./expectation.js"
 import type { Expected, Limits } from "./expectation.js"
-import type { MemoryFileSystem } from "./memoryFileSystem.js"
 
 const encodeError = Schema.encodeSync(InitImageError.InitImageError)
 
-/** An error as it is encoded to a client. Anything but one error of the union is thrown. */
+/** Encodes an error as for a client. Throws on any other cause. */
 export const encoded = (cause: Cause.Cause<unknown>): Expected => {
   if (cause._tag !== "Fail") throw new Error(`more than an error: ${Cause.pretty(cause)}`)
   if (!InitImageError.isInitImageError(cause.error)) throw new Error(`of another type: ${inspect(cause.error)}`)
@@ -51,13 +51,13 @@ const checkImage = (
 export interface Options {
   readonly disk: MemoryFileSystem
   readonly limits: Limits
-  /** Any of these will do. */
+  /** The accepted results. */
   readonly expected: ReadonlyArray<Expected>
-  /** How many files may have been created; as many as there were are removed, but for the one that is kept. */
+  /** The most files that may be created; every file but the image must be removed. */
   readonly maxFiles?: number
 }
 
-/** Answers the outcome's tag. */
+/** Returns the tag of the result. */
 export const check = <R>(
   effect: Effect.Effect<
     Option.Option<SessionInitImage.SessionInitImage>,
@@ -74,7 +74,7 @@ export const check = <R>(
       assert.strictEqual(disk.files.size, Option.isSome(image) ? 1 : 0, "no file is left but an image's")
       assert.isAtMost(disk.opens, maxFiles)
       assert.strictEqual(disk.removes, disk.opens - disk.files.size, "each other file is removed once")
-      assert.isAtMost(disk.writes, disk.opens * (1 + Math.ceil(limits.maxBytes / (bufferBytes - 32))))
+      assert.isAtMost(disk.writes, disk.opens * (1 + Math.ceil(limits.maxBytes / (maxBufferBytes - 32))))
       if (Option.isSome(image)) {
         checkImage(image.value, expected.find(isImage) ?? expected[0] ?? { _tag: "Nothing" }, limits, disk)
         return "Image"
@@ -85,7 +85,7 @@ export const check = <R>(
     })
   })
 
-/** Pieces from a source that uses its memory again, and how it was asked for them. */
+/** A source that reuses the memory of its pieces, and counts reads. */
 export class Source {
   pulls = 0
   bytes = 0
@@ -102,12 +102,12 @@ export class Source {
     return piece === undefined ? Effect.fail(Option.none()) : Effect.succeed(piece)
   }))
 
-  /** Holds that it was not asked again after its end. */
+  /** Requires that no read followed the end. */
   check(): void {
     assert.isAtMost(this.pulls, this.#pieces.length + 1)
   }
 
-  /** How many bytes had come before the last piece. */
+  /** The bytes before the last piece. */
   get bytesBefore(): number {
     return this.bytes - (this.#pieces[this.pulls - 1]?.length ?? 0)
   }

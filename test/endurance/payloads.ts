@@ -1,11 +1,11 @@
-/** Payloads, and messages that hold one, as clients send them and as they never should. */
+/** Valid and hostile payloads, and messages that hold them. */
 import { Buffer } from "node:buffer"
 import * as mutations from "./mutations.js"
 import type { Random } from "./random.js"
 
 const declared = ["image/png", "image/jpeg", "image/webp"] as const
 
-/** The type that the bytes seem to be of. */
+/** The media type of the signature. */
 export const mimeOf = (all: Uint8Array): string => declared[all[0] === 0xff ? 1 : all[0] === 0x52 ? 2 : 0]
 
 const otherMimes = [
@@ -60,7 +60,7 @@ const name = (random: Random): unknown =>
     ? random.pick(names)
     : String.fromCharCode(...Array.from({ length: random.below(40) }, () => random.below(0x10000)))
 
-/** A payload of these bytes, or of what is left of them as text. */
+/** A payload of these bytes, or of mutated text. */
 export const of = (random: Random, all: Uint8Array): unknown => {
   if (random.chance(0.03)) return random.pick(values)
   const whole = mutations.base64(all)
@@ -74,7 +74,7 @@ export const of = (random: Random, all: Uint8Array): unknown => {
   return payload
 }
 
-/** Where a message may hold it. */
+/** Paths to the payload in a message. */
 export const places: ReadonlyArray<ReadonlyArray<string>> = [
   [],
   ["image"],
@@ -93,7 +93,7 @@ const members = [
   "\"é\":\"\\u0000\""
 ]
 
-/** About as deep as a message may be nested. */
+/** Nested close to the depth limit. */
 const deep = (random: Random): string => {
   const depth = 124 + random.below(8)
   return `"deep":${"[".repeat(depth)}${"]".repeat(depth)}`
@@ -116,7 +116,7 @@ const written = (random: Random, value: unknown): string => {
   }
 }
 
-/** The same keys in any order, and some of them twice. */
+/** The keys in any order, some of them twice. */
 const writtenPayload = (random: Random, payload: unknown): string => {
   if (typeof payload !== "object" || payload === null || Array.isArray(payload)) return written(random, payload)
   const fields = Object.entries(payload).map(([key, value]) => `${written(random, key)}:${written(random, value)}`)
@@ -131,7 +131,7 @@ const writtenMessage = (random: Random, payload: unknown, at: ReadonlyArray<stri
     writtenPayload(random, payload)
   ))
 
-/** A message with a few things done to its bytes. */
+/** A message after mutations. */
 export const message = (random: Random, at: ReadonlyArray<string>): Uint8Array => {
   const whole = () => writtenMessage(random, of(random, mutations.image(random)), at)
   return mutations.json(random, whole(), whole)

@@ -1,6 +1,6 @@
-/** Numbers that look random and are the same again for the same seed. */
+/** Pseudo-random numbers from a seed. */
 
-/** mulberry32: 32 bits of state, and more than enough for tests. */
+/** mulberry32, with 32 bits of state. */
 export class Random {
   #state: number
 
@@ -8,7 +8,7 @@ export class Random {
     this.#state = seed | 0
   }
 
-  /** From 0 up to 2 ** 32. */
+  /** An integer from 0 to 2 ** 32 - 1. */
   next(): number {
     this.#state = this.#state + 0x6d2b79f5 | 0
     let mixed = Math.imul(this.#state ^ this.#state >>> 15, 1 | this.#state)
@@ -16,7 +16,7 @@ export class Random {
     return (mixed ^ mixed >>> 14) >>> 0
   }
 
-  /** A whole number from 0 up to `limit`; 0 where that is 0. */
+  /** An integer from 0 to `limit` - 1; 0 if `limit` is 0. */
   below(limit: number): number {
     return Math.floor(this.next() / 2 ** 32 * limit)
   }
@@ -26,11 +26,11 @@ export class Random {
   }
 
   pick<A>(values: readonly [A, ...Array<A>] | ReadonlyArray<A>): A {
-    // Nothing here picks from an empty array.
+    // No caller passes an empty array.
     return values[this.below(values.length)] as A
   }
 
-  /** Cuts it into pieces, now and then of nothing. */
+  /** Cuts the bytes into pieces, some of them empty. */
   pieces(all: Uint8Array): Array<Uint8Array> {
     const max = this.pick([1, 7, 64, 1000, 100_000])
     const least = Math.ceil(all.length / 40)
@@ -44,7 +44,7 @@ export class Random {
   }
 }
 
-/** The generator of one case, so that it can be had without those before it. */
+/** The generator of one case, independent of the cases before it. */
 export const forCase = (seed: number, section: string, index: number): Random => {
   let hash = seed ^ 0x811c9dc5
   for (const character of `${section} ${index}`) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193)

@@ -1,6 +1,6 @@
 import { declareValuePlugin, PluginKind } from "@stryker-mutator/api/plugin"
 
-/** What a mutant of would be seen by nobody but a reader of logs, of traces or of a metric's description. */
+/** Calls whose text arguments appear only in logs, traces and metric descriptions: no test observes a mutant of them. */
 const isForReaders = (callee) =>
   callee.type === "MemberExpression" && callee.object.type === "Identifier" && (
     callee.object.name === "Effect" && /^(?:log|withSpan$|fn$)/.test(callee.property.name) ||
@@ -19,8 +19,8 @@ export const strykerPlugins = [
       const isText = node.type === "StringLiteral" && (
         parent?.type === "CallExpression" && isForReaders(parent.callee) || isKey(path, "description")
       )
-      if (isText) return "A text for readers"
-      return isKey(path, "captureStackTrace") ? "What traces cost" : undefined
+      if (isText) return "Text of a log, trace or metric description"
+      return isKey(path, "captureStackTrace") ? "Affects only the cost of traces" : undefined
     }
   })
 ]

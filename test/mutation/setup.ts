@@ -1,4 +1,4 @@
 import * as FastCheck from "effect/FastCheck"
 
-// Thousands of runs of a property for each of thousands of mutants would take a day, and so would shrinking.
+// Bounds the time of a property: Stryker runs it once for each of thousands of mutants. Shrinking is not needed.
 FastCheck.configureGlobal({ endOnFailure: true, interruptAfterTimeLimit: 1000, markInterruptAsFailure: false })

@@ -1,4 +1,4 @@
-/** Runtimes from npm, each version installed once for all that use it. */
+/** Installs runtimes from npm, each version once. */
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -6,12 +6,12 @@ import { join } from "node:path"
 
 const cache = join(tmpdir(), "session-init-image-runtimes")
 
-/** What anybody else has put there must not be run. */
+/** Refuses a cache that another user can write to: its programs would be run. */
 const openCache = (): void => {
   mkdirSync(cache, { recursive: true, mode: 0o700 })
   const { mode, uid } = statSync(cache)
   const isShared = (mode & 0o022) !== 0 && process.platform !== "win32"
-  if (isShared || uid !== (process.getuid?.() ?? uid)) throw new Error(`${cache} is somebody else's to write to`)
+  if (isShared || uid !== (process.getuid?.() ?? uid)) throw new Error(`${cache} is writable by another user`)
 }
 
 const npm = (parameters: ReadonlyArray<string>, cwd: string): void => {
@@ -24,12 +24,12 @@ const npm = (parameters: ReadonlyArray<string>, cwd: string): void => {
   if (status !== 0) throw new Error(`npm ${parameters.join(" ")}\n${stderr}`)
 }
 
-/** The folder that holds the package in its `node_modules`, without what it only expects to find there. */
+/** Installs a package without its peers, and returns the folder that holds its `node_modules`. */
 export const install = (name: string, version: string): string => {
   openCache()
   const directory = join(cache, `${name.replace("/", "+")}@${version}`)
   if (existsSync(directory)) return directory
-  // Elsewhere first: what is interrupted is not there, and who comes at the same time does not see a half of it.
+  // The rename publishes a complete installation; an interrupted one stays invisible.
   const unfinished = mkdtempSync(join(cache, "unfinished-"))
   try {
     const plain = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--legacy-peer-deps"]
@@ -42,7 +42,7 @@ export const install = (name: string, version: string): string => {
   return directory
 }
 
-/** The one path below `directory` that the pattern stands for, in which a `*` is one name. */
+/** The only path below `directory` that matches the pattern, in which `*` is one name. */
 export const locate = (directory: string, pattern: string): string => {
   const found = pattern.split("/").reduce<ReadonlyArray<string>>(
     (paths, name) =>

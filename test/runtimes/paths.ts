@@ -1,8 +1,8 @@
-/** This is compiled, together with the types of the library, into a `dist` beside its own sources. */
+/** Paths of the compiled files, which are in `dist` below this folder. */
 import { resolve } from "node:path"
 
-/** Where the compiled modules of this folder lie. */
+/** The compiled modules of this folder. */
 export const compiled = import.meta.dirname
 
-/** The repository. */
+/** The root of the repository. */
 export const root = resolve(compiled, "../../../../..")

@@ -1,35 +1,35 @@
-/** What runs where, and what is left out there. */
+/** The runtimes, and the tests that each leaves out. */
 
-/** One runtime as the npm registry has it. */
+/** A runtime in the npm registry. */
 export interface Runtime {
-  /** What `--only` calls it. */
+  /** Its name for `--only`. */
   readonly name: string
   readonly title: string
   readonly version: string
-  /** The npm package that brings its program for this machine. */
+  /** The npm package of its program for this machine. */
   readonly packageName: string
-  /** Where the program lies below `node_modules`; a `*` stands for what npm chose for this machine. */
+  /** The path of the program below `node_modules`; `*` is a name that depends on the machine. */
   readonly program: string
-  /** What stands before the script to run. */
+  /** Arguments before the script. */
   readonly parameters: ReadonlyArray<string>
   /** The key of its version in `process.versions`. */
   readonly key: "node" | "bun" | "deno"
-  /** How the modules of its platform begin: `NodeContext`, `NodeHttpServer` and so on. */
+  /** The prefix of its platform's modules: `NodeContext`, `NodeHttpServer` and so on. */
   readonly platform: "@effect/platform-node/Node" | "@effect/platform-bun/Bun"
 }
 
-/** A part of the suite that is not run, and why. */
+/** Tests that are not run, with the reason. */
 export interface LeftOut {
-  /** A glob of files, from the root. */
+  /** A file, or a folder with all of its files, from the root. */
   readonly files: string
-  /** In those files only the tests whose full name this matches; all of them where it is not given. */
+  /** Limits the entry to tests whose full name matches. */
   readonly tests?: RegExp
   readonly reason: string
-  /** The runtimes that leave it out, by name; all where it is not given. */
+  /** The names of the runtimes; all by default. */
   readonly on?: ReadonlyArray<string>
 }
 
-/** Brought into the cache beside Bun; its other dependencies are the repository's own. */
+/** Installed beside Bun; its other dependencies come from the repository. */
 export const platformBun = { name: "@effect/platform-bun", version: "0.91.2" }
 
 const executable = process.platform === "win32" ? ".exe" : ""
@@ -49,7 +49,7 @@ const node = (version: string): Runtime => {
   }
 }
 
-/** The first is the oldest Node that the package allows. */
+/** The first is the oldest Node that the package supports. */
 export const runtimes: ReadonlyArray<Runtime> = [
   node("20.20.0"),
   node("22.23.3"),
@@ -80,41 +80,42 @@ export const runtimes: ReadonlyArray<Runtime> = [
 const leftOut: ReadonlyArray<LeftOut> = [
   {
     files: "test/integration/package.test.ts",
-    reason: "it packs the package and reads what is in it, which is the same whatever runs it"
+    reason: "it tests the packed files, which do not depend on the runtime"
   },
   {
     files: "test/integration/documentation.test.ts",
-    reason: "it compiles what the documentation shows, which is the same whatever runs it"
+    reason: "it compiles the documentation, which does not depend on the runtime"
   },
-  { files: "test/*/browser/**", reason: "it is about browsers" },
+  { files: "test/unit/browser/**", reason: "it tests the browser module" },
+  { files: "test/integration/browser/**", reason: "it tests the page and the browser module" },
   {
     files: "test/endurance/soak.test.ts",
-    reason: "it measures the memory and the descriptors of a child that is started with Node's own flags"
+    reason: "it starts a child process with flags of Node"
   },
   {
     files: "test/endurance/killed.test.ts",
-    reason: "it kills and halts programs that are bundled for Node, which is about the operating system"
+    reason: "it kills processes that are bundled for Node"
   },
   {
     files: "test/unit/internal/format/byteReader.test.ts",
-    tests: /^byteReader lets go of a chunk in which/,
-    reason: "it makes V8 collect garbage, which Bun does not have",
+    tests: /^byteReader does not retain a chunk after which/,
+    reason: "it needs the garbage collector of V8",
     on: ["bun"]
   },
   {
     files: "test/examples/rpc.test.ts",
     tests: /^RPCs over HTTP/,
-    reason: "its client is that of undici, in whose place Bun has something that cannot send a request",
+    reason: "its client needs undici, and Bun's replacement of undici cannot send requests",
     on: ["bun"]
   }
 ]
 
-/** What that runtime leaves out. */
+/** The entries that apply to the runtime. */
 export const leftOutOn = (name: string): ReadonlyArray<LeftOut> =>
   leftOut.filter(({ on }) => on === undefined || on.includes(name))
 
-/** For how many cases the random tests go on: enough for a runtime, and not to look for rare mistakes. */
-export const sizes: Readonly<Record<string, string>> = { FUZZ_RUNS: "5000" }
+/** Sizes of the random tests: smaller than in the endurance run on the oldest Node. */
+export const sizes: Readonly<Record<string, string>> = { FUZZ_RUNS: "5000", MODEL_COMMANDS: "3000" }
 
 export const runtimeOf = (name: string | undefined): Runtime => {
   const found = runtimes.find((runtime) => runtime.name === name)

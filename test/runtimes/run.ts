@@ -1,6 +1,6 @@
 /**
- * `npm run runtimes`: the built package and the test suite in each runtime, and a table of what came of it.
- * `-- --only=node-20,bun` are those alone. Ends with 1 when anything failed.
+ * `npm run runtimes` runs the built package and the test suite in each runtime, and prints a table of the results.
+ * `-- --only=node-20,bun` selects runtimes. Exits with 1 on a failure.
  */
 import { join } from "node:path"
 import { parseArgs } from "node:util"
@@ -13,10 +13,10 @@ import { makeWorkshop, runSmoke, type Workshop } from "./workshop.js"
 const { values } = parseArgs({ options: { only: { type: "string" } } })
 const asked = values.only === undefined ? runtimes : values.only.split(",").map(runtimeOf)
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
+const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
 const run = (workshop: Workshop, runtime: Runtime): Result => {
-  say(`\n${runtime.title} ${runtime.version}\n`)
+  print(`\n${runtime.title} ${runtime.version}\n`)
   const installed = join(install(runtime.packageName, runtime.version), "node_modules")
   const program = locate(installed, runtime.program)
   const isBun = runtime.key === "bun"
@@ -40,13 +40,13 @@ const runAll = (): ReadonlyArray<Result> => {
 }
 
 const results = runAll()
-say(`\n${render(results)}`)
+print(`\n${render(results)}`)
 
 const failures = results.flatMap(({ runtime, smoke, suite }) => [
   ...smoke ? [] : [`${runtime.name}: the built package`],
   ...suite.failures.map((failure) => `${runtime.name}: ${failure}`)
 ])
 if (failures.length > 0) {
-  say(`\nFailed:\n\n${failures.map((failure) => `- ${failure}`).join("\n")}`)
+  print(`\nFailed:\n\n${failures.map((failure) => `- ${failure}`).join("\n")}`)
   process.exitCode = 1
 }

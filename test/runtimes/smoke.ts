@@ -1,6 +1,6 @@
 /**
- * What the built package does where no test runner is needed for it. `smoke.js <platform> <version key> <version>` ends
- * with a code other than 0, and says why, when something is not so.
+ * Tests the built package without a test runner: `smoke.js <platform> <version key> <version>` reports a failure and exits
+ * with a code other than 0.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpRouter from "@effect/platform/HttpRouter"
@@ -19,7 +19,7 @@ import type * as Library from "../../src/index.js"
 
 const [, , platform = "", key = "", version = ""] = process.argv
 
-/** The modules of the platform that this is started for, as far as they are used here. */
+/** The modules of the platform that this script uses. */
 interface Context {
   readonly layer: Layer.Layer<FileSystem.FileSystem | Path.Path>
 }
@@ -36,7 +36,7 @@ interface WebSockets {
   readonly layerWebSocketConstructor: Layer.Layer<Socket.WebSocketConstructor>
 }
 
-// Which module it is, is known only now; nothing but its name tells what is in it.
+// The name of the module is known only at run time, so its type is asserted.
 const load = async <A>(name: string): Promise<A> => (await import(name)) as A
 
 const library = await load<typeof Library>("session-init-image")
@@ -47,13 +47,13 @@ const server = key === "bun"
   ? (await load<BunHttpServer>(`${platform}HttpServer`)).layer({ hostname: host, port: 0 })
   : (await load<NodeHttpServer>(`${platform}HttpServer`)).layer(() => Http.createServer(), { host, port: 0 })
 
-/** One grey pixel. */
+/** A PNG of one grey pixel. */
 const smallest = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==",
   "base64"
 )
 
-/** Of so many bytes, which are written in several pieces: what comes after an image's end is kept. */
+/** A PNG of `size` bytes, written in several pieces: bytes after the image's end are kept. */
 const large = Buffer.concat([smallest, Buffer.alloc(3 * 1024 * 1024 + 1, "after the end")])
 
 const payloadOf = (bytes: Buffer, mime = "image/png") => ({ mime, name: "../ref.png", data: bytes.toString("base64") })
@@ -141,7 +141,7 @@ const checks: Record<string, Effect.Effect<void, unknown, FileSystem.FileSystem 
       HttpRouter.get(
         "/stream",
         Effect.gen(function*() {
-          // The server ends it, or it ends, when the client has gone.
+          // The server or the disconnect ends the session.
           yield* library.InitImageSocket.run(yield* library.InitImageSocket.upgrade, () => Effect.never).pipe(
             Effect.ensuring(Deferred.succeed(closed, undefined))
           )
@@ -167,7 +167,7 @@ const checks: Record<string, Effect.Effect<void, unknown, FileSystem.FileSystem 
               return [answer.status, json] as const
             })
           assert.deepEqual(yield* post("image/png", large), [200, describes(large, "a.png")])
-          // Answered early: the next one may be waiting on the same connection for the rest of this.
+          // An early answer: the next request on the connection waits for the rest of this body.
           const mismatch = { _tag: "ContentMismatch", declared: "webp", detected: "png" }
           assert.deepEqual(yield* post("image/webp", large), [415, mismatch])
           const json = Buffer.from(JSON.stringify(payloadOf(large)))

@@ -1,4 +1,4 @@
-/** The test suite in one runtime. */
+/** Runs the test suite in one runtime. */
 import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join, relative, sep } from "node:path"
@@ -10,11 +10,11 @@ export interface Suite {
   readonly failures: ReadonlyArray<string>
   /** Files and single tests that the plan leaves out. */
   readonly leftOut: { readonly files: number; readonly tests: number }
-  /** Tests that leave themselves out where they are run. */
+  /** Tests that skip themselves. */
   readonly skipped: ReadonlyArray<string>
 }
 
-/** What vitest's JSON reporter writes, as far as it is read here. */
+/** The fields of vitest's JSON report that are read here. */
 interface Report {
   readonly testResults: ReadonlyArray<{
     readonly name: string
@@ -32,7 +32,7 @@ const testFiles = (): ReadonlyArray<string> =>
 const isIn = (files: string, file: string): boolean =>
   files.endsWith("/**") ? file.startsWith(files.slice(0, -2)) : file === files
 
-/** `context` is the module that stands in for `NodeContext`, where one does. */
+/** Runs the suite; `context` is a module that replaces `NodeContext`. */
 export const runSuite = (
   directory: string,
   { name, parameters }: Runtime,
@@ -58,21 +58,19 @@ export const runSuite = (
       ...inherited,
       RUNTIMES_NAME: name,
       ...context === undefined ? {} : { RUNTIMES_CONTEXT: context }
-    },
-    timeout: 15 * 60_000,
-    killSignal: "SIGKILL"
+    }
   })
   const plan = leftOutOn(name)
   const whole = plan.filter(({ tests }) => tests === undefined)
   const files = testFiles()
   const leftOutFiles = files.filter((file) => whole.some((entry) => isIn(entry.files, file)))
   const stale = whole.filter((entry) => !files.some((file) => isIn(entry.files, file))).map(({ files }) =>
-    `${files} is to be left out, and is not there`
+    `${files} is left out, but does not exist`
   )
   const ended = `vitest ended with ${String(error ?? signal ?? status)}`
   let report: Report
   try {
-    // Vitest's own format.
+    // The report of vitest.
     report = JSON.parse(readFileSync(file, "utf8")) as Report
   } catch {
     return { passed: 0, failures: [ended], leftOut: { files: leftOutFiles.length, tests: 0 }, skipped: [] }
@@ -102,11 +100,11 @@ export const runSuite = (
     ...single.filter((entry) =>
       !named.some(({ file, fullName }) => file === entry.files && entry.tests?.test(fullName))
     )
-      .map(({ files, tests }) => `${files}: ${String(tests)} is to be left out, and is not there`)
+      .map(({ files, tests }) => `${files}: ${String(tests)} is left out, but does not exist`)
   ]
   return {
     passed: tests.filter(({ status }) => status === "passed").length,
-    // An error outside of any test fails none of them.
+    // An error outside of a test fails no test.
     failures: failures.length === 0 && status !== 0 ? [ended] : failures,
     leftOut: { files: leftOutFiles.length, tests: named.length },
     skipped: titles(others.filter((test) => !named.includes(test)))

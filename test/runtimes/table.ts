@@ -1,10 +1,10 @@
-/** What came of it, as Markdown. */
+/** Renders the results as Markdown. */
 import type { LeftOut, Runtime } from "./plan.js"
 import type { Suite } from "./suite.js"
 
 export interface Result {
   readonly runtime: Runtime
-  /** Whether the built package does what it does there. */
+  /** Whether the smoke test of the built package passed. */
   readonly smoke: boolean
   readonly suite: Suite
   readonly leftOut: ReadonlyArray<LeftOut>
@@ -34,7 +34,7 @@ const skipped = (results: ReadonlyArray<Result>): ReadonlyArray<string> =>
   results.flatMap(({ runtime, suite }) => suite.skipped.map((title) => `- on ${runtime.name}: ${title}`))
 
 export const render = (results: ReadonlyArray<Result>): string => {
-  const own = skipped(results)
+  const skippedTests = skipped(results)
   return [
     "| runtime | version | built package | test suite | left out |",
     "| --- | --- | --- | --- | --- |",
@@ -47,6 +47,6 @@ export const render = (results: ReadonlyArray<Result>): string => {
     "Left out:",
     "",
     ...reasons(results),
-    ...own.length === 0 ? [] : ["", "Left out by the tests themselves:", "", ...own]
+    ...skippedTests.length === 0 ? [] : ["", "Skipped by the tests themselves:", "", ...skippedTests]
   ].join("\n")
 }

@@ -17,7 +17,7 @@ export default mergeConfig(
       exclude: ["**/node_modules/**", ...files],
       ...tests.length === 0 ? {} : { testNamePattern: new RegExp(`^(?!${tests.join("|")})`) },
       setupFiles: ["test/runtimes/setup.ts"],
-      // A process for each file, as nothing else is the same in all runtimes.
+      // Processes work in all runtimes; worker threads do not.
       pool: "forks",
       cache: false
     }

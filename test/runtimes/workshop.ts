@@ -1,4 +1,4 @@
-/** A folder in which the built package is installed, beside the platforms that it is to run on. */
+/** Creates a folder in which the built package and its platforms are installed. */
 import { execFileSync, spawnSync } from "node:child_process"
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -6,7 +6,7 @@ import { dirname, join } from "node:path"
 import { compiled, root } from "./paths.js"
 import type { Runtime } from "./plan.js"
 
-/** What the package and the platforms have in common must be the same for all of them. */
+/** Dependencies that the package and the platforms must share. */
 const shared = [
   "effect",
   "multipasta",
@@ -17,9 +17,9 @@ const shared = [
 
 export interface Workshop {
   readonly directory: string
-  /** Puts a package there that lies in the `node_modules` of that folder. */
+  /** Copies a package from the `node_modules` of a folder. */
   readonly add: (name: string, folder: string) => void
-  /** Where one of its modules lies. */
+  /** The path of a module of a package. */
   readonly moduleOf: (packageName: string, name: string) => string
   readonly remove: () => void
 }
@@ -48,14 +48,14 @@ export const makeWorkshop = (): Workshop => {
   }
   return {
     directory,
-    // A copy, as one that is linked would look for its dependencies where it comes from.
+    // A link would resolve its dependencies from its own location.
     add: (name, folder) => cpSync(join(folder, "node_modules", name), join(packages, name), { recursive: true }),
     moduleOf: (packageName, name) => join(packages, packageName, "dist", "esm", `${name}.js`),
     remove
   }
 }
 
-/** Whether the built package does there what it does. */
+/** Whether the smoke test passes in the runtime. */
 export const runSmoke = ({ directory }: Workshop, { key, parameters, platform, version }: Runtime, program: string) =>
   spawnSync(program, [...parameters, join(directory, "smoke.js"), platform, key, version], {
     cwd: directory,

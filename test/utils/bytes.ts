@@ -1,4 +1,4 @@
-/** Bytes put together. */
+/** Builds byte arrays. */
 
 export type Bytes = Uint8Array<ArrayBuffer>
 
@@ -30,7 +30,7 @@ export const u16le = integer(2, true)
 export const u24le = integer(3, true)
 export const u32le = integer(4, true)
 
-/** Bytes that look random and are always the same, in no time. */
+/** Fast pseudo-random bytes, the same in every run. */
 export const noise = (length: number): Bytes => {
   const all = new Uint8Array(length)
   let state = 0x2545f491

@@ -1,4 +1,4 @@
-/** Many who use the same slots and the same spool at once, and what must be true of these at any time. */
+/** Concurrent clients of shared slots and one spool, and the invariants of the spool. */
 import { assert } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -38,7 +38,7 @@ const errand = FastCheck.oneof(
         "broken"
       ),
       size: FastCheck.integer({ min: smallestNumbered, max: 1100 }),
-      /** Between one step and the next. */
+      /** Event-loop turns between two steps. */
       turns,
       trouble: FastCheck.option(FastCheck.constantFrom("source", "open", "write", "kept"), { nil: undefined }),
       told: FastCheck.constantFrom<Told>("none", "fail", "die"),
@@ -56,14 +56,14 @@ const errand = FastCheck.oneof(
   },
   {
     weight: 2,
-    arbitrary: FastCheck.record({ type: FastCheck.constant("remove" as const), tell: FastCheck.boolean() })
+    arbitrary: FastCheck.record({ type: FastCheck.constant("remove" as const) })
   },
   { weight: 1, arbitrary: FastCheck.record({ type: FastCheck.constant("clear" as const), slot }) },
   { weight: 1, arbitrary: FastCheck.record({ type: FastCheck.constant("close" as const), slot }) }
 )
 type Errand = typeof errand extends FastCheck.Arbitrary<infer A> ? A : never
 
-/** What each of them does, in order. */
+/** The operations of each client. */
 export const errands = FastCheck.array(FastCheck.array(errand, { maxLength: 24, size: "max" }), {
   maxLength: 8,
   size: "max"
@@ -83,7 +83,7 @@ const allowed = (errand: Errand & { readonly type: "persist" }, limits: Limits):
     ...(how !== "payload" && (trouble === "source" || trouble === "kept")
       ? [told === "none" ? "none" : told === "fail" ? "told" : "Die"]
       : []),
-    // Also by the end of its slot.
+    // The close of its slot interrupts a set.
     ...(interruptAfter !== undefined || slot !== undefined ? ["Interrupted"] : [])
   ]
 }
@@ -101,10 +101,10 @@ const bytesIn = (directory: string): number =>
     0
   )
 
-/** Everybody does what they are to do, all at once. */
+/** Runs all clients concurrently. */
 export const run = Effect.fnUntraced(function*(limits: Limits, all: ReadonlyArray<ReadonlyArray<Errand>>) {
   const parent = yield* makeDirectory
-  // Its own looks at the directory happen all the time too.
+  // A short staleAfter runs the spool's own sweeps during the test.
   const spool = yield* openScoped(InitImageSpool.make({ ...limits, directory: parent, staleAfter: "100 millis" }))
   const directory = (yield* spool.value.directory) ?? ""
   const slots = yield* Effect.forEach(Array.from({ length: slotCount }), () => openSlot)
@@ -159,10 +159,7 @@ export const run = Effect.fnUntraced(function*(limits: Limits, all: ReadonlyArra
         return
       }
       case "remove": {
-        for (const { path } of given.splice(0, 1)) {
-          rmSync(path)
-          if (errand.tell) yield* spool.value.removed(path)
-        }
+        for (const { path } of given.splice(0, 1)) rmSync(path)
         return
       }
       case "clear":
@@ -193,7 +190,7 @@ export const run = Effect.fnUntraced(function*(limits: Limits, all: ReadonlyArra
     bytes: [...kept.values()].reduce((a, b) => a + b, 0),
     files: kept.size
   }
-  // What was removed without a word is noticed in its time.
+  // The spool notices removed files at its next look.
   yield* Effect.repeat(Effect.zipRight(Effect.sleep(1), figures), {
     until: ({ files }) => files <= gauges.files,
     times: 5000

@@ -2,7 +2,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { readdirSync, readlinkSync, statSync } from "node:fs"
 
-/** A new directory, removed with whatever is in it when the scope closes. */
+/** Creates a directory, which is removed with its contents when the scope closes. */
 export const makeDirectory = Effect.flatMap(
   FileSystem.FileSystem,
   (fs) => fs.makeTempDirectoryScoped({ prefix: "session-init-test-" })
@@ -12,8 +12,8 @@ export const makeDirectory = Effect.flatMap(
 export const list = (directory: string): ReadonlyArray<string> => readdirSync(directory).toSorted()
 
 /**
- * The files inside the directory that this process has open, as Linux lists its descriptors. Not the directories: those
- * are open while somebody lists them, and for a while longer on Deno.
+ * The files in the directory that this process has open, from the descriptors that Linux lists. Directories are left
+ * out: Deno keeps them open for a while after a listing.
  */
 export const openIn = (directory: string): ReadonlyArray<string> =>
   readdirSync("/proc/self/fd").flatMap((descriptor) => {
@@ -22,7 +22,7 @@ export const openIn = (directory: string): ReadonlyArray<string> =>
       const target = readlinkSync(path)
       return target.startsWith(directory) && !statSync(path).isDirectory() ? [target] : []
     } catch {
-      // The descriptor of the listing itself is closed by now.
+      // The descriptor of the listing itself is closed.
       return []
     }
   })

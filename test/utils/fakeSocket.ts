@@ -1,4 +1,4 @@
-/** A socket whose frames the test delivers, as `runRaw` does, and whose other side it can see. */
+/** A server's socket; the test is the client. */
 import * as Socket from "@effect/platform/Socket"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ export const makeFakeSocket = Effect.gen(function*() {
       Effect.zipRight(
         Deferred.succeed(handlerReady, (frame) => {
           const result = handler(frame)
-          // What the platform gives to a handler's effect beyond its type.
+          // The platform provides it to a handler's effect, beyond the declared type.
           if (Effect.isEffect(result)) {
             Effect.runSync(Effect.provideService(result as Effect.Effect<unknown>, Socket.WebSocket, ws as never))
           }
@@ -44,11 +44,11 @@ export const makeFakeSocket = Effect.gen(function*() {
     socket,
     ws,
     sent,
-    /** What was sent next: a message, parsed, or the code of a close. */
+    /** Takes the server's next message, parsed, or its close code. */
     next: Effect.orDie(answers.take),
     deliver: (...frames: ReadonlyArray<string | Uint8Array>) =>
       Effect.map(Deferred.await(handlerReady), (deliver) => frames.forEach((frame) => deliver(frame))),
-    /** The client goes away. */
+    /** Disconnects the client. */
     close: Deferred.succeed(closed, void 0)
   }
 })

@@ -1,5 +1,6 @@
-/** A file system, and sources, that hold whoever persists an image until the test lets it go on. */
+/** Gates that suspend operations at a stage of persisting an image, until the test resumes them. */
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
@@ -7,52 +8,61 @@ import type { Stage, Told } from "./spoolModel.js"
 import { diskError, layerWith } from "./spools.js"
 import { writeFileThrough } from "./writeFileThrough.js"
 
-/** Everything that is ready has run, once. */
+/** Waits for one turn of the event loop. */
 export const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
-/** What holds those that persist an image, or looks on. */
+/** Called at each stage of an operation. Its result decides how the operation continues. */
 export interface Gate {
   readonly stop: (stage: Stage) => Effect.Effect<Told>
 }
 
-/** One that is worked by hand. */
+/** A gate that a test operates. */
 export interface Lock extends Gate {
-  /** Where it holds now. */
+  /** The stage at which an operation is suspended. */
   readonly at: () => Stage | undefined
+  /** Resumes the suspended operation. */
   readonly tell: (told: Told) => void
-  /** Holds nobody any more. */
+  /** Resumes the suspended operation and suspends none after it. */
   readonly open: () => void
 }
 
+type LockState = Data.TaggedEnum<{
+  Idle: {}
+  Suspended: { readonly stage: Stage; readonly told: Deferred.Deferred<Told> }
+  Open: {}
+}>
+const { Idle, Open, Suspended } = Data.taggedEnum<LockState>()
+
 export const makeLock = (): Lock => {
-  let opened = false
-  let held: { readonly stage: Stage; readonly told: Deferred.Deferred<Told> } | undefined
+  let state: LockState = Idle()
   const tell = (told: Told): void => {
-    const gate = held
-    held = undefined
-    if (gate !== undefined) Deferred.unsafeDone(gate.told, Effect.succeed(told))
+    if (state._tag !== "Suspended") return
+    const suspended = state
+    state = Idle()
+    Deferred.unsafeDone(suspended.told, Effect.succeed(told))
   }
   return {
-    at: () => held?.stage,
+    at: () => state._tag === "Suspended" ? state.stage : undefined,
     stop: (stage) =>
       Effect.suspend(() => {
-        if (opened) return Effect.succeed("go")
+        if (state._tag === "Open") return Effect.succeed("go")
         const told = Deferred.unsafeMake<Told>(FiberId.none)
-        held = { stage, told }
+        state = Suspended({ stage, told })
         return Effect.onInterrupt(Deferred.await(told), () =>
           Effect.sync(() => {
-            held = undefined
+            if (state._tag === "Suspended") state = Idle()
           }))
       }),
     tell,
     open: () => {
-      opened = true
-      tell("go")
+      const previous = state
+      state = Open()
+      if (previous._tag === "Suspended") Deferred.unsafeDone(previous.told, Effect.succeed("go"))
     }
   }
 }
 
-/** Of whoever runs, if it is to be held at all. */
+/** The gate of the running operation; `undefined` suspends it nowhere. */
 export class CurrentGate extends Context.Reference<CurrentGate>()("session-init-image/test/CurrentGate", {
   defaultValue: (): Gate | undefined => undefined
 }) {}
@@ -60,11 +70,11 @@ export class CurrentGate extends Context.Reference<CurrentGate>()("session-init-
 const stop = (stage: Stage): Effect.Effect<Told> =>
   Effect.flatMap(CurrentGate, (gate) => gate === undefined ? Effect.succeed("go") : gate.stop(stage))
 
-/** Held, and then perhaps told to fail as on a full disk. */
+/** Suspends the operation, which then fails as on a full disk when the test injects a fault. */
 const stopOrFail = (stage: Stage) =>
   Effect.flatMap(stop(stage), (told) => told === "fault" ? Effect.fail(diskError(stage, "ENOSPC")) : Effect.void)
 
-/** The real file system, which holds those that have a gate before they create, write or remove a file. */
+/** The real file system, which stops at the current gate before it creates, writes or removes a file. */
 export const layerGated = layerWith((fs) => {
   const open: typeof fs.open = (path, options) =>
     Effect.map(

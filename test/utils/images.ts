@@ -1,4 +1,4 @@
-/** Small valid images, built from the formats' own parts, and padded to any size. */
+/** Builds small valid images from the parts of their formats, padded to any size. */
 import { crc32, deflateSync } from "node:zlib"
 
 import { ascii, bytes, concat, noise, u16be, u16le, u24le, u32be, u32le } from "./bytes.js"
@@ -11,13 +11,13 @@ export interface ExifOptions {
   readonly littleEndian?: boolean
   readonly type?: number
   readonly count?: number
-  /** Where the directory lies, from the start of the TIFF header; the bytes between are zeros. */
+  /** The offset of the directory from the start of the TIFF header, after zeros. */
   readonly directory?: number
-  /** How many other entries come first. */
+  /** The number of entries before the orientation. */
   readonly others?: number
 }
 
-/** A TIFF block whose only directory holds an orientation. */
+/** Builds a TIFF block with an orientation in its only directory. */
 export const exif = (options: ExifOptions): Bytes => {
   const u16 = options.littleEndian === true ? u16le : u16be
   const u32 = options.littleEndian === true ? u32le : u32be
@@ -37,8 +37,6 @@ export const exif = (options: ExifOptions): Bytes => {
 }
 
 export const exifPrefix = ascii("Exif\0\0")
-
-// PNG
 
 export const pngSignature = bytes(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
 
@@ -79,7 +77,7 @@ export interface PngOptions extends PngHeader {
   readonly chunks?: ReadonlyArray<Uint8Array>
 }
 
-/** Black, 8-bit greyscale unless said otherwise; above 4 megapixels the image data is left short. */
+/** Builds a black image, by default of 8-bit greyscale. Above 4 megapixels the image data is incomplete. */
 export const png = (options: PngOptions = {}): Bytes => {
   const { height = 1, width = 1 } = options
   const length = width * height > 4_000_000 ? 1 : (width + 1) * height
@@ -92,8 +90,6 @@ export const png = (options: PngOptions = {}): Bytes => {
     pngChunk("IEND")
   )
 }
-
-// JPEG
 
 export const segment = (marker: number, payload: Uint8Array = bytes()): Bytes =>
   concat(bytes(0xff, marker), u16be(payload.length + 2), payload)
@@ -108,29 +104,54 @@ export interface SofOptions {
   readonly precision?: number
   readonly components?: number
   readonly sampling?: number
+  /** The components' identifiers, by default 1 and up. */
+  readonly ids?: ReadonlyArray<number>
+  /** The destination of the quantisation table that all components use. */
+  readonly table?: number
 }
 
-export const sof = (options: SofOptions = {}): Bytes =>
-  segment(
+export const sof = (options: SofOptions = {}): Bytes => {
+  const ids = options.ids ?? Array.from({ length: options.components ?? 1 }, (_, i) => i + 1)
+  return segment(
     options.marker ?? 0xc0,
     concat(
       bytes(options.precision ?? 8),
       u16be(options.height ?? 1),
       u16be(options.width ?? 1),
-      bytes(options.components ?? 1),
-      ...Array.from({ length: options.components ?? 1 }, (_, i) => bytes(i + 1, options.sampling ?? 0x11, 0))
+      bytes(ids.length),
+      ...ids.map((id) => bytes(id, options.sampling ?? 0x11, options.table ?? 0))
+    )
+  )
+}
+
+/** A quantisation table of ones, of two bytes each if the precision is not 0. */
+export const dqt = (destination = 0, precision = 0): Bytes =>
+  segment(
+    0xdb,
+    concat(
+      bytes(precision << 4 | destination),
+      ...Array.from({ length: 64 }, () => precision === 0 ? bytes(1) : u16be(1))
     )
   )
 
-export const sos = (components = 1): Bytes =>
-  segment(
-    0xda,
-    concat(
-      bytes(components),
-      ...Array.from({ length: components }, (_, i) => bytes(i + 1, 0)),
-      bytes(0, 63, 0)
-    )
-  )
+/** A Huffman table whose only code is one bit, for 0. */
+export const dht = (index: number): Bytes => segment(0xc4, concat(bytes(index, 1), new Uint8Array(15), bytes(0)))
+
+/** A restart interval in minimum coded units. */
+export const dri = (interval: number): Bytes => segment(0xdd, u16be(interval))
+
+export interface SosOptions {
+  /** The components' identifiers, or the number of them. */
+  readonly components?: number | ReadonlyArray<number>
+  /** The first and last coefficient, and the point transforms. */
+  readonly selection?: readonly [start: number, end: number, approximation: number]
+}
+
+export const sos = (options: SosOptions = {}): Bytes => {
+  const { components = 1, selection = [0, 63, 0] } = options
+  const ids = typeof components === "number" ? Array.from({ length: components }, (_, i) => i + 1) : components
+  return segment(0xda, concat(bytes(ids.length), ...ids.map((id) => bytes(id, 0)), bytes(...selection)))
+}
 
 export interface JpegOptions extends SofOptions {
   readonly orientation?: number
@@ -139,33 +160,31 @@ export interface JpegOptions extends SofOptions {
 }
 
 /**
- * The parts of a grey image, from SOI to EOI, each of which begins a segment but the scan's data. A block is two bits: the
- * one code of each table, for no difference and for the end of the block.
+ * Builds the segments of a grey image from SOI to EOI, with the scan's data apart. A block takes two bits: the only code
+ * of each table, for no difference and for the end of the block.
  */
 export const jpegParts = (options: JpegOptions = {}): ReadonlyArray<Bytes> => {
   const blocks = Math.ceil((options.width ?? 1) / 8) * Math.ceil((options.height ?? 1) / 8)
   const scan = new Uint8Array(Math.ceil(blocks / 4))
   scan[scan.length - 1] = 0xff >> ((blocks - 1) % 4 + 1) * 2
-  const oneCode = concat(bytes(1), new Uint8Array(15), bytes(0))
+  const isProgressive = options.marker === 0xc2 || options.marker === 0xca
   return [
     soi,
     ...(options.orientation === undefined
       ? []
       : [segment(0xe1, concat(exifPrefix, exif({ orientation: options.orientation })))]),
     ...(options.segments ?? []).map((part) => concat(part)),
-    segment(0xdb, concat(bytes(0), new Uint8Array(64).fill(1))),
+    dqt(),
     sof(options),
-    segment(0xc4, concat(bytes(0x00), oneCode)),
-    segment(0xc4, concat(bytes(0x10), oneCode)),
-    sos(),
+    dht(0x00),
+    dht(0x10),
+    sos(isProgressive ? { selection: [0, 0, 0] } : {}),
     scan,
     eoi
   ]
 }
 
 export const jpeg = (options: JpegOptions = {}): Bytes => concat(...jpegParts(options))
-
-// WebP
 
 export const webpChunk = (type: string, data: Uint8Array = bytes()): Bytes =>
   concat(ascii(type), u32le(data.length), data, new Uint8Array(data.length & 1))
@@ -175,7 +194,7 @@ export const riff = (...chunks: ReadonlyArray<Uint8Array>): Bytes => {
   return concat(ascii("RIFF"), u32le(body.length + 4), ascii("WEBP"), body)
 }
 
-/** A lossless image of one colour: five prefix codes of one symbol, so that no pixel takes a bit. */
+/** Builds a lossless image of one colour: each of the five prefix codes has one symbol, so that a pixel takes no bits. */
 export const vp8l = (width = 1, height = 1, version = 0): Bytes => {
   const codes = 0b0001_0001_0001_0001_0001n << 3n
   const bits = 0x2fn | BigInt(width - 1) << 8n | BigInt(height - 1) << 22n | BigInt(version) << 37n | codes << 40n
@@ -189,7 +208,7 @@ export interface Vp8Options {
   readonly startCode?: number
 }
 
-/** The header of a lossy image, without what it heads. */
+/** Builds the header of a lossy image, without its partitions. */
 export const vp8 = (options: Vp8Options = {}): Bytes =>
   concat(
     u24le(options.tag ?? 0x10 | 1 << 5),
@@ -220,7 +239,7 @@ export interface WebpOptions {
   readonly width?: number
   readonly height?: number
   readonly orientation?: number
-  /** Chunks after the image; with any, the file is an extended one. */
+  /** Chunks after the image. They make the file an extended one. */
   readonly chunks?: ReadonlyArray<Uint8Array>
 }
 
@@ -237,9 +256,7 @@ export const webp = (options: WebpOptions = {}): Bytes => {
     )
 }
 
-// Padded
-
-/** What is too little for a chunk of its own comes after the image's end. */
+/** Pads to `size` with a chunk; bytes too few for a chunk follow the end of the image. */
 const padded = (size: number, smallest: Bytes, overhead: number, build: (padding: Bytes) => Bytes): Bytes => {
   if (size < smallest.length) {
     throw new RangeError(`at least ${smallest.length} bytes`)
@@ -249,14 +266,14 @@ const padded = (size: number, smallest: Bytes, overhead: number, build: (padding
   return image.length === size ? image : concat(image, new Uint8Array(size - image.length))
 }
 
-/** The size of the smallest image that each of the following makes. */
+/** The smallest size that each of the following functions can build, in bytes. */
 export const smallest = { png: png().length, jpeg: jpeg().length, webp: webp().length }
 
-/** A 1×1 PNG of so many bytes. */
+/** Builds a 1×1 PNG of `size` bytes. */
 export const pngOfSize = (size: number): Bytes =>
   padded(size, png(), 12, (padding) => png({ chunks: [pngChunk("paDd", padding)] }))
 
-/** A 1×1 JPEG of so many bytes. */
+/** Builds a 1×1 JPEG of `size` bytes. */
 export const jpegOfSize = (size: number): Bytes => {
   const image = jpeg()
   if (size < image.length) {
@@ -277,7 +294,7 @@ export const jpegOfSize = (size: number): Bytes => {
   return all
 }
 
-/** A 1×1 WebP of so many bytes. */
+/** Builds a 1×1 WebP of `size` bytes. */
 export const webpOfSize = (size: number): Bytes =>
   padded(
     size,

@@ -1,4 +1,4 @@
-/** Does with real slots on a real spool what it does with the model, and compares the two. */
+/** Applies each command to real slots on a real spool and to the model, then compares the two. */
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import { assert } from "@effect/vitest"
@@ -24,15 +24,17 @@ interface Running {
   exit: Exit.Exit<Option.Option<SessionInitImage.SessionInitImage>, unknown> | undefined
 }
 
-const turns = 4
-/** In milliseconds. What has not come by then does not come; once that has been so, a failure is being made shorter. */
-let patience = 20_000
-const shortPatience = 500
+/** Turns of the event loop in which an interruption reaches its fiber. */
+const interruptionTurns = 4
+/** Time for the real operations to reach the stages of the model, in milliseconds. */
+let settleTimeout = 20_000
+/** Applies after the first timeout, while fast-check shrinks the counterexample. */
+const shrinkingSettleTimeout = 500
 
 const check = (real: Uint8Array, { image }: spoolModel.File): void =>
   assert.deepStrictEqual(Buffer.from(real), Buffer.from(numbered(image.number, image.size)))
 
-/** Numbers of the images in a directory, -1 for files that are still empty. */
+/** The numbers of the images in a directory, ascending, with -1 for an empty file. */
 const numbersIn = (directory: string): ReadonlyArray<number> =>
   readdirSync(directory).flatMap((name) =>
     name === "heartbeat" ? [] : numberIn(readFileSync(join(directory, name))) ?? -1
@@ -45,37 +47,37 @@ export const make = Effect.fnUntraced(function*(limits: spoolModel.Limits, seen:
   const files = yield* Effect.context<FileSystem.FileSystem | Path.Path>()
   const parent = yield* makeDirectory
   const elsewhere = yield* makeDirectory
-  // It is not to look by itself whether files that were given away are still there.
+  // A long `staleAfter`, so that the spool does not check for removed files during the test.
   const spool = yield* openScoped(InitImageSpool.make({ ...limits, directory: parent, staleAfter: "1 hour" }))
   const directory = (yield* spool.value.directory) ?? ""
-  // Nor while its first look is still under way.
+  // Waits for the sweep and the file check that the spool performs at its start.
   for (let i = 0; i < 30; i++) yield* fs.stat(directory)
 
   const model = spoolModel.make(limits, slotCount)
   const slots = yield* Effect.forEach(Array.from({ length: slotCount }), () => openSlot)
   const running: Array<Running> = []
   const leases: Array<Effect.Effect.Success<ReturnType<typeof leaseOf>> & { held: spoolModel.Held | undefined }> = []
-  /** Where what was given away is, by its number. */
+  /** The paths of the files that the test owns, by image number. */
   const paths = new Map<number, string>()
 
-  /** Waits until all of these are where the model has them, and says where they are if that does not come. */
-  const settleOf = Effect.fnUntraced(function*(some: ReadonlyArray<Running>) {
+  /** Waits until the operations have reached the stages of the model. Fails with both after the timeout. */
+  const settleOf = Effect.fnUntraced(function*(operations: ReadonlyArray<Running>) {
     const expected = {
       waiting: model.gauges().waiting,
-      stages: some.map(({ operation: { outcome, stage } }) => stage ?? outcome)
+      stages: operations.map(({ operation: { outcome, stage } }) => stage ?? outcome)
     }
-    const since = Date.now()
+    const startedAt = Date.now()
     for (;;) {
       const { waiting } = yield* figures
-      const stages = some.map(({ exit, gate }) => exit === undefined ? gate.at() ?? "waiting" : outcomeOf(exit))
+      const stages = operations.map(({ exit, gate }) => exit === undefined ? gate.at() ?? "waiting" : outcomeOf(exit))
       if (waiting === expected.waiting && stages.every((stage, index) => stage === expected.stages[index])) break
-      if (Date.now() - since > patience) {
-        patience = shortPatience
-        assert.fail(`${JSON.stringify({ waiting, stages })} where ${JSON.stringify(expected)} is expected`)
+      if (Date.now() - startedAt > settleTimeout) {
+        settleTimeout = shrinkingSettleTimeout
+        assert.fail(`expected ${JSON.stringify(expected)}, got ${JSON.stringify({ waiting, stages })}`)
       }
       yield* turn
     }
-    for (const ended of some.filter(({ operation }) => operation.stage === undefined)) {
+    for (const ended of operations.filter(({ operation }) => operation.stage === undefined)) {
       running.splice(running.indexOf(ended), 1)
       const { exit, operation } = ended
       seen.add(`${operation.image.how} ${operation.outcome}`)
@@ -91,11 +93,11 @@ export const make = Effect.fnUntraced(function*(limits: spoolModel.Limits, seen:
     const { bytes, files, inFlight, waiting } = yield* figures
     assert.deepStrictEqual({ inFlight, waiting, bytes, files }, model.gauges())
     const expected = [...model.files].filter(({ stale }) => !stale)
-    for (const [place, is] of [[directory, false], [elsewhere, true]] as const) {
-      const there = expected.filter(({ image }) => image.elsewhere === is)
+    for (const [place, isElsewhere] of [[directory, false], [elsewhere, true]] as const) {
+      const files = expected.filter(({ image }) => image.elsewhere === isElsewhere)
       assert.deepStrictEqual(
         numbersIn(place),
-        there.map(({ image, written }) => written ? image.number : -1).toSorted((a, b) => a - b)
+        files.map(({ image, written }) => written ? image.number : -1).toSorted((a, b) => a - b)
       )
     }
     for (const file of model.given) check(readFileSync(paths.get(file.image.number) ?? ""), file)
@@ -120,7 +122,7 @@ export const make = Effect.fnUntraced(function*(limits: spoolModel.Limits, seen:
     yield* settleAndCompare
   })
 
-  /** Lets it go on, until it is where it is to be held, or waits, or has ended. */
+  /** Resumes an operation until it reaches `hold`, waits for admission or ends. */
   const proceed = Effect.fnUntraced(function*(one: Running, hold: spoolModel.Stage | undefined) {
     const { operation } = one
     while (operation.stage !== undefined && operation.stage !== "waiting" && operation.stage !== hold) {
@@ -148,36 +150,36 @@ export const make = Effect.fnUntraced(function*(limits: spoolModel.Limits, seen:
     yield* proceed(one, hold)
   })
 
-  /** Tells what is being interrupted, and cannot be just now, to go on to where it can be. */
-  const letEnd = Effect.fnUntraced(function*(one: Running, look: Effect.Effect<void>) {
+  /** Resumes an operation under interruption through its uninterruptible stages to its end, with checks in between. */
+  const runToEnd = Effect.fnUntraced(function*(one: Running, verify: Effect.Effect<void>) {
     const held = one.operation.stage
-    for (let i = 0; i < turns; i++) yield* turn
+    for (let i = 0; i < interruptionTurns; i++) yield* turn
     model.tell(one.operation, "interrupt")
     if (held === "open" || held === "write") one.gate.tell("go")
-    yield* look
+    yield* verify
     while (one.operation.stage !== undefined) {
       model.tell(one.operation, "go")
       one.gate.tell("go")
-      yield* look
+      yield* verify
     }
   })
 
   const interrupt = Effect.fnUntraced(function*(one: Running) {
-    // What another gave back may have been its turn, and its end.
+    // A reservation released by another operation may have admitted this one and led to its end.
     if (one.operation.stage === undefined) return
     yield* Fiber.interruptFork(one.fiber)
-    yield* letEnd(one, settleAndCompare)
+    yield* runToEnd(one, settleAndCompare)
   })
 
   const close = Effect.fnUntraced(function*(index: number) {
     const own = running.filter(({ operation }) => operation.image.slot === index).toReversed()
-    // Whether there is room for one that waits would depend on which file is removed first.
+    // Interrupted one by one: otherwise the order of removals decides which waiting operation is admitted.
     if (model.gauges().waiting > 0) yield* Effect.forEach(own.splice(0), interrupt)
     const slot = slots[index]
     if (slot === undefined) return
     const closing = yield* Effect.fork(slot.end)
-    // The next one may be interrupted before anybody looks.
-    yield* Effect.forEach(own, (one) => letEnd(one, settleOf([one])))
+    // Checks each operation alone: the next one may already be interrupted.
+    yield* Effect.forEach(own, (one) => runToEnd(one, settleOf([one])))
     yield* Fiber.join(closing)
     yield* settle
     model.reopen(index)
@@ -212,17 +214,16 @@ export const make = Effect.fnUntraced(function*(limits: spoolModel.Limits, seen:
       }
       yield* compare
     }),
-    /** Of a file that was given away; the spool may be told, or is to notice by itself. */
-    remove: Effect.fnUntraced(function*(file: spoolModel.File, tell: boolean) {
+    /** Removes a file that the test owns. */
+    remove: Effect.fnUntraced(function*(file: spoolModel.File) {
       const path = paths.get(file.image.number) ?? ""
-      model.remove(file, tell)
+      model.remove(file)
       rmSync(path)
-      if (tell) yield* spool.value.removed(path)
       yield* compare
     }),
-    /** Holds nobody any more: the two have been found to differ. */
+    /** Opens all gates, after a difference has been found. */
     abandon: Effect.sync(() => running.forEach(({ gate }) => gate.open())),
-    /** Ends the spool too, and looks for whatever is left. */
+    /** Ends all operations, slots and the spool, then checks that no files, descriptors or counts remain. */
     end: Effect.fnUntraced(function*(leasesLast: boolean) {
       for (let one = running[0]; one !== undefined; one = running[0]) yield* interrupt(one)
       for (let index = 0; index < slotCount; index++) yield* close(index)

@@ -1,4 +1,4 @@
-/** Images that can be told apart by what is in them. */
+/** Images with a number in their content, by which tests identify them. */
 import { Buffer } from "node:buffer"
 import { concat, noise, u32be } from "./bytes.js"
 import { png, pngChunk } from "./images.js"
@@ -7,18 +7,18 @@ const smallest = png()
 const ihdrEnd = 8 + 25
 const head = smallest.subarray(0, ihdrEnd)
 const tail = smallest.subarray(ihdrEnd)
-/** Of the number's chunk, before and after its data. */
-const overhead = 12
+/** Bytes of a PNG chunk besides its data: length, type and CRC. */
+const chunkOverhead = 12
 const numberAt = ihdrEnd + 8
 
-/** The size of the smallest. */
-export const smallestNumbered = smallest.length + overhead + 4
+/** The smallest size of a numbered image, in bytes. */
+export const smallestNumbered = smallest.length + chunkOverhead + 4
 
-/** A PNG of so many bytes that has a number in it. */
+/** A PNG of `size` bytes that contains `number`. */
 export const numbered = (number: number, size: number): Uint8Array =>
   concat(head, pngChunk("nuMb", concat(u32be(number), noise(size - smallestNumbered))), tail)
 
-/** The number of an image, or of the beginning of one. */
+/** The number in an image, or in its beginning if that is long enough. */
 export const numberIn = (image: Uint8Array): number | undefined =>
   image.length < numberAt + 4
     ? undefined

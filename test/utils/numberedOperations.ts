@@ -1,4 +1,4 @@
-/** Every way to persist a numbered image, and how each can end. */
+/** All operations that persist a numbered image, and their outcomes. */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
@@ -17,7 +17,7 @@ import { payloadOf } from "./payloads.js"
 import type { Image, Told } from "./spoolModel.js"
 
 const bytesOf = ({ content, number, size }: Image): Uint8Array =>
-  content === "broken" ? numbered(number, size + 1).subarray(0, -1) : numbered(number, size)
+  content === "broken" ? numbered(number, size + 5).subarray(0, -5) : numbered(number, size)
 
 const mimeOf = ({ content }: Image): string => content === "refused" ? "image/gif" : "image/png"
 
@@ -28,7 +28,7 @@ const fail = Effect.fail("told" as const)
 const obey = (told: Told): Effect.Effect<void, "told"> =>
   told === "fail" ? fail : told === "die" ? Effect.die("told") : Effect.void
 
-/** In two chunks, held between them. */
+/** A stream of two chunks, suspended at the gate between them. */
 const inHalves = (bytes: Uint8Array, at: number, gate: Gate): Stream.Stream<Uint8Array, "told"> =>
   Stream.concat(
     Stream.make(bytes.subarray(0, at)),
@@ -53,7 +53,7 @@ const streamOf = (image: Image, gate: Gate) => {
 type Persisted = Option.Option<SessionInitImage.SessionInitImage>
 type Refused = "told" | InitImageError.InitImageError | PlatformError
 
-const give = (
+const persistUnscoped = (
   image: Image,
   gate: Gate,
   options: SessionInitImage.PersistOptions
@@ -66,7 +66,7 @@ const give = (
     : Effect.asSome(SessionInitImage.persistStream({ mime: mimeOf(image) }, streamOf(image, gate), options))
 }
 
-const giveScoped = (
+const persistScoped = (
   image: Image,
   gate: Gate,
   options: SessionInitImage.PersistOptions
@@ -79,17 +79,17 @@ const giveScoped = (
     : Effect.asSome(SessionInitImage.persistStreamScoped({ mime: mimeOf(image) }, streamOf(image, gate), options))
 }
 
-/** Persists it in the slot, or for the caller where there is none. */
+/** Persists the image in the slot, or without a slot for the caller, which then owns the file. */
 export const persist = (
   image: Image,
   slot: InitImageSlot.InitImageSlot | undefined,
   gate: Gate,
   options: SessionInitImage.PersistOptions
 ): Effect.Effect<Persisted, Refused, FileSystem.FileSystem | Path.Path> => {
-  if (slot === undefined) return give(image, gate, options)
+  if (slot === undefined) return persistUnscoped(image, gate, options)
   if (image.how === "payload") return slot.set(payload(image), options)
   return slot.setWith(Effect.gen(function*() {
-    const persisted = yield* giveScoped(image, gate, options)
+    const persisted = yield* persistScoped(image, gate, options)
     if (Option.isNone(persisted)) return persisted
     const told = yield* gate.stop("kept")
     yield* obey(told)
@@ -97,7 +97,7 @@ export const persist = (
   }))
 }
 
-/** In the words of the model. */
+/** The outcome of an operation, in the model's terms. */
 export const outcomeOf = (exit: Exit.Exit<Persisted, unknown>): string => {
   if (Exit.isSuccess(exit)) return Option.isSome(exit.value) ? "image" : "none"
   if (Cause.isInterrupted(exit.cause)) return "Interrupted"

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer"
 
-/** The JSON that a client sends for these bytes. */
+/** The payload that a client sends for these bytes. */
 export const payloadOf = (mime: string, bytes: Uint8Array, name = "ref") => ({
   mime,
   name,

@@ -1,43 +1,61 @@
-/** Bytes through a probe, in pieces. */
+/** Pushes bytes through probes, in pieces. */
 import { assert } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as ImageFormat from "../../src/ImageFormat.js"
 import type { Parser } from "../../src/internal/format/byteReader.js"
-import { run, scratchBytes } from "../../src/internal/format/byteReader.js"
+import { runParser, scratchBytes } from "../../src/internal/format/byteReader.js"
+import { makeSniffingProbe } from "../../src/internal/format/probe.js"
 
-/** The same bytes in pieces, cut at these places. */
+/** Cuts bytes into pieces at these offsets. */
 export const cutAt = (all: Uint8Array, places: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
   const cuts = [0, ...places.map((place) => Math.min(place, all.length)).sort((a, b) => a - b), all.length]
   return cuts.slice(1).map((end, i) => all.subarray(cuts[i], end))
 }
 
-/** The same bytes in pieces of one length. */
+/** Cuts bytes into pieces of one length. */
 export const piecesOf = (all: Uint8Array, length: number): ReadonlyArray<Uint8Array> =>
   Array.from({ length: Math.ceil(all.length / length) }, (_, i) => all.subarray(i * length, (i + 1) * length))
 
-export interface Trace {
-  readonly outcome: ImageFormat.ProbeOutcome
-  /** How many bytes had come when the failure was told; infinite if it was told at the end, or there was none. */
-  readonly toldAt: number
+/** The result of a probe, and when it was known. */
+export interface Trace<Outcome> {
+  readonly outcome: Outcome
+  /** The number of bytes pushed when the failure was reported; `Infinity` if only `end` reported it, or none occurred. */
+  readonly reportedAt: number
 }
 
+const pushAll = <Outcome>(
+  probe: { readonly push: (bytes: Uint8Array) => ImageFormat.ProbeFailure | undefined; readonly end: () => Outcome },
+  pieces: ReadonlyArray<Uint8Array>
+): Trace<Outcome> => {
+  let received = 0
+  let reportedAt = Infinity
+  for (const piece of pieces) {
+    received += piece.length
+    if (probe.push(piece) !== undefined && reportedAt === Infinity) {
+      reportedAt = received
+    }
+  }
+  return { outcome: probe.end(), reportedAt }
+}
+
+/** Pushes the pieces through the probe of a format. */
 export const trace = (
   format: ImageFormat.ImageFormat,
   pieces: ReadonlyArray<Uint8Array>,
   maxPixels = 50_000_000
-): Trace => {
-  const probe = ImageFormat.makeProbe(format, { maxPixels })
-  let come = 0
-  let toldAt = Infinity
-  for (const piece of pieces) {
-    come += piece.length
-    if (probe.push(piece) !== undefined && toldAt === Infinity) {
-      toldAt = come
-    }
-  }
-  return { outcome: probe.end(), toldAt }
+): Trace<ImageFormat.ProbeOutcome> => pushAll(ImageFormat.makeProbe(format, { maxPixels }), pieces)
+
+/** Pushes the pieces through a sniffing probe, and adds the format that it found. */
+export const traceSniffing = (
+  formats: ReadonlyArray<ImageFormat.Name>,
+  pieces: ReadonlyArray<Uint8Array>,
+  maxPixels = 50_000_000
+) => {
+  const probe = makeSniffingProbe({ maxPixels, formats })
+  return { ...pushAll(probe, pieces), format: probe.format() }
 }
 
+/** Pushes all bytes at once and returns the outcome. */
 export const probe = (format: ImageFormat.ImageFormat, all: Uint8Array, maxPixels?: number): ImageFormat.ProbeOutcome =>
   trace(format, [all], maxPixels).outcome
 
@@ -52,15 +70,15 @@ export const malformed = (reason: ImageFormat.MalformedReason): ImageFormat.Prob
   reason
 })
 
-/** Places to cut at, near the start as often as anywhere, and some of them the same. */
+/** Offsets to cut at: many near the start, some of them equal. */
 export const cuts = FastCheck.array(
   FastCheck.oneof(FastCheck.nat(100), FastCheck.nat(2000), FastCheck.nat(1_000_000)),
   { maxLength: 12 }
 )
 
 /**
- * Holds that the pieces lead to what single bytes lead to, and that a failure is told with the piece that brings the byte
- * that is told with singly.
+ * Asserts that each way of cutting gives the outcome of single bytes, and that a failure is reported by the piece with
+ * the byte that reports it there.
  */
 export const assertSameInPieces = (
   format: ImageFormat.ImageFormat,
@@ -73,16 +91,16 @@ export const assertSameInPieces = (
     pieces.reduce((length, piece) => (ends.push(length + piece.length), length + piece.length), 0)
     assert.deepStrictEqual(trace(format, pieces), {
       outcome: single.outcome,
-      toldAt: ends.find((end) => end >= single.toldAt) ?? Infinity
+      reportedAt: ends.find((end) => end >= single.reportedAt) ?? Infinity
     })
   }
 }
 
-/** How often the parser was resumed; holds that it never asked for more than the scratch and never went backward. */
+/** Counts how often a parser is resumed. Asserts that it never waits for more than the scratch, nor moves backward. */
 export const countSteps = (parser: Parser, pieces: ReadonlyArray<Uint8Array>): number => {
   let steps = 0
-  let lawful = true
-  const probe = run(function*(reader, maxPixels) {
+  let withinBounds = true
+  const probe = runParser(function*(reader, maxPixels) {
     const inner = parser(reader, maxPixels)
     let offset = reader.offset
     for (let step = inner.next();; step = inner.next()) {
@@ -90,8 +108,8 @@ export const countSteps = (parser: Parser, pieces: ReadonlyArray<Uint8Array>): n
         return step.value
       }
       steps++
-      // Asserting each time would take longer than all else.
-      lawful &&= step.value <= scratchBytes && reader.offset >= offset
+      // One assertion at the end: one per step would take most of the time.
+      withinBounds &&= step.value <= scratchBytes && reader.offset >= offset
       offset = reader.offset
       yield step.value
     }
@@ -100,6 +118,6 @@ export const countSteps = (parser: Parser, pieces: ReadonlyArray<Uint8Array>): n
     probe.push(piece)
   }
   probe.end()
-  assert.isTrue(lawful)
+  assert.isTrue(withinBounds)
   return steps
 }

@@ -1,4 +1,4 @@
-/** Images of every kind, most of them by sharp. */
+/** Images of every mode of each format, most of them written by sharp. */
 import type { Sharp } from "sharp"
 import sharp from "sharp"
 import * as ImageFormat from "../../src/ImageFormat.js"
@@ -6,7 +6,7 @@ import * as images from "./images.js"
 
 const { jpeg, png, webp } = ImageFormat
 
-/** Of no common factor, so that neither can be taken for the other. */
+/** Coprime, so that a swapped or scaled size is noticed. */
 const width = 37
 const height = 23
 
@@ -74,7 +74,7 @@ export interface Sample {
   readonly all: Uint8Array
 }
 
-/** Every mode that sharp writes. */
+/** All modes that sharp writes. */
 export const modes = ImageFormat.formats.flatMap((format) =>
   Object.entries(written[format.name]).map(([mode, write]) => ({ format, mode, write }))
 )
@@ -94,7 +94,7 @@ const built: ReadonlyArray<Sample> = [
   }
 ]
 
-/** A valid image of every mode. */
+/** A valid image of each mode. */
 export const samples: ReadonlyArray<Sample> = [
   ...built,
   ...await Promise.all(modes.map(async ({ format, write }) => ({ format, all: await write().toBuffer() })))

@@ -1,6 +1,6 @@
 /**
- * What the documentation says that slots on one spool do, without a disk and without time: every image that is being
- * persisted is a generator that stops wherever the test holds the real one.
+ * A model of the documented behaviour of slots on one spool, without disk and time. Each operation that persists an
+ * image is a generator, which yields at each stage at which a test may suspend the real operation.
  */
 
 export interface Limits {
@@ -8,37 +8,42 @@ export interface Limits {
   readonly maxBytesKept: number
   readonly maxFilesKept: number
   readonly onFull: "wait" | "fail"
-  /** Of one image. */
+  /** Limit for one image. */
   readonly maxBytes: number
 }
 
 /**
- * `source`: half of its stream has come. `open`: its file is about to be created. `write`: the file is there, and empty.
- * `kept`: the image is persisted, and what a slot runs goes on. `removing`: a file is about to be removed.
+ * - `waiting`: queued for admission.
+ * - `source`: the first of two chunks has been read.
+ * - `open`: before the file is created.
+ * - `write`: the file exists and is empty.
+ * - `kept`: the image is persisted, and the effect of `setWith` continues.
+ * - `removing`: before a file is removed.
  */
 export type Stage = "waiting" | "source" | "open" | "write" | "kept" | "removing"
 
+/** How a suspended operation continues. `none`: its effect ends without an image. `fault`: the disk is full. */
 export type Told = "go" | "fault" | "none" | "fail" | "die" | "interrupt"
 
 export interface Image {
   readonly number: number
-  /** In bytes, as it is sent. */
+  /** In bytes. */
   readonly size: number
-  /** `refused` for its type, `broken` at its very end. */
+  /** `refused`: the declared type is not accepted. `broken`: the last byte is missing. */
   readonly content: "image" | "none" | "refused" | "broken"
   readonly how: "payload" | "stream" | "frame"
-  /** In a directory that is not the spool's. */
+  /** The image is written to a directory outside the spool. */
   readonly elsewhere: boolean
-  /** None: it is given to the test. */
+  /** The slot's index; `undefined` when the test owns the file. */
   readonly slot: number | undefined
 }
 
 export interface File {
   readonly image: Image
   written: boolean
-  /** Whether it counts as kept. */
+  /** Counted in the quota. */
   counted: boolean
-  /** The spool has not been told that it is gone. */
+  /** Removed without the spool's knowledge. */
   stale: boolean
 }
 
@@ -48,17 +53,19 @@ export interface Held {
 }
 
 interface Slot {
-  turns: number
-  currentTurn: number
+  /** Number of the last call. */
+  lastSequence: number
+  /** Number of the last call applied. */
+  sequence: number
   current: Held | undefined
 }
 
 export interface Operation {
   readonly image: Image
-  /** None once it has ended. */
+  /** `undefined` after the end. */
   stage: Stage | undefined
   outcome: string
-  readonly life: Generator<Stage, string, Told>
+  readonly steps: Generator<Stage, string, Told>
 }
 
 type Steps<A> = Generator<Stage, A, Told>
@@ -75,11 +82,11 @@ export const make = (limits: Limits, slotCount: number) => {
   const queue: Array<Waiter> = []
   const operations: Array<Operation> = []
   const given: Array<File> = []
-  const openSlot = (): Slot => ({ turns: 0, currentTurn: 0, current: undefined })
+  const openSlot = (): Slot => ({ lastSequence: 0, sequence: 0, current: undefined })
   const slots = Array.from({ length: slotCount }, openSlot)
   let inFlight = 0
-  /** The waiter that the generator which is just being run has become. */
-  let becomes: Waiter | undefined
+  /** The waiter of the generator that is being advanced, until it is linked to its operation. */
+  let newWaiter: Waiter | undefined
 
   const counted = () => [...files].filter((file) => file.counted)
   const keptBytes = () => counted().reduce((sum, { image }) => sum + image.size, 0)
@@ -92,7 +99,7 @@ export const make = (limits: Limits, slotCount: number) => {
   const fits = (bytes: number): boolean =>
     keptBytes() + bytes <= limits.maxBytesKept && counted().length + 1 <= limits.maxFilesKept
 
-  /** Whether there is room to keep it. What has gone unseen is looked for before anybody is refused. */
+  /** Whether the quota has room for an image. Drops the stale files before it refuses. */
   const hasRoom = (bytes: number): boolean => {
     if (fits(bytes)) return true
     for (const file of [...files].filter(({ stale }) => stale)) drop(file)
@@ -100,14 +107,14 @@ export const make = (limits: Limits, slotCount: number) => {
   }
 
   const advance = (operation: Operation, told: Told): void => {
-    const step = operation.life.next(told)
+    const step = operation.steps.next(told)
     operation.stage = step.done === true ? undefined : step.value
     if (step.done === true) {
       operation.outcome = step.value
       operations.splice(operations.indexOf(operation), 1)
-    } else if (step.value === "waiting" && becomes !== undefined) {
-      becomes.operation = operation
-      becomes = undefined
+    } else if (step.value === "waiting" && newWaiter !== undefined) {
+      newWaiter.operation = operation
+      newWaiter = undefined
     }
   }
 
@@ -135,15 +142,15 @@ export const make = (limits: Limits, slotCount: number) => {
     if (held !== undefined && --held.references === 0) yield* remove(held.file)
   }
 
-  function* swap(slot: Slot, turn: number, next: Held | undefined): Steps<void> {
-    if (turn < slot.currentTurn) return yield* release(next)
+  function* swap(slot: Slot, sequence: number, next: Held | undefined): Steps<void> {
+    if (sequence < slot.sequence) return yield* release(next)
     const previous = slot.current
     slot.current = next
-    slot.currentTurn = turn
+    slot.sequence = sequence
     yield* release(previous)
   }
 
-  /** An image that has been admitted, from its file's creation on. */
+  /** Writes the file of an admitted image. */
   function* write(image: Image): Steps<File | string> {
     const opening = yield "open"
     if (opening === "fault") {
@@ -152,7 +159,7 @@ export const make = (limits: Limits, slotCount: number) => {
     }
     const file: File = { image, written: false, counted: false, stale: false }
     files.add(file)
-    // Small as they all are, one is created and written in one call, whatever is asked of it meanwhile.
+    // The images are small: one uninterruptible call creates and writes each file.
     const told = yield "write"
     const writing = opening === "interrupt" ? "interrupt" : told
     if (told !== "fault") file.written = true
@@ -170,7 +177,7 @@ export const make = (limits: Limits, slotCount: number) => {
     const told = yield "source"
     if (told === "interrupt") return "Interrupted"
     if (told === "fail") return "told"
-    // What a frame says of its image may stand behind it, and nothing is made of a small one before that.
+    // In a frame `mime` may follow `data`, so that a small image is refused only at the frame's end.
     if (image.content === "refused") return "InvalidMime"
     if (image.size > most) return `TooLarge ${most}`
     return broken ?? (yield* write(image))
@@ -190,7 +197,7 @@ export const make = (limits: Limits, slotCount: number) => {
       if (limits.onFull === "fail") return "Busy 1"
       const waiter: Waiter = { bytes, granted: false, operation: undefined }
       queue.push(waiter)
-      becomes = waiter
+      newWaiter = waiter
       yield "waiting"
       if (!waiter.granted) {
         queue.splice(queue.indexOf(waiter), 1)
@@ -200,15 +207,15 @@ export const make = (limits: Limits, slotCount: number) => {
     } else {
       inFlight += bytes
     }
-    // One that fails has left nothing on the disk when what it had reserved is given back.
+    // A failed operation removes its file before it releases its reservation.
     const result = hasRoom(least) ? yield* admitted(image, most) : "Busy 10"
     giveBack(bytes)
     return result
   }
 
-  function* live(image: Image): Steps<string> {
+  function* run(image: Image): Steps<string> {
     const slot = image.slot === undefined ? undefined : slots[image.slot]
-    const turn = slot === undefined ? 0 : ++slot.turns
+    const sequence = slot === undefined ? 0 : ++slot.lastSequence
     const persisted = yield* persist(image)
     if (typeof persisted === "string" && persisted !== "none") return persisted
     let file = typeof persisted === "string" ? undefined : persisted
@@ -224,11 +231,11 @@ export const make = (limits: Limits, slotCount: number) => {
         if (told !== "none") return told === "interrupt" ? "Interrupted" : told === "die" ? "Die" : "told"
       }
     }
-    yield* swap(slot, turn, file === undefined ? undefined : { file, references: 1 })
+    yield* swap(slot, sequence, file === undefined ? undefined : { file, references: 1 })
     return file === undefined ? "none" : "image"
   }
 
-  /** What nobody stops. */
+  /** Runs all steps without suspension. */
   const drain = (steps: Steps<void>): void => {
     while (steps.next("go").done !== true);
   }
@@ -237,11 +244,11 @@ export const make = (limits: Limits, slotCount: number) => {
     files,
     given,
     slots,
-    /** That have not ended, in the order in which they were started. */
+    /** The operations that have not ended, in the order of their starts. */
     operations,
     gauges: () => ({ inFlight, waiting: queue.length, bytes: keptBytes(), files: counted().length }),
     start: (image: Image): Operation => {
-      const operation: Operation = { image, stage: undefined, outcome: "", life: live(image) }
+      const operation: Operation = { image, stage: undefined, outcome: "", steps: run(image) }
       operations.push(operation)
       advance(operation, "go")
       return operation
@@ -249,7 +256,7 @@ export const make = (limits: Limits, slotCount: number) => {
     tell: advance,
     clear: (index: number): void => {
       const slot = slots[index]
-      if (slot !== undefined) drain(swap(slot, ++slot.turns, undefined))
+      if (slot !== undefined) drain(swap(slot, ++slot.lastSequence, undefined))
     },
     lease: (index: number): Held | undefined => {
       const held = slots[index]?.current
@@ -257,16 +264,15 @@ export const make = (limits: Limits, slotCount: number) => {
       return held
     },
     release: (held: Held | undefined): void => drain(release(held)),
-    /** The operations of the slot have ended. */
+    /** Replaces a slot whose operations have ended by a new one. */
     reopen: (index: number): void => {
       drain(release(slots[index]?.current))
       slots[index] = openSlot()
     },
-    /** A file that was given away. */
-    remove: (file: File, tell: boolean): void => {
+    /** Removes a file that the test owns. */
+    remove: (file: File): void => {
       given.splice(given.indexOf(file), 1)
-      if (tell) drop(file)
-      else file.stale = true
+      file.stale = true
     }
   }
 }

@@ -1,4 +1,4 @@
-/** What tests of the spool share. */
+/** Helpers for spool tests. */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
@@ -21,7 +21,7 @@ export interface Figures {
   readonly swept: number
 }
 
-/** What the gauges say now. They are the process's: a test compares with what they said before. */
+/** The current metric values. Metrics are global to the process, so a test compares them with earlier values. */
 export const figures: Effect.Effect<Figures> = Effect.all({
   inFlight: Effect.map(Metric.value(InitImageSpool.inFlightBytes), (gauge) => gauge.value),
   waiting: Effect.map(Metric.value(InitImageSpool.waiting), (gauge) => gauge.value),
@@ -30,7 +30,7 @@ export const figures: Effect.Effect<Figures> = Effect.all({
   swept: Effect.map(Metric.value(InitImageSpool.sweptFiles), (counter) => counter.count)
 })
 
-/** The gauges that go back to nothing. */
+/** The gauges of idle spools. The counter `swept` never decreases. */
 export const idle = { inFlight: 0, waiting: 0, bytes: 0, files: 0 } as const
 
 export const isIdle = Effect.map(
@@ -40,11 +40,11 @@ export const isIdle = Effect.map(
 
 export const quiet = Logger.replace(Logger.defaultLogger, Logger.none)
 
-/** Collects what is logged, with its annotations and causes, as lines. */
+/** Appends each log entry to the array as a line, with its annotations and cause. */
 export const collecting = (lines: Array<string>) =>
   Logger.replace(Logger.defaultLogger, Logger.map(Logger.logfmtLogger, (line) => void lines.push(line)))
 
-/** A spool, or whatever else lives in a scope, that can be ended before the test does. */
+/** A resource in a separate scope, which `end` closes. */
 export const openScoped = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
@@ -52,16 +52,16 @@ export const openScoped = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return { value, end: Scope.close(scope, Exit.void) }
   })
 
-let made = 0
+let hexCount = 0
 
-/** As long and as unlikely as a random one, and different each time. */
-export const hex = (): string => (++made).toString(16).padStart(32, "0")
+/** 32 hex digits in the shape of a random name, unique in the process. */
+export const hex = (): string => (++hexCount).toString(16).padStart(32, "0")
 
 export const ownerName = (): string => `session-init-image-${hex()}`
 
 export const imageName = (extension = ".png"): string => `session-init-${hex()}${extension}`
 
-/** What a spool leaves that is killed. */
+/** Creates the directory that a killed spool leaves behind. */
 export const makeDead = (parent: string, images: ReadonlyArray<string> = [imageName()]): string => {
   const directory = join(parent, ownerName())
   mkdirSync(directory, { mode: 0o700 })
@@ -70,7 +70,7 @@ export const makeDead = (parent: string, images: ReadonlyArray<string> = [imageN
   return directory
 }
 
-/** The real file system, changed in some of its methods. */
+/** The real file system with some methods overridden. */
 export const layerWith = (
   change: (fs: FileSystem.FileSystem) => Partial<FileSystem.FileSystem>
 ): Layer.Layer<Layer.Layer.Success<typeof NodeContext.layer>> =>
@@ -79,7 +79,7 @@ export const layerWith = (
     NodeContext.layer
   )
 
-/** As Node reports it. */
+/** A disk error in the form in which `@effect/platform-node` reports it. */
 export const diskError = (method: string, code: string) =>
   new SystemError({
     module: "FileSystem",

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
 
-/** What a tracer would export: every span, with its attributes, events and how it ended. */
+/** Collects the spans of an effect with their attributes, events and status. */
 export const withSpans = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const spans: Array<Tracer.Span> = []

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import { turn } from "./gates.js"
 
-/** How often the event loop turns while the effect runs. */
+/** Counts the turns of the event loop while the effect runs. */
 export const countTurns = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
   Effect.suspend(() => {
     let turns = 0
@@ -19,7 +19,7 @@ export const countTurns = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effe
     )
   })
 
-/** Counts the turns of the event loop as they begin. */
+/** A clock that counts the turns of the event loop. */
 export const makeClock = Effect.acquireRelease(
   Effect.zipRight(
     turn,

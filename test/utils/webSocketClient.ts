@@ -1,4 +1,4 @@
-/** Clients of the streaming protocol: one with the runtime's own WebSocket, one that writes its frames by hand. */
+/** Clients of the session protocol: one with the runtime's WebSocket, and one that encodes its frames itself. */
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Socket from "@effect/platform/Socket"
 import * as Deferred from "effect/Deferred"
@@ -9,7 +9,7 @@ import { Buffer } from "node:buffer"
 import { randomBytes } from "node:crypto"
 import * as Net from "node:net"
 
-const patience = "30 seconds"
+const timeout = "30 seconds"
 const pollSchedule = Schedule.spaced("20 millis")
 
 export interface Client {
@@ -17,12 +17,12 @@ export interface Client {
   readonly sendJson: (message: unknown) => Effect.Effect<void>
   /** The next message, parsed. */
   readonly next: Effect.Effect<unknown>
-  /** The code that the server closed with. */
+  /** The close code of the server. */
   readonly closed: Effect.Effect<number>
   readonly close: Effect.Effect<void>
 }
 
-/** Connects, and leaves when the scope closes. */
+/** Connects, and closes the connection with the scope. */
 export const connect = Effect.fnUntraced(function*(url: string) {
   const makeWebSocket = yield* Socket.WebSocketConstructor
   const ws = yield* Effect.acquireRelease(
@@ -36,18 +36,18 @@ export const connect = Effect.fnUntraced(function*(url: string) {
   ws.addEventListener("message", (event) => void messages.unsafeOffer(String(event.data)))
   ws.addEventListener("error", () => {})
   ws.addEventListener("close", (event) => Deferred.unsafeDone(closed, Effect.succeed(event.code)))
-  yield* Effect.timeout(Deferred.await(opened), patience)
+  yield* Effect.timeout(Deferred.await(opened), timeout)
 
   const send = (data: string | Uint8Array) => Effect.sync(() => ws.send(data))
   const client: Client = {
     send,
     sendJson: (message) => send(JSON.stringify(message)),
     next: messages.take.pipe(
-      Effect.timeout(patience),
+      Effect.timeout(timeout),
       Effect.orDie,
       Effect.map((text): unknown => JSON.parse(text))
     ),
-    closed: Deferred.await(closed).pipe(Effect.timeout(patience), Effect.orDie),
+    closed: Deferred.await(closed).pipe(Effect.timeout(timeout), Effect.orDie),
     close: Effect.sync(() => ws.close(1000))
   }
   return client
@@ -55,7 +55,7 @@ export const connect = Effect.fnUntraced(function*(url: string) {
 
 const opcodes = { text: 1, binary: 2, close: 8 } as const
 
-/** A client's frame, RFC 6455 section 5.2, masked with zeros. */
+/** Encodes a client's frame (RFC 6455 section 5.2) with a mask of zeros. */
 export const encodeFrame = (data: string | Uint8Array, opcode: keyof typeof opcodes = "text"): Buffer => {
   const body = Buffer.from(data)
   const mask = Buffer.alloc(4)
@@ -68,7 +68,7 @@ export const encodeFrame = (data: string | Uint8Array, opcode: keyof typeof opco
     : Buffer.concat([Buffer.of(first, 0x80 | 127), length, mask, body])
 }
 
-/** The request for an upgrade, RFC 6455 section 4.1. */
+/** The opening handshake (RFC 6455 section 4.1). */
 export const upgradeRequest = (headers: Record<string, string> = {}): string =>
   [
     "GET /v1/stream HTTP/1.1",
@@ -86,15 +86,15 @@ export const upgradeRequest = (headers: Record<string, string> = {}): string =>
 
 export interface RawClient {
   readonly socket: Net.Socket
-  /** All that the server has sent so far. */
+  /** The bytes that the server has sent so far. */
   readonly received: () => Buffer
-  /** Waits until the server has sent this. */
+  /** Waits until the server has sent the text. */
   readonly until: (text: string) => Effect.Effect<void>
   /** Waits until the connection has ended. */
   readonly ended: Effect.Effect<void>
 }
 
-/** A bare connection, destroyed when the scope closes. */
+/** Opens a TCP connection, and destroys it with the scope. */
 export const connectRaw = Effect.fnUntraced(function*(port: number) {
   const chunks: Array<Buffer> = []
   const ended = yield* Deferred.make<void>()
@@ -114,15 +114,15 @@ export const connectRaw = Effect.fnUntraced(function*(port: number) {
     until: (text) =>
       Effect.suspend(() => received().includes(text) ? Effect.void : Effect.fail("not yet")).pipe(
         Effect.retry({ schedule: pollSchedule }),
-        Effect.timeout(patience),
+        Effect.timeout(timeout),
         Effect.orDie
       ),
-    ended: Deferred.await(ended).pipe(Effect.timeout(patience), Effect.orDie)
+    ended: Deferred.await(ended).pipe(Effect.timeout(timeout), Effect.orDie)
   }
   return client
 })
 
-/** Tries again until the assertion holds; fails as it does when it still does not after a long time. */
+/** Retries the assertion for 30 seconds, and then fails with its error. */
 export const eventually = (assertion: () => void): Effect.Effect<void> =>
   Effect.sync(assertion).pipe(
     Effect.sandbox,

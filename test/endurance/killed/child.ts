@@ -1,7 +1,7 @@
 /**
- * A process that uses a spool as a server does, without end: `node child.js <directory> <staleAfter in milliseconds>`.
+ * Uses a spool until it is killed: `node child.js <directory> <staleAfter in milliseconds>`.
  *
- * Says `ready` once its spool stands, and writes `lost` and exits with 1 when anything of its own is not as it is to be.
+ * Writes `ready` when the spool is open. Writes `lost` and exits with 1 if a file is missing or differs.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
@@ -28,7 +28,7 @@ const isWhole = (image: SessionInitImage.SessionInitImage, bytes: Buffer): Effec
     if (!readFileSync(image.path).equals(bytes)) throw new Error("lost")
   })
 
-/** A session whose images replace each other while they are read. */
+/** Replaces the images of a session while they are read. */
 const session = (offset: number) =>
   Effect.scoped(Effect.gen(function*() {
     const slot = yield* InitImageSlot.make
@@ -45,7 +45,7 @@ const session = (offset: number) =>
     }
   }))
 
-/** Somebody to whom images are given, which are kept for a while. */
+/** Persists images and deletes the oldest. */
 const keeper = Effect.gen(function*() {
   const kept: Array<SessionInitImage.SessionInitImage> = []
   for (;;) {

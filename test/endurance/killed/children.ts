@@ -1,4 +1,4 @@
-/** Processes that use a spool, to be killed. */
+/** Starts processes that use a spool. */
 import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
@@ -11,7 +11,7 @@ export interface Program {
   readonly remove: () => void
 }
 
-/** The child's program in one file, which starts faster than one that looks for its dependencies. */
+/** Bundles the program into one file, which starts faster than its modules. */
 export const compile = async (): Promise<Program> => {
   const cache = join(root, "node_modules", ".cache")
   mkdirSync(cache, { recursive: true })
@@ -31,11 +31,11 @@ export const compile = async (): Promise<Program> => {
 
 export interface Child {
   readonly process: ChildProcess
-  /** The spool's directory, once it stands. None of a child that ended before. */
+  /** The spool's directory; `undefined` if the child ended before it was ready. */
   readonly ready: Promise<string | undefined>
-  /** The signal or the code that it ended with. */
+  /** The signal or the exit code. */
   readonly ended: Promise<string>
-  /** All that it has said. */
+  /** The output so far. */
   readonly output: () => string
 }
 

@@ -1,14 +1,14 @@
-/** The server as it is, in a process that tells whoever has started it what is in use in there. */
+/** Runs the server and reports its resources to the parent process on request. */
 import "../../../src/server/main.js"
 import * as Metric from "effect/Metric"
 import * as MetricState from "effect/MetricState"
 import { setTimeout as sleep } from "node:timers/promises"
 
-/** After the garbage is collected. */
+/** Measured after garbage collection. */
 export interface Use {
-  /** Fibers that have begun and not ended. */
+  /** Running fibers. */
   readonly fibers: number
-  /** What the server's objects take, buffers among them, in bytes. */
+  /** Heap and buffers in bytes. */
   readonly heap: number
 }
 
@@ -24,7 +24,7 @@ const fibers = (): number => {
 
 const use = async (): Promise<Use> => {
   if (globalThis.gc === undefined) throw new Error("run with --expose-gc")
-  // What a first collection finalises is freed by the next.
+  // Finalised objects are freed by the next collection.
   for (let i = 0; i < 3; i++) {
     globalThis.gc()
     await sleep(20)
@@ -36,5 +36,5 @@ const use = async (): Promise<Use> => {
 process.on("message", async () => {
   process.send?.(await use())
 })
-// A listener alone would keep the process running.
+// The channel would keep the process running.
 process.channel?.unref()

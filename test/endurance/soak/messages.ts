@@ -1,4 +1,4 @@
-/** What the clients of the soak test send, and what each must be answered. */
+/** Messages of the soak test, with their expected answers. */
 import { Buffer } from "node:buffer"
 import { refusals } from "../../integration/server/refusals.js"
 import { jpegOfSize, pngOfSize, webpOfSize } from "../../utils/images.js"
@@ -6,7 +6,7 @@ import { payloadOf } from "../../utils/payloads.js"
 import { encodeFrame } from "../../utils/webSocketClient.js"
 import type { Random } from "../random.js"
 
-/** Of one image: as the server is started, and as pictures are made. */
+/** The server's limit for one image. */
 export const maxBytes = 128 * 1024
 
 const largest = 100 * 1024
@@ -23,14 +23,14 @@ export interface Picture {
   readonly bytes: Uint8Array
 }
 
-/** As many of every order of magnitude. */
+/** A picture whose size is distributed evenly over the orders of magnitude. */
 export const makePicture = (random: Random): Picture => {
   const { mime, ofSize } = random.pick(formats)
   const size = Math.round(smallest * (largest / smallest) ** (random.next() / 2 ** 32))
   return { mime, bytes: ofSize(size) }
 }
 
-/** An image is answered with its size, `null` with `null`, anything else with the code of what is wrong. */
+/** A payload; `code` is the size of the image, `no image`, or an error code. */
 export interface Payload {
   readonly json: string
   readonly code: string
@@ -45,7 +45,7 @@ export const valid = ({ bytes, mime }: Picture): Payload => ({
 
 export const none: Payload = { json: "null", code: "no image", status: 200 }
 
-/** Without those that are too large for many thousands of them. */
+/** Invalid payloads that are small enough to send thousands of times. */
 export const hostile: ReadonlyArray<Payload> = [
   ...refusals.filter(({ tag }) => tag !== "TooLarge").map(({ code, payload, status }) => ({
     json: JSON.stringify(payload()),
@@ -57,7 +57,7 @@ export const hostile: ReadonlyArray<Payload> = [
 
 export const messageOf = (type: string, { json }: Payload): string => `{"type":"${type}","initial_image":${json}}`
 
-/** A first frame that is no opening, the code it is answered with if any, and the code that the server closes with. */
+/** Invalid first frames, with the error code, if any, and the close code. */
 export const wrongFrames: ReadonlyArray<{ readonly bytes: Buffer; readonly code?: string; readonly close: number }> = [
   { bytes: encodeFrame("not json"), code: "invalid_message", close: 1003 },
   { bytes: encodeFrame("[".repeat(1000)), code: "invalid_message", close: 1003 },
@@ -71,7 +71,7 @@ export const wrongFrames: ReadonlyArray<{ readonly bytes: Buffer; readonly code?
   { bytes: Buffer.of(0x81, 2, 0x7b, 0x7d), close: 1002 }
 ]
 
-/** A body of `POST`, and what it is answered. */
+/** A body of `POST`, and its status. */
 export interface Post {
   readonly mime: string
   readonly bytes: Uint8Array
@@ -79,7 +79,7 @@ export interface Post {
 }
 
 export const rawHostile = ({ bytes, mime }: Picture): ReadonlyArray<Post> => [
-  { mime, bytes: bytes.subarray(0, -2), status: 422 },
+  { mime, bytes: bytes.subarray(0, -20), status: 422 },
   { mime, bytes: Buffer.from("GIF89a, or so it says"), status: 415 },
   { mime: "image/gif", bytes: Buffer.from("GIF89a"), status: 415 },
   { mime, bytes: new Uint8Array(), status: 400 },

@@ -1,4 +1,4 @@
-/** What Linux knows of a process. */
+/** Reads the resources of a process from Linux. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 
 const field = (pid: number, file: string, pattern: RegExp): number => {
@@ -7,16 +7,16 @@ const field = (pid: number, file: string, pattern: RegExp): number => {
   return Number(value)
 }
 
-/** How much memory it has now, in bytes. */
+/** Resident memory in bytes. */
 export const residentBytes = (pid: number): number => field(pid, "status", /^VmRSS:\s+(\d+) kB$/m) * 1024
 
-/** The most memory that it ever had, in bytes. */
+/** Peak resident memory in bytes. */
 export const peakBytes = (pid: number): number => field(pid, "status", /^VmHWM:\s+(\d+) kB$/m) * 1024
 
-/** How much it has read so far from files, pipes and sockets, in bytes. */
+/** Bytes read from files, pipes and sockets. */
 export const bytesRead = (pid: number): number => field(pid, "io", /^rchar: (\d+)$/m)
 
-/** What its descriptors are open on: paths, and names such as `socket:[4711]`. */
+/** The targets of the open descriptors: paths, and names such as `socket:[4711]`. */
 export const descriptors = (pid: number): ReadonlyArray<string> =>
   readdirSync(`/proc/${pid}/fd`).flatMap((descriptor) => {
     try {

@@ -1,4 +1,4 @@
-/** The server in a process of its own, and what it has in use. */
+/** Runs the server in a child process and measures its resources. */
 import * as Effect from "effect/Effect"
 import { build } from "esbuild"
 import { fork } from "node:child_process"
@@ -10,7 +10,7 @@ import { eventually } from "../../utils/webSocketClient.js"
 import type { Use } from "./child.js"
 import { descriptors, residentBytes } from "./procfs.js"
 
-/** Inside of `node_modules`, so that it finds its dependencies. */
+/** Inside `node_modules`, where the bundle resolves its packages. */
 const cache = fileURLToPath(new URL("../../../node_modules/.cache", import.meta.url))
 
 const built = Effect.acquireRelease(
@@ -22,7 +22,7 @@ const built = Effect.acquireRelease(
       entryPoints: [fileURLToPath(new URL("child.ts", import.meta.url))],
       bundle: true,
       packages: "external",
-      // The package says that importing it does nothing, and `main.ts` is imported for what it does.
+      // `package.json` declares no side effects, but the import of `main.ts` has one.
       ignoreAnnotations: true,
       platform: "node",
       format: "esm",
@@ -40,10 +40,10 @@ export interface Usage extends Use {
   readonly sockets: number
 }
 
-/** Any open descriptor, in any state of a connection. */
+/** Open sockets in any state. */
 const countSockets = (pid: number): number => descriptors(pid).filter((name) => name.startsWith("socket:")).length
 
-/** Started, and killed when the scope closes if it has not ended by then. */
+/** Starts the server, which is killed when the scope closes. */
 export const start = Effect.fnUntraced(function*(directory: string, env: Record<string, string>) {
   const { file } = yield* built
   let stdout = ""
@@ -75,17 +75,17 @@ export const start = Effect.fnUntraced(function*(directory: string, env: Record<
     const answered = once(child, "message")
     child.send("use")
     const [answer] = await answered
-    // Nothing else is sent by `child.ts`.
+    // `child.ts` sends nothing else.
     return answer as Use
   })
 
   return {
     port,
-    /** All that it has said besides where it listens. */
+    /** The output without the line of the address. */
     said: () => stdout.split("\n").slice(1).join("\n") + stderr,
     descriptors: () => descriptors(pid),
     usage: Effect.map(use, (use): Usage => ({ ...use, resident: residentBytes(pid), sockets: countSockets(pid) })),
-    /** Asks it to end; its exit code, or the signal that it died of. */
+    /** Sends SIGTERM and returns the exit code or the signal. */
     stop: Effect.promise(async () => {
       child.kill("SIGTERM")
       const [code, signal] = await exited

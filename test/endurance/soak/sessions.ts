@@ -1,4 +1,4 @@
-/** The clients of the soak test: bare connections, a lot cheaper than a whole WebSocket client or HTTP agent. */
+/** The clients of the soak test: bare connections, which cost less than a WebSocket client or an HTTP agent. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -8,17 +8,18 @@ import { encodeFrame, upgradeRequest } from "../../utils/webSocketClient.js"
 import type { Random } from "../random.js"
 import * as messages from "./messages.js"
 
-const patience = "30 seconds"
+/** Only a server that hangs takes this long. */
+const answerTimeout = "10 minutes"
 
 interface Connection {
   readonly socket: Net.Socket
-  /** What has come and has not been taken. */
+  /** Received bytes that have not been taken. */
   received: Buffer
-  /** Takes the next thing that this finds; `undefined` where the connection ends first. */
+  /** Takes the next item that `find` returns; `undefined` if the connection ends first. */
   readonly take: <A>(find: (received: Buffer) => Found<A> | undefined) => Effect.Effect<A | undefined>
 }
 
-/** Something, and where what comes behind it begins. */
+/** An item, and the offset of its end. */
 interface Found<A> {
   readonly value: A
   readonly end: number
@@ -54,7 +55,7 @@ const open = (port: number): Effect.Effect<Connection, never, Scope.Scope> =>
             }
             wake()
           }).pipe(
-            Effect.timeoutFail({ duration: patience, onTimeout: () => new Error("no answer") }),
+            Effect.timeoutFail({ duration: answerTimeout, onTimeout: () => new Error("no answer") }),
             Effect.orDie,
             Effect.map((found) => {
               if (found === undefined) return undefined
@@ -67,7 +68,7 @@ const open = (port: number): Effect.Effect<Connection, never, Scope.Scope> =>
     ({ socket }) => Effect.sync(() => socket.destroy())
   )
 
-/** A response's status, once all of it is there. */
+/** The status of a complete response. */
 const findResponse = (received: Buffer): Found<number> | undefined => {
   const at = received.indexOf("\r\n\r\n")
   if (at === -1) return undefined
@@ -76,7 +77,7 @@ const findResponse = (received: Buffer): Found<number> | undefined => {
   return received.length < end ? undefined : { value: Number(head.slice(9, 12)), end }
 }
 
-/** What a server's frame says: a close code, or the code of an answer. */
+/** The close code or the result in a complete frame of the server. */
 const findAnswer = (received: Buffer): Found<number | string> | undefined => {
   const short = (received[1] ?? 0) & 0x7f
   const start = short === 126 ? 4 : 2
@@ -92,14 +93,14 @@ const findAnswer = (received: Buffer): Found<number | string> | undefined => {
 const sometimes = (random: Random, most: number) =>
   Effect.suspend(() => random.chance(0.5) ? Effect.sleep(random.below(most)) : Effect.void)
 
-/** At once and without a word, or with one. */
+/** Resets, destroys or ends the connection. */
 const leave = ({ socket }: Connection, random: Random): void => {
   if (random.chance(0.3)) socket.resetAndDestroy()
   else if (random.chance(0.5)) socket.destroy()
   else socket.end()
 }
 
-/** Sends only the beginning, or all and does not wait for the answer. */
+/** Sends a part or all of the bytes, and disconnects before the answer. */
 const vanish = Effect.fnUntraced(function*(connection: Connection, bytes: Uint8Array, random: Random) {
   connection.socket.write(bytes.subarray(0, random.below(Math.round(bytes.length * 1.3))))
   yield* sometimes(random, 20)
@@ -107,7 +108,7 @@ const vanish = Effect.fnUntraced(function*(connection: Connection, bytes: Uint8A
   return "vanished"
 })
 
-/** In pieces now and then, as a network delivers it. */
+/** Sends the bytes, sometimes in two pieces. */
 const write = Effect.fnUntraced(function*({ socket }: Connection, bytes: Uint8Array, random: Random) {
   if (random.chance(0.8)) return void socket.write(bytes)
   const middle = random.below(bytes.length)
@@ -116,7 +117,7 @@ const write = Effect.fnUntraced(function*({ socket }: Connection, bytes: Uint8Ar
   socket.write(bytes.subarray(middle))
 })
 
-/** A session on `/v1/stream`, and what became of it. */
+/** Runs a session on `/v1/stream` and returns its outcome. */
 const stream = Effect.fnUntraced(function*(port: number, random: Random, picture: messages.Picture) {
   const connection = yield* open(port)
   const upgrade = Buffer.from(upgradeRequest())
@@ -132,7 +133,7 @@ const stream = Effect.fnUntraced(function*(port: number, random: Random, picture
     return "wrong frame"
   }
 
-  let became: string | undefined
+  let outcome: string | undefined
   const updates = random.pick([0, 0, 0, 1, 2])
   for (let i = 0; i <= updates; i++) {
     const payload = random.chance(0.3) ?
@@ -149,7 +150,7 @@ const stream = Effect.fnUntraced(function*(port: number, random: Random, picture
       assert.strictEqual(yield* connection.take(findAnswer), answer === "busy" ? 1013 : 1003)
       return answer === "busy" ? "busy" : "refused"
     }
-    became ??= payload.status === 200 ? "image" : "refused"
+    outcome ??= payload.status === 200 ? "image" : "refused"
   }
   yield* sometimes(random, 20)
   if (random.chance(0.5)) {
@@ -158,14 +159,14 @@ const stream = Effect.fnUntraced(function*(port: number, random: Random, picture
     connection.socket.write(encodeFrame(Buffer.of(0x03, 0xe8), "close"))
     assert.strictEqual(yield* connection.take(findAnswer), 1000)
   }
-  return became ?? "image"
+  return outcome ?? "image"
 })
 
-/** A `POST`, and what became of it. */
+/** Sends one or two `POST`s on a connection and returns the outcome of the last. */
 const post = Effect.fnUntraced(function*(port: number, random: Random, picture: messages.Picture) {
   const connection = yield* open(port)
   const requests = random.pick([1, 1, 2])
-  let became = "image"
+  let outcome = "image"
   for (let i = 0; i < requests; i++) {
     const { bytes, mime, status } = random.chance(0.3)
       ? random.chance(0.5) ? messages.postOf(random.pick(messages.hostile)) : random.pick(messages.rawHostile(picture))
@@ -184,20 +185,20 @@ const post = Effect.fnUntraced(function*(port: number, random: Random, picture: 
     yield* write(connection, request, random)
     const answer = yield* connection.take(findResponse)
     if (answer === 503) {
-      became = "busy"
+      outcome = "busy"
     } else {
       assert.strictEqual(answer, status)
-      became = status === 200 ? "image" : "refused"
+      outcome = status === 200 ? "image" : "refused"
     }
   }
   leave(connection, random)
-  return became
+  return outcome
 })
 
-/** One client from beginning to end, and what became of it. */
+/** Runs one client and returns its outcome. */
 export const run = (port: number, random: Random, pictures: ReadonlyArray<messages.Picture>): Effect.Effect<string> =>
   Effect.scoped(
     random.chance(0.5)
-      ? Effect.map(stream(port, random, random.pick(pictures)), (became) => `stream: ${became}`)
-      : Effect.map(post(port, random, random.pick(pictures)), (became) => `post: ${became}`)
+      ? Effect.map(stream(port, random, random.pick(pictures)), (outcome) => `stream: ${outcome}`)
+      : Effect.map(post(port, random, random.pick(pictures)), (outcome) => `post: ${outcome}`)
   )

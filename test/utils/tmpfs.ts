@@ -1,4 +1,4 @@
-/** Real file systems that are small, for as long as a scope. */
+/** Mounts small file systems. */
 import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmdirSync, rmSync } from "node:fs"
@@ -9,7 +9,7 @@ const run = (command: string, ...parameters: ReadonlyArray<string>): void => {
   execFileSync(command, parameters, { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8", timeout: 30_000 })
 }
 
-/** Also where something is still open on it. */
+/** Unmounts, lazily if a file is still open. */
 const unmount = (directory: string): void => {
   try {
     run("umount", directory)
@@ -18,7 +18,7 @@ const unmount = (directory: string): void => {
   }
 }
 
-/** From now on the path is that of the empty directory beneath it; what is open stays so. */
+/** Detaches the file system from its path; open files stay open. */
 export const unmountLazily = (directory: string): void => run("umount", "-l", directory)
 
 const isMounted = (directory: string): boolean => {
@@ -43,18 +43,18 @@ const mount = (options: string): string => {
 
 const end = (directory: string): void => {
   if (isMounted(directory)) unmount(directory)
-  // A test may have gone on beneath it.
+  // A test may have written to the directory below the mount point.
   rmSync(directory, { recursive: true })
 }
 
-/** A new one; the options are those of `mount`. */
+/** Mounts a tmpfs until the scope closes, with options of `mount`. */
 export const makeTmpfs = (options: string) =>
   Effect.acquireRelease(
     Effect.sync(() => mount(options)),
     (directory) => Effect.sync(() => end(directory))
   )
 
-/** Fails where something is open for writing on it. */
+/** Fails if a file is open for writing. */
 export const remount = (directory: string, mode: "ro" | "rw"): void => run("mount", "-o", `remount,${mode}`, directory)
 
 const tryIt = (): string | undefined => {
@@ -66,5 +66,5 @@ const tryIt = (): string | undefined => {
   }
 }
 
-/** Why none can be mounted here, if so. */
+/** The error of a mount on this machine, if it fails. */
 export const refusal = tryIt()

@@ -1,9 +1,9 @@
-/** Files in memory, behind the platform's interface: what was done to them is counted, and what must not be done dies. */
+/** A file system in memory that counts operations and dies on each that the library must not do. */
 import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
-import { writeFileThrough } from "../utils/writeFileThrough.js"
+import { writeFileThrough } from "./writeFileThrough.js"
 
 export const directory = "/memory"
 
@@ -86,14 +86,14 @@ export class MemoryFileSystem {
           this.writes++
           const parts = this.files.get(path)
           if (parts === undefined || !this.#open.has(path)) return Effect.dieMessage("writes to a closed file")
-          // As the platform does.
+          // The platform fails in the same way.
           if (bytes.length === 0) {
             return new SystemError({ module: "FileSystem", method: "writeAll", reason: "WriteZero" })
           }
           const write = Effect.sync(() => {
             this.files.set(path, [...parts, Buffer.from(bytes)])
           })
-          // A large one takes its time, as it does on a disk: what it is given must not change meanwhile.
+          // A large write takes several turns, during which the buffer must not change.
           return bytes.length < 100_000 ? write : Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 3), write)
         })
     }

@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { type ImageFormat, InitImageError, type InitImageHttp, InitImageLimits } from "../../../src/index.js"
+import * as protocol from "../../../src/internal/protocol.js"
+
+describe("the session protocol", () => {
+  it("has these names on the wire", () => {
+    assert.deepStrictEqual(
+      [protocol.openingType, protocol.updateType, protocol.cancelType, protocol.payloadKey],
+      ["session_init_v2", "init_image_updated", "init_image_cancelled", "initial_image"]
+    )
+    assert.deepStrictEqual(protocol.imageMessage(null), { type: "session_init_image", image: null })
+    assert.deepStrictEqual(protocol.progressMessage(1, 2), { type: "init_image_progress", received: 1, bytes: 2 })
+    assert.deepStrictEqual(protocol.invalidMessage("text"), {
+      type: "error",
+      code: "invalid_message",
+      message: "text",
+      retryable: false
+    })
+    assert.deepInclude(protocol.internalErrorMessage, { type: "error", code: "internal_error", retryable: true })
+  })
+
+  it("has these codes and sizes", () => {
+    assert.deepStrictEqual(protocol.CloseCode, {
+      normal: 1000,
+      goingAway: 1001,
+      unsupportedData: 1003,
+      policyViolation: 1008,
+      internalError: 1011,
+      tryAgainLater: 1013
+    })
+    assert.strictEqual(protocol.maxFrameBytes, 1024 * 1024)
+    assert.strictEqual(protocol.progressBytes, 256 * 1024)
+  })
+
+  it.effect("has the default limit of the server", () =>
+    Effect.map(InitImageLimits.MaxBytes, (limit) => assert.strictEqual(protocol.defaultMaxBytes, limit)))
+
+  it("encodes an image's error with its tag in snake case, and only Busy as retryable", () => {
+    const { Busy, TooManyPixels } = InitImageError
+    const busy = new Busy({ retryAfter: 1 })
+    const tooMany = new TooManyPixels({ width: 1, height: 1, limit: 0 })
+    assert.deepStrictEqual(protocol.imageErrorMessage(busy), {
+      type: "error",
+      code: "busy",
+      message: busy.message,
+      retryable: true
+    })
+    assert.deepStrictEqual(protocol.imageErrorMessage(tooMany), {
+      type: "error",
+      code: "too_many_pixels",
+      message: tooMany.message,
+      retryable: false
+    })
+  })
+
+  it("has the types of the public modules", () => {
+    const descriptions: readonly [
+      (image: InitImageHttp.ImageDescription) => protocol.ImageDescription,
+      (image: protocol.ImageDescription) => InitImageHttp.ImageDescription
+    ] = [(image) => image, (image) => image]
+    const formats: readonly [(mime: ImageFormat.Mime) => protocol.Mime, (name: ImageFormat.Name) => protocol.Name] = [
+      (mime) => mime,
+      (name) => name
+    ]
+    assert.lengthOf([...descriptions, ...formats], 4)
+  })
+})
