@@ -11,7 +11,7 @@ import { png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import * as batch from "./batch.js"
 
-/** What is shown on a terminal, piece by piece. */
+/** Records the texts that a terminal displays. */
 const withTerminal = (shown: Array<string>) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal.Terminal
@@ -39,7 +39,7 @@ const makeBatch = Effect.fnUntraced(function*(lines: ReadonlyArray<string>) {
 const line = (bytes: Uint8Array, mime = "image/png") => JSON.stringify(payloadOf(mime, bytes))
 
 describe("a batch", () => {
-  it.scopedLive("goes on past what is refused, shows how far it is, and keeps no file", () =>
+  it.scopedLive("continues after refused lines, displays its progress, and keeps no file", () =>
     Effect.gen(function*() {
       const lines = [
         line(png({ width: 2 })),
@@ -65,7 +65,7 @@ describe("a batch", () => {
       assert.isTrue(shown.slice(0, -1).every((text) => text.startsWith("\r")))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("works on as many images at a time as it may, and no more", () =>
+  it.scopedLive("processes at most `concurrency` images at a time", () =>
     Effect.gen(function*() {
       const { file, images, run } = yield* makeBatch(Array.from({ length: 9 }, () => line(pngOfSize(300_000))))
       let most = 0
@@ -84,7 +84,7 @@ describe("a batch", () => {
       assert.strictEqual(most, 3)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("ends when the work on one image fails, and leaves nothing", () =>
+  it.scopedLive("fails if the work on one image fails, and leaves no file", () =>
     Effect.gen(function*() {
       const { file, images, run } = yield* makeBatch([line(png({ width: 2 })), line(png({ width: 3 }))])
       const error = yield* Effect.flip(run(file, ({ width }) => width === 3 ? Effect.fail("broken") : Effect.never))

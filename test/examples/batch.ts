@@ -1,4 +1,4 @@
-/** Goes through a file of JSON lines, each of which is a payload, a few at a time, and shows how far it is. */
+/** Processes a file of JSON lines, each a payload, with bounded concurrency, and displays the progress. */
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Terminal from "@effect/platform/Terminal"
 import * as Effect from "effect/Effect"
@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { InitImageError, InitImageFrame, type SessionInitImage } from "session-init-image"
 
-/** How many lines ended how: `done`, `none` where there was no image in them, or the tag of what was wrong. */
+/** Counts of lines by outcome: `done`, `none` for a line without an image, or the tag of an `InitImageError`. */
 export type Outcomes = Readonly<Record<string, number>>
 
 const count = (outcomes: Outcomes, outcome: string): Outcomes => ({
@@ -18,8 +18,8 @@ const describe = (outcomes: Outcomes): string =>
   Object.entries(outcomes).map(([outcome, lines]) => `${lines} ${outcome}`).join(", ")
 
 /**
- * Does the work on the image of every line, while its file is there. A line that is refused is counted, and the others
- * go on; a disk that fails or work that does ends it all.
+ * Runs `work` on the image of every line while its file exists. Counts a refused line and continues. Fails with
+ * `PlatformError` if the disk fails, and with the error of `work`.
  */
 export const run = Effect.fn("batch.run")(function*<E, R>(
   file: string,

@@ -12,7 +12,7 @@ import { jpeg, png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { layer } from "./configuration.js"
 
-/** Runs the program as the environment has it. */
+/** Provides the configuration with these environment variables. */
 const withEnvironment = (variables: Record<string, string>) =>
   Effect.provide(layer.pipe(
     Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables)))))
@@ -52,7 +52,7 @@ describe("the configuration", () => {
       assert.deepStrictEqual(list(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("bounds what is kept on the disk", () =>
+  it.scopedLive("limits the bytes kept on disk", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const all = yield* Effect.all([outcome("image/png", pngOfSize(900)), outcome("image/png", pngOfSize(900))]).pipe(
@@ -61,12 +61,12 @@ describe("the configuration", () => {
       assert.deepStrictEqual(all, ["persisted", "Busy"])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("leaves everything as it is by default where nothing is set", () =>
+  it.scopedLive("uses the defaults without variables", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* withEnvironment({})(outcomes), Array.from({ length: 4 }, () => "persisted"))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is refused where it makes no sense", () =>
+  it.scopedLive("fails on invalid values", () =>
     Effect.gen(function*() {
       for (
         const variables of [

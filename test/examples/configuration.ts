@@ -1,4 +1,4 @@
-/** Limits and the spool, as the environment says. What is not set there stays as it is. */
+/** Configures the limits and the spool from the environment. Unset variables keep the defaults. */
 import * as Config from "effect/Config"
 import * as Layer from "effect/Layer"
 import { type ImageFormat, InitImageLimits, InitImageSpool } from "session-init-image"
@@ -8,8 +8,8 @@ const optionalInteger = (name: string) => Config.integer(name).pipe(Config.withD
 const mime = Config.literal("image/png", "image/jpeg", "image/webp")
 
 /**
- * - `MAX_IMAGE_BYTES`, `MAX_IMAGE_PIXELS`: of one image
- * - `IMAGE_FORMATS`: such as `image/png,image/webp`
+ * - `MAX_IMAGE_BYTES`, `MAX_IMAGE_PIXELS`: the limits of one image
+ * - `IMAGE_FORMATS`: the accepted types, such as `image/png,image/webp`
  */
 const Limits = InitImageLimits.layerConfig({
   maxBytes: optionalInteger("MAX_IMAGE_BYTES"),
@@ -20,9 +20,9 @@ const Limits = InitImageLimits.layerConfig({
 })
 
 /**
- * - `IMAGE_DIRECTORY`: where the process makes a directory of its own
- * - `MAX_DISK_BYTES`: of all images that it keeps
- * - `STALE_AFTER`: how long a process that says nothing still counts as alive, such as `30 seconds`
+ * - `IMAGE_DIRECTORY`: the parent of the spool's directory
+ * - `MAX_DISK_BYTES`: the limit of all kept images
+ * - `STALE_AFTER`: how long a process without a heartbeat counts as alive, such as `30 seconds`
  */
 const Spool = InitImageSpool.layerConfig({
   directory: Config.nonEmptyString("IMAGE_DIRECTORY").pipe(Config.withDefault(undefined)),
@@ -30,5 +30,5 @@ const Spool = InitImageSpool.layerConfig({
   staleAfter: Config.duration("STALE_AFTER").pipe(Config.withDefault(undefined))
 })
 
-/** To be provided to a whole program: a server does not start with a setting that makes no sense. */
+/** Provide it to the whole program: an invalid value then fails the start of the server. */
 export const layer = Layer.merge(Limits, Spool)

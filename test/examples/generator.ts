@@ -1,4 +1,4 @@
-/** What the examples do with an image, in the place of a model that takes its file by path. */
+/** Stands in for a model that opens an image by its path. */
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Context from "effect/Context"
@@ -10,7 +10,7 @@ import type { SessionInitImage } from "session-init-image"
 export const Clip = Schema.Struct({ prompt: Schema.String, width: Schema.Number, height: Schema.Number })
 
 export interface GeneratorService {
-  /** A clip that begins with the image. */
+  /** Generates a clip that begins with the image. */
   readonly generate: (
     image: SessionInitImage.SessionInitImage,
     prompt: string
@@ -19,7 +19,7 @@ export interface GeneratorService {
 
 export class Generator extends Context.Tag("example/Generator")<Generator, GeneratorService>() {}
 
-/** Only opens the file. */
+/** Only checks that the file exists. */
 export const layer = Layer.effect(
   Generator,
   Effect.map(FileSystem.FileSystem, (fs) => ({

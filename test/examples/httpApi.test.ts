@@ -35,8 +35,8 @@ const generate = (url: string, session: string, headers: Record<string, string> 
     headers: { ...headers, "content-type": "application/json" }
   })
 
-describe("an application's own HttpApi", () => {
-  it.scopedLive("generates from the image that a session has, and answers 404 where it has none", () =>
+describe("an application's HttpApi", () => {
+  it.scopedLive("generates from the session's image, and answers 404 without one", () =>
     Effect.gen(function*() {
       const { left, url } = yield* serveApi(generator.layer)
       assert.strictEqual((yield* generate(url, "a")).status, 404)
@@ -50,7 +50,7 @@ describe("an application's own HttpApi", () => {
       assert.strictEqual((yield* generate(url, "a")).status, 404)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("keeps the image that it generates from when the client replaces it", () =>
+  it.scopedLive("keeps the image in use when the client replaces it", () =>
     Effect.gen(function*() {
       const { go, layer, started } = yield* makeSlowGenerator
       const { images, left, url } = yield* serveApi(layer.pipe(Layer.provide(generator.layer)))
@@ -65,7 +65,7 @@ describe("an application's own HttpApi", () => {
       yield* left(1)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("lets nobody in who has not the token, neither to its own group nor to the images", () =>
+  it.scopedLive("answers 401 without the token, for the clips and for the images", () =>
     Effect.gen(function*() {
       const { images, url } = yield* serveApi(generator.layer)
       for (const headers of [{}, { authorization: "Bearer open" }, { authorization: "Basic open sesame" }]) {
@@ -82,7 +82,7 @@ describe("an application's own HttpApi", () => {
       assert.deepStrictEqual(images(), [])
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("refuses what is above the api's own limit", () =>
+  it.scopedLive("refuses an image above the api's limit", () =>
     Effect.gen(function*() {
       const { url } = yield* serveApi(generator.layer)
       const limit = 8 * 1024 * 1024

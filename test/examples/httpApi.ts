@@ -1,4 +1,4 @@
-/** An application's own api: the init images of its sessions beside a group of its own, all behind a bearer token. */
+/** An application's api: the init images of sessions and a group of the application, both behind a bearer token. */
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
@@ -37,7 +37,7 @@ export class Api extends HttpApi.make("studio")
   .add(Clips)
 {}
 
-/** Of the same length whatever the token's, as `timingSafeEqual` asks for. */
+/** Hashed, because `timingSafeEqual` requires equal lengths. */
 const digest = (token: Redacted.Redacted) => createHash("sha256").update(Redacted.value(token)).digest()
 
 const AuthorizationLive = Layer.effect(
@@ -54,7 +54,7 @@ const ClipsLive = HttpApiBuilder.group(Api, "clips", (handlers) =>
     return handlers.handle("generate", ({ path, payload }) =>
       Effect.gen(function*() {
         const slot = yield* Effect.flatten(sessions.find(path.sessionId))
-        // Its file stays until the request has ended, though the client may replace the image meanwhile.
+        // The lease keeps the file until the request has ended, also if the client replaces the image.
         const image = yield* Effect.flatten(slot.lease)
         return yield* generator.generate(image, payload.prompt)
       }).pipe(Effect.catchTags({
@@ -64,7 +64,7 @@ const ClipsLive = HttpApiBuilder.group(Api, "clips", (handlers) =>
       })))
   }))
 
-/** To be served by `HttpApiBuilder.serve`. */
+/** Serve it with `HttpApiBuilder.serve`. */
 export const ApiLive = HttpApiBuilder.api(Api).pipe(
   Layer.provide([ClipsLive, InitImageApi.layer(Api)]),
   Layer.provide([

@@ -20,7 +20,7 @@ const answer = {
 }
 
 describe("a plain HttpRouter", () => {
-  it.scopedLive("takes an image in JSON, as it is and in a form, and keeps none of them", () =>
+  it.scopedLive("takes an image as JSON, as raw bytes and in a form, and keeps no file", () =>
     Effect.gen(function*() {
       const { left, url } = yield* serveApp
       const form = new FormData()
@@ -37,7 +37,7 @@ describe("a plain HttpRouter", () => {
       yield* left(0)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("answers what is wrong with an image by its status, and 204 where there is none", () =>
+  it.scopedLive("answers an image error with its status, and 204 without an image", () =>
     Effect.gen(function*() {
       const { url } = yield* serveApp
       const wrong = yield* post(`${url}/clips`, "image/webp", image)
@@ -46,7 +46,7 @@ describe("a plain HttpRouter", () => {
       assert.strictEqual((yield* post(`${url}/clips`, "application/json", "null")).status, 204)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("tells the log and not the client what is wrong with the disk", () =>
+  it.scopedLive("logs a disk error and does not send it to the client", () =>
     Effect.gen(function*() {
       const { directory, log, url } = yield* serveApp
       yield* moveAway(directory)
@@ -55,7 +55,7 @@ describe("a plain HttpRouter", () => {
       assert.include(log(), "An image could not be stored")
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("serves the application's pages and no others", () =>
+  it.scopedLive("answers 403 to pages of other sites", () =>
     Effect.gen(function*() {
       const { url } = yield* serveApp
       const from = (origin: string) => Effect.map(post(`${url}/clips`, "image/png", image, { origin }), (a) => a.status)

@@ -1,4 +1,4 @@
-/** A router with a route that takes an image as a payload in JSON, as it is, or in a form. */
+/** A route that takes an image as a JSON payload, as raw bytes, or in a form. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
@@ -13,11 +13,11 @@ const generate = Effect.gen(function*() {
   const clip = yield* generator.generate(image.value, "a slow pan")
   return HttpServerResponse.unsafeJson({ image: InitImageHttp.describe(image.value), clip })
 }).pipe(
-  // What is wrong with the image answers for itself, with its own status. What is wrong with the disk is for the log.
+  // An image error answers for itself with its status. A disk error is for the log.
   Effect.tapErrorTag("SystemError", (error) => Effect.logError("An image could not be stored", error))
 )
 
-/** No page of another site may use it but those of the application. */
+/** Refuses pages of other sites, except the application's. */
 export const app = HttpRouter.empty.pipe(
   HttpRouter.post("/clips", generate),
   InitImageHttp.checkOrigin({ origins: ["https://app.example.com"] })

@@ -31,7 +31,7 @@ const protocols = {
     RpcClient.layerProtocolSocket().pipe(Layer.provide(NodeSocket.layerWebSocket(`${socketUrl}/rpc/socket`)))
 }
 
-/** A client that stays connected until the test ends. */
+/** Connects a client until the test ends. */
 const connectRpc = (
   protocol: Layer.Layer<RpcClient.Protocol, never, Layer.Layer.Success<typeof rpc.layerSerialization>>
 ) =>
@@ -44,7 +44,7 @@ const image = payloadOf("image/png", png({ width: 3, height: 2 }))
 
 for (const [name, protocol] of Object.entries(protocols)) {
   describe(`RPCs over ${name}`, () => {
-    it.scopedLive("keep a file no longer than a call, however long the client stays", () =>
+    it.scopedLive("remove the file at the end of a call, while the client stays connected", () =>
       Effect.gen(function*() {
         const { go, layer, started } = yield* makeSlowGenerator
         const server = yield* serveRpc(layer.pipe(Layer.provide(generator.layer)))
@@ -59,7 +59,7 @@ for (const [name, protocol] of Object.entries(protocols)) {
         assert.deepStrictEqual(server.images(), [])
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("remove the file of a call that the client gives up", () =>
+    it.scopedLive("remove the file of a call that the client interrupts", () =>
       Effect.gen(function*() {
         const { layer, started } = yield* makeSlowGenerator
         const server = yield* serveRpc(layer.pipe(Layer.provide(generator.layer)))
@@ -70,7 +70,7 @@ for (const [name, protocol] of Object.entries(protocols)) {
         yield* server.left(0)
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("fail with what is wrong with the image, and answer none where there is none", () =>
+    it.scopedLive("fail with the image error, and answer none without an image", () =>
       Effect.gen(function*() {
         const server = yield* serveRpc(generator.layer)
         const client = yield* connectRpc(protocol(server))
@@ -81,7 +81,7 @@ for (const [name, protocol] of Object.entries(protocols)) {
         assert.isTrue(Option.isNone(yield* client.Generate({ prompt: "rain", image: null })))
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("take an image that is larger than the default buffer", () =>
+    it.scopedLive("take an image larger than the default buffer", () =>
       Effect.gen(function*() {
         const server = yield* serveRpc(generator.layer)
         const client = yield* connectRpc(protocol(server))
@@ -92,7 +92,7 @@ for (const [name, protocol] of Object.entries(protocols)) {
         assert.include(error, { _tag: "TooLarge", limit: 24 * 1024 * 1024 })
       }).pipe(Effect.provide(NodeContext.layer)))
 
-    it.scopedLive("tell the log and not the client what is wrong with the disk", () =>
+    it.scopedLive("log a disk error and do not send it to the client", () =>
       Effect.gen(function*() {
         const server = yield* serveRpc(generator.layer)
         const client = yield* connectRpc(protocol(server))
@@ -104,10 +104,10 @@ for (const [name, protocol] of Object.entries(protocols)) {
   })
 }
 
-describe("a call that is not valid", () => {
+describe("an invalid call", () => {
   const call = JSON.stringify({ _tag: "Request", id: "1", tag: "Generate", payload: { prompt: 1, image }, headers: [] })
 
-  it.scopedLive("is answered without the image that it brought", () =>
+  it.scopedLive("is answered without its image", () =>
     Effect.gen(function*() {
       const server = yield* serveRpc(generator.layer)
       const { text } = yield* post(`${server.url}/rpc`, "application/ndjson", `${call}\n`)
@@ -120,7 +120,7 @@ describe("a call that is not valid", () => {
       assert.notInclude(answer, image.data.slice(0, 12))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("is not read over HTTP beyond what an image takes: the connection ends", () =>
+  it.scopedLive("over HTTP loses its connection beyond the size of the largest image", () =>
     Effect.gen(function*() {
       const server = yield* serveRpc(generator.layer)
       const call = (length: number) =>

@@ -1,4 +1,4 @@
-/** RPCs that bring an image, over HTTP and over a WebSocket. */
+/** RPCs with an image in their payload, over HTTP and over a WebSocket. */
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
@@ -13,14 +13,14 @@ import * as Schema from "effect/Schema"
 import { InitImageError, InitImageLimits, InitImageSocket, SessionInitImage } from "session-init-image"
 import { Clip, Generator } from "./generator.js"
 
-/** The operator's trouble, of which a client learns no more. A defect would be sent to it, with what it says. */
+/** Hides the details of a disk error. A defect would be sent to the client with its message. */
 export class Failed extends Schema.TaggedError<Failed>()("Failed", {}) {}
 
 export class Clips extends RpcGroup.make(
   Rpc.make("Generate", {
     payload: {
       prompt: Schema.String,
-      // What a schema refuses is repeated to the client in full. `persistScoped` takes anything and says less.
+      // A schema's error repeats the refused value to the client. `persistScoped` takes any value and does not.
       image: Schema.Unknown
     },
     success: Schema.OptionFromNullOr(Clip),
@@ -36,7 +36,7 @@ const ClipsLive = Clips.toLayer(
       SessionInitImage.persistScoped(image).pipe(
         Effect.flatMap(Effect.transposeMapOption((image) => generate(image, prompt))),
         Effect.catchTags({ BadArgument: failed, SystemError: failed }),
-        // Otherwise the file would stay until the scope closes that a handler is run in: over a WebSocket the socket's.
+        // A handler's scope is the socket's over a WebSocket: without this, the file exists until the socket closes.
         Effect.scoped
       )
   }))
@@ -44,7 +44,7 @@ const ClipsLive = Clips.toLayer(
 
 const maxBytes = 24 * 1024 * 1024
 
-/** A call with an image of that size in base64, with room for the rest: what the serialization holds is 16 MiB otherwise. */
+/** Fits a call with an image of `maxBytes` in base64 and the rest of its payload. The default buffer is 16 MiB. */
 const maxMessage = InitImageSocket.requiredFrameBytes(maxBytes)
 
 export const layerSerialization = RpcSerialization.layerNdjsonWith({ maxBufferSize: maxMessage })
@@ -58,7 +58,7 @@ export const layer = Layer.mergeAll(
   Layer.provide(InitImageLimits.layer({ maxBytes }))
 )
 
-/** For the server: over HTTP a call is read as a whole, however long it is, unless that is limited. */
+/** Provide it to the server: over HTTP a call is read as a whole, without a limit by default. */
 export const layerMaxBodySize = Layer.succeed(
   HttpIncomingMessage.MaxBodySize,
   Option.some(FileSystem.Size(maxMessage))

@@ -1,4 +1,4 @@
-/** Runs the examples' servers. */
+/** Runs the servers of the examples. */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { assert } from "@effect/vitest"
@@ -16,7 +16,7 @@ import { Generator } from "./generator.js"
 
 export const Platform = NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })
 
-/** Serves until the scope closes, with a spool in a directory of its own. What is logged is collected. */
+/** Serves until the scope closes, with a spool in a new directory. Collects the log. */
 export const serve = Effect.fnUntraced(function*<E>(
   layer: Layer.Layer<never, E, Layer.Layer.Success<typeof Platform>>
 ) {
@@ -38,12 +38,12 @@ export const serve = Effect.fnUntraced(function*<E>(
     url: `http://${address.hostname}:${address.port}`,
     socketUrl: `ws://${address.hostname}:${address.port}`,
     images: () => imagesIn(directory),
-    /** Waits until so many images are left. */
+    /** Waits until `count` images are left. */
     left: (count: number) => eventually(() => assert.lengthOf(imagesIn(directory), count))
   }
 })
 
-/** What a server answers. */
+/** Sends a request and reads the whole answer. */
 export const request = (url: string, init: RequestInit = {}) =>
   Effect.promise(async () => {
     const response = await fetch(url, init)
@@ -54,7 +54,7 @@ export const request = (url: string, init: RequestInit = {}) =>
 export const post = (url: string, type: string, body: string | Uint8Array, headers: Record<string, string> = {}) =>
   request(url, { method: "POST", body, headers: { "content-type": type, ...headers } })
 
-/** A generator that waits for the test in the middle, and then opens the file. */
+/** A generator that signals `started`, waits for `go`, and then generates. */
 export const makeSlowGenerator = Effect.gen(function*() {
   const started = yield* Deferred.make<void>()
   const go = yield* Deferred.make<void>()

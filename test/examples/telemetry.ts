@@ -1,4 +1,4 @@
-/** A server whose spans and metrics go wherever OpenTelemetry's exporters take them. */
+/** A server that exports its spans and metrics to OpenTelemetry. */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
@@ -17,15 +17,15 @@ import * as Option from "effect/Option"
 import { InitImageHttp } from "session-init-image"
 
 export interface Exporters {
-  /** Such as a `BatchSpanProcessor` with an `OTLPTraceExporter`. */
+  /** For example a `BatchSpanProcessor` with an `OTLPTraceExporter`. */
   readonly spans: SpanProcessor
-  /** Such as a `PeriodicExportingMetricReader` with an `OTLPMetricExporter`. */
+  /** For example a `PeriodicExportingMetricReader` with an `OTLPMetricExporter`. */
   readonly metrics: MetricReader
 }
 
 /**
- * In the place of the platform's span of a request, which has the whole URL and all headers: files' names and sessions'
- * ids are among them. What a route fails with is answered inside, as such an error may say the URL as well.
+ * Replaces the platform's span of a request, which contains the URL and all headers, and with them file names and session
+ * ids. A route's error is answered inside the span, because its message can contain the URL too.
  */
 const withRouteSpan = <E, R>(route: HttpApp.Default<E, R>) =>
   Effect.gen(function*() {

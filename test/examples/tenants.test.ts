@@ -21,7 +21,7 @@ const serveApp = serve(
 )
 
 describe("limits of tenants", () => {
-  it.scopedLive("hold for the tenant whose they are, and for no other", () =>
+  it.scopedLive("apply to their tenant only", () =>
     Effect.gen(function*() {
       const { left, url } = yield* serveApp
       const put = (key: string, type: string, body: Uint8Array) =>

@@ -1,4 +1,4 @@
-/** Limits that depend on who asks. */
+/** Limits per tenant. */
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -9,13 +9,13 @@ import * as Option from "effect/Option"
 import { InitImageHttp, InitImageLimits } from "session-init-image"
 
 export interface TenantsService {
-  /** What a tenant may send beyond or below what the server allows by default, by its key. */
+  /** The limits of the tenant with this key, which replace the server's defaults; `None` for an unknown key. */
   readonly limits: (key: string) => Effect.Effect<Option.Option<InitImageLimits.Limits>>
 }
 
 export class Tenants extends Context.Tag("example/Tenants")<Tenants, TenantsService>() {}
 
-/** Every limit that is read within a route is then the tenant's, whatever reads it. */
+/** Applies the tenant's limits to everything that runs within the route. */
 const withTenantLimits = <E, R>(route: HttpApp.Default<E, R>) =>
   Effect.gen(function*() {
     const { headers } = yield* HttpServerRequest.HttpServerRequest

@@ -29,7 +29,7 @@ const sendImage = (client: Client, type: string, width: number) =>
 const clip = (prompt: string, width: number) => ({ type: "clip", clip: { prompt, width, height: 1 } })
 
 describe("a session over a WebSocket", () => {
-  it.scopedLive("answers each prompt from the image of that moment, and ends when the client says so", () =>
+  it.scopedLive("answers each prompt from the current image, and ends at the client's request", () =>
     Effect.gen(function*() {
       const { left, socketUrl } = yield* serveApp(generator.layer)
       const client = yield* connect(`${socketUrl}/stream`)
@@ -48,7 +48,7 @@ describe("a session over a WebSocket", () => {
       yield* left(0)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("keeps the file that it generates from when the client replaces the image", () =>
+  it.scopedLive("keeps the file in use when the client replaces the image", () =>
     Effect.gen(function*() {
       const { go, layer, started } = yield* makeSlowGenerator
       const { images, left, socketUrl } = yield* serveApp(layer.pipe(Layer.provide(generator.layer)))
@@ -63,7 +63,7 @@ describe("a session over a WebSocket", () => {
       yield* left(1)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("answers a message that is none of its own, and goes on", () =>
+  it.scopedLive("answers an unknown message with an error and continues", () =>
     Effect.gen(function*() {
       const { socketUrl } = yield* serveApp(generator.layer)
       const client = yield* connect(`${socketUrl}/stream`)
@@ -75,7 +75,7 @@ describe("a session over a WebSocket", () => {
       assert.deepStrictEqual(yield* client.next, clip("rain", 3))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.effect("says before it serves that its images would not get through", () =>
+  it.effect("fails at the start if the frame limit is too low for the images", () =>
     Effect.gen(function*() {
       yield* checkLimits
       const exit = yield* Effect.exit(InitImageLimits.withMaxBytes(checkLimits, 80 * 1024 * 1024))

@@ -1,6 +1,6 @@
 /**
- * A session over a WebSocket: the client opens it with an image, which it may replace, and sends prompts, each of which is
- * answered with a clip that begins with the image that is the session's by then.
+ * A session over a WebSocket. The client opens it with an image, can replace the image, and sends prompts. The server
+ * answers each prompt with a clip that begins with the current image.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -26,7 +26,7 @@ const invalidMessage: InitImageSocket.ErrorMessage = {
 
 const serve = Effect.gen(function*() {
   const generator = yield* Generator
-  // With one prompt that waits, the next one waits where it is, and what comes after it is not read from the socket.
+  // Backpressure: while one prompt is queued, the next blocks `onMessage` and the socket is not read further.
   const prompts = yield* Mailbox.make<string>(1)
 
   const onMessage = (message: unknown, { send }: InitImageSocket.Session) =>
@@ -35,7 +35,7 @@ const serve = Effect.gen(function*() {
       onSome: (message) => message.type === "end" ? prompts.end : prompts.offer(message.prompt)
     })
 
-  /** Ends with the prompts, and with it the session. */
+  /** Ends, and with it the session, when `prompts` ends. */
   const handler = ({ send, slot }: InitImageSocket.Session) =>
     Stream.runForEach(Mailbox.toStream(prompts), (prompt) =>
       Effect.gen(function*() {
@@ -48,7 +48,7 @@ const serve = Effect.gen(function*() {
   return HttpServerResponse.empty()
 })
 
-/** To be checked when the server starts: whether an image of the allowed size gets through at all. */
+/** Run it when the server starts: it fails if the frame limit is too low for an image of the allowed size. */
 export const checkLimits = InitImageSocket.checkFrameLimit()
 
 export const app = HttpRouter.empty.pipe(HttpRouter.get("/stream", serve))

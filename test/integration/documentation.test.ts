@@ -1,10 +1,21 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import { build } from "esbuild"
-import { spawnSync } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { exportsOf, fromDocComments, fromMarkdown, type Snippet } from "../utils/snippets.js"
+import { promisify } from "node:util"
+import {
+  anchorsOf,
+  exportsOf,
+  fromDocComments,
+  fromMarkdown,
+  linksOf,
+  shellSamples,
+  type Snippet
+} from "../utils/snippets.js"
+import { serve } from "./server/testServer.js"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
@@ -21,10 +32,10 @@ const publicModules = sources.filter((file) =>
 
 const temporary = fs.mkdtempSync(path.join(tmpdir(), "session-init-image-documentation-"))
 
-/** Named so that where a snippet comes from can be told from its file's name. */
+/** The name of a snippet's file, which encodes the document and the line that it comes from. */
 const snippetFile = (snippet: Snippet): string => `${snippet.file.replaceAll(path.sep, "+")}+${snippet.line}.ts`
 
-/** What `tsc` says of a snippet, with the file and line that it comes from in place of the snippet's own. */
+/** Rewrites the positions in the output of `tsc` from the snippet's file to the document. */
 const locate = (output: string): string =>
   output.replace(
     /^(\S+)\+(\d+)\.ts\((\d+),(\d+)\)/gm,
@@ -32,7 +43,7 @@ const locate = (output: string): string =>
       `${file.replaceAll("+", path.sep)}:${Number(first) + Number(line) - 1} (column ${column} of the sample)`
   )
 
-/** The package's own exports, led to its sources: what is not exported cannot be imported by a sample either. */
+/** Maps the exported modules to their sources, so that a sample can import exported modules only. */
 const paths = (): Record<string, string> =>
   Object.fromEntries(
     [path.join("src", "index.ts"), ...publicModules].map((file) => [
@@ -104,20 +115,65 @@ describe("the samples", () => {
   const readme = fs.existsSync(path.join(root, "README.md")) ? fromMarkdown("README.md", read("README.md")) : []
   const comments = sources.flatMap((file) => fromDocComments(file, read(file)))
 
-  it("stand in the README and in doc comments", () => {
+  it("exist in the README and in doc comments", () => {
     assert.isAbove(readme.length, 0)
     assert.isAbove(comments.length, 0)
   })
 
-  it("type-check as they stand, under the package's own settings", () => {
+  it("type-check under the package's settings", () => {
     assert.strictEqual(typeCheck("samples", [...readme, ...comments]), "")
   })
 
-  it("run to a good end where they are marked `ts run`", async () => {
+  it("run with exit code 0 if they are marked `ts run`", async () => {
     for (const snippet of [...readme, ...comments].filter((snippet) => snippet.run)) {
       const { output, status } = await execute(snippet)
       assert.strictEqual(status, 0, `${snippet.file}:${snippet.line}\n${output}`)
     }
+  })
+})
+
+/** Prints the answer and, on the last line, its status. */
+const curl = "curl() { command curl --silent --max-time 30 --write-out '\\n%{http_code}' \"$@\"; }"
+
+const hasCurl = spawnSync("curl", ["--version"]).status === 0
+
+describe.skipIf(!hasCurl)("the shell samples of the README", () => {
+  it.scopedLive("get the answers of their comments from the reference server", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const samples = shellSamples(read("README.md"))
+      assert.isAbove(samples.length, 0)
+      for (const { command, line, status, words } of samples) {
+        const script = `${curl}; U=127.0.0.1:${port}/v1/init-image; ${command}`
+        const { stdout } = yield* Effect.promise(() => promisify(execFile)("bash", ["-c", script]))
+        const [body = "", answered] = stdout.split(/\n(?=\d+$)/)
+        assert.strictEqual(Number(answered), status, `README.md:${line}\n${stdout}`)
+        for (const word of words) assert.include(body, word, `README.md:${line}`)
+      }
+    }))
+})
+
+describe("the documents", () => {
+  const documents = ["README.md", "src/README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"]
+
+  it("link to existing files and headings", () => {
+    for (const document of documents) {
+      const text = read(document)
+      for (const link of linksOf(text)) {
+        const [file = "", anchor] = link.split("#")
+        const target = file === "" ? document : path.join(path.dirname(document), file)
+        assert(fs.existsSync(path.join(root, target)), `${document}: ${link}`)
+        if (anchor !== undefined) assert.include(anchorsOf(read(target)), anchor, `${document}: ${link}`)
+      }
+    }
+  })
+
+  it("list every heading of the README in its table of contents, on one page of at most 350 lines", () => {
+    const text = read("README.md")
+    const [, ...sections] = anchorsOf(text.replace(/^```.*?^```/gms, ""))
+    const contents = text.split("\n").find((line) => line.startsWith("**Contents:**")) ?? ""
+    assert.deepStrictEqual(linksOf(contents), sections.map((anchor) => `#${anchor}`))
+    assert.isAtMost(text.split("\n").length, 350)
   })
 })
 
@@ -140,17 +196,17 @@ describe("the check of the samples", () => {
     "  ```"
   ].join("\n")
   const source = [
-    "/** None. */",
+    "/** No sample. */",
     "/**",
     " * @example",
     " * ```ts",
-    " * import * as base64 from \"session-init-image/internal/base64\"",
+    " * import * as base64 from \"session-init-image/internal/persist/base64\"",
     " * ```",
     " */",
     "export const x = 1"
   ].join("\n")
 
-  it("finds the blocks of Markdown and of doc comments, and says which are to run", () => {
+  it("finds the blocks of Markdown and of doc comments and the mark `run`", () => {
     assert.deepStrictEqual(
       [...fromMarkdown("a.md", markdown), ...fromDocComments("src/b.ts", source)].map(({ code, ...where }) => ({
         ...where,
@@ -165,7 +221,7 @@ describe("the check of the samples", () => {
     assert.throws(() => fromMarkdown("a.md", "```ts\nconst x = 1"), "a.md:1")
   })
 
-  it("tells the file and line of what does not compile, and knows no internal module", () => {
+  it("reports the file and line of an error and resolves no internal module", () => {
     const output = typeCheck("broken", [...fromMarkdown("a.md", markdown), ...fromDocComments("src/b.ts", source)])
     assert.deepStrictEqual(output.match(/^\S.*?: error TS\d+/gm), [
       "a.md:5 (column 7 of the sample): error TS2322",
@@ -173,10 +229,10 @@ describe("the check of the samples", () => {
     ])
   })
 
-  it("sees the exit code of what it runs", async () => {
-    const [, toRun] = fromMarkdown("a.md", markdown)
-    assert(toRun !== undefined)
-    const { output, status } = await execute(toRun)
+  it("reports the exit code of a sample", async () => {
+    const [, sample] = fromMarkdown("a.md", markdown)
+    assert(sample !== undefined)
+    const { output, status } = await execute(sample)
     assert.strictEqual(status, 7, output)
   })
 })
@@ -190,14 +246,14 @@ describe("the doc comments", () => {
       .filter(({ doc }) => doc === undefined || !(/@internal/.test(doc) || (since.test(doc) && category.test(doc))))
       .map(({ line, name }) => `${file}:${line} ${name}`)
 
-  it("say of every public export since when there is such a thing and what kind of thing it is", () => {
+  it("of every public export have @since and @category", () => {
     assert.deepStrictEqual(publicModules.flatMap((file) => undocumented(file, read(file))), [])
     for (const file of publicModules) {
       assert.isAbove(exportsOf(file, read(file)).length, 0, file)
     }
   })
 
-  it("say of every public module what it is for, and since when there is one", () => {
+  it("of every public module have a summary and @since", () => {
     for (const file of publicModules) {
       const [header = ""] = /^\/\*\*(?:(?!\*\/).)*\*\/\n/s.exec(read(file)) ?? []
       assert.match(header, since, file)
@@ -205,7 +261,28 @@ describe("the doc comments", () => {
     }
   })
 
-  it("are missed where they are not", () => {
+  const untagged = (file: string, text: string): Array<string> =>
+    exportsOf(file, text)
+      .filter(({ doc = "", isFunctionConst }) => isFunctionConst && !/@function\b/.test(doc))
+      .map(({ line, name }) => `${file}:${line} ${name}`)
+
+  it("of a const of a function type have @function, without which TypeDoc lists it as a variable", () => {
+    assert.deepStrictEqual(publicModules.flatMap((file) => untagged(file, read(file))), [])
+    assert.deepStrictEqual(
+      untagged(
+        "src/a.ts",
+        [
+          "export const bare: (n: number) => number = f",
+          "/** @function */\nexport const tagged: <A>(a: A) => A = f",
+          "/** Dual. */\nexport const dual: {\n  (n: number): number\n} = f",
+          "export const value: Map<string, () => void> = m"
+        ].join("\n")
+      ),
+      ["src/a.ts:1 bare", "src/a.ts:5 dual"]
+    )
+  })
+
+  it("are reported if tags are missing", () => {
     const tags = "/**\n * @since 0.1.0\n * @category models\n */\n"
     assert.deepStrictEqual(
       undocumented(
