@@ -71,14 +71,21 @@ const start = ({ accept, entry }: Options): Child => {
   return started
 }
 
-/** Answers the reply, or that the image is undecodable if the child ended over it. */
-const ask = ({ process }: Child, job: Job): Effect.Effect<Reply> =>
-  Effect.async<Reply>((resume) => {
+/**
+ * Answers the reply, or that the image is undecodable if the child ended over it. Fails if the child had ended before it
+ * got the job.
+ */
+const ask = ({ process }: Child, job: Job): Effect.Effect<Reply, "NotSent"> =>
+  Effect.async<Reply, "NotSent">((resume) => {
+    let isSent = false
     const onMessage = (reply: Reply) => resume(Effect.succeed(reply))
-    const onExit = () => resume(Effect.succeed(undecodable))
+    const onExit = () => resume(isSent ? Effect.succeed(undecodable) : Effect.fail("NotSent"))
     process.once("message", onMessage)
     process.once("exit", onExit)
-    process.send(job, () => {})
+    process.send(job, (error) => {
+      if (error === null) isSent = true
+      else resume(Effect.fail("NotSent"))
+    })
     return Effect.sync(() => {
       process.off("message", onMessage)
       process.off("exit", onExit)
@@ -116,11 +123,11 @@ export const make = (options: Options): Effect.Effect<Decoder, CannotStart, Scop
     })
 
     return {
-      run: (job, restore, onSettled) =>
-        Effect.flatMap(take, (slot) =>
+      run: (job, restore, onSettled) => {
+        const attempt = Effect.flatMap(take, (slot) =>
           Effect.flatMap(
             Effect.promise(() => slot.child.ready),
-            (isReady): Effect.Effect<Reply, "TimedOut" | Busy> =>
+            (isReady): Effect.Effect<Reply, "TimedOut" | "NotSent" | Busy> =>
               isReady
                 ? Effect.timeoutFail(ask(slot.child, job), {
                   duration: options.timeout,
@@ -130,15 +137,22 @@ export const make = (options: Options): Effect.Effect<Decoder, CannotStart, Scop
           ).pipe(
             restore,
             Effect.onExit((exit) =>
-              (Exit.isFailure(exit) || slot.child.isEnded
-                ? Effect.zipRight(slot.end, makeSlot)
-                : Effect.succeed(slot)).pipe(
-                  Effect.map((next) => {
-                    idle.push(next)
-                    onSettled()
-                  })
-                )
+              Effect.map(
+                Exit.isFailure(exit) || slot.child.isEnded
+                  ? Effect.zipRight(slot.end, makeSlot)
+                  : Effect.succeed(slot),
+                (next) => {
+                  idle.push(next)
+                }
+              )
             )
           ))
+        // A child that died while it was idle has been replaced.
+        return attempt.pipe(
+          Effect.catchIf((error) => error === "NotSent", () => attempt),
+          Effect.mapError((error) => error === "NotSent" ? busy : error),
+          Effect.ensuring(Effect.sync(onSettled))
+        )
+      }
     }
   })
