@@ -14,6 +14,7 @@ import { randomUUID } from "node:crypto"
 import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageHttp from "../InitImageHttp.js"
 import * as InitImageSocket from "../InitImageSocket.js"
+import { maxSessionIdLength } from "../internal/http/sessions.js"
 import * as metrics from "./metrics.js"
 import * as page from "./page.js"
 
@@ -32,13 +33,10 @@ const persistBody = Effect.map(
   Effect.tapDefect((cause) => Effect.logError("A request failed", cause))
 )
 
-/** The maximum length of a session's id, in characters; the same as in the API's paths. */
-const maxIdLength = 100
-
 /** The `session_id` of the query. A client that reads its image back over HTTP sets it. */
 const sessionIdIn = (
   { session_id: id }: Context.Tag.Service<typeof HttpServerRequest.ParsedSearchParams>
-): string | undefined => typeof id === "string" && id.length > 0 && id.length <= maxIdLength ? id : undefined
+): string | undefined => typeof id === "string" && id.length > 0 && id.length <= maxSessionIdLength ? id : undefined
 
 /** A slot that the API serves until the scope closes. */
 const slotOf = (sessions: InitImageApi.SessionsService, sessionId: string) =>

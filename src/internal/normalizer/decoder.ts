@@ -1,7 +1,7 @@
 /** A decoder: sharp in this process, or in children. */
 import type * as Effect from "effect/Effect"
 import type { Busy } from "../../InitImageError.js"
-import type { Restore } from "../spool/admission.js"
+import type { Restore } from "../admissionQueue.js"
 import type { Job, Reply } from "./job.js"
 
 export interface Decoder {
