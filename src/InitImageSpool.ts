@@ -25,6 +25,7 @@ import { tmpdir } from "node:os"
 import type * as ImageFormat from "./ImageFormat.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as metrics from "./internal/metrics.js"
+import { heartbeatThread } from "./internal/process.js"
 import * as admission from "./internal/spool/admission.js"
 import * as spoolOwner from "./internal/spool/owner.js"
 import * as quotas from "./internal/spool/quota.js"
@@ -133,8 +134,8 @@ export interface Options {
   /** The number of images that are persisted and not yet removed. No limit by default. */
   readonly maxFilesKept?: number | undefined
   /**
-   * The time for which a live process may stand still without being taken for dead. The files of a dead process are gone
-   * within twice that. The same for all spools that share a directory. 1 minute by default, at least 10 milliseconds.
+   * The time for which a live process may be suspended without being taken for dead; a blocked event loop does not count,
+   * because a thread writes the heartbeat too. The files of a dead process are gone within twice that. The same for all spools that share a directory. 1 minute by default, at least 10 milliseconds.
    */
   readonly staleAfter?: Duration.DurationInput | undefined
   /**
@@ -190,15 +191,17 @@ export const make: (options?: Options) => Effect.Effect<
   )
   const sweeper = yield* spoolSweep.make(owner, staleAfter)
 
-  const pause = Effect.sleep(spoolSweep.interval(staleAfter))
+  const interval = spoolSweep.interval(staleAfter)
+  const pause = Effect.sleep(interval)
+  const beatInThread = yield* makeThreadBeat(interval)
   const beat = Effect.catchAllCause(
-    owner.beat,
+    Effect.flatMap(owner.beat, beatInThread),
     (cause) => Effect.logWarning("A spool's heartbeat could not be written", cause)
   )
   // A fiber inherits an uninterruptible region from the acquisition that forks it, and would never end.
   const repeat = (effect: Effect.Effect<void>) => Effect.forkScoped(Effect.interruptible(Effect.forever(effect)))
   // In two fibers, so that a long sweep delays no heartbeat.
-  yield* repeat(Effect.zipRight(pause, beat))
+  yield* repeat(Effect.zipRight(beat, pause))
   yield* repeat(Effect.zipRight(Effect.zipRight(sweeper.sweep, quota.refresh), pause))
 
   return makeSpool({
@@ -208,6 +211,16 @@ export const make: (options?: Options) => Effect.Effect<
     quota
   })
 })
+
+/** Lets the process's thread beat too, on the path that the event loop has beaten last. */
+const makeThreadBeat = (interval: Duration.Duration) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => heartbeatThread.makeId()),
+      (id) => Effect.sync(() => heartbeatThread.stop(id))
+    ),
+    (id) => (path: string) => Effect.sync(() => heartbeatThread.start(id, path, Duration.toMillis(interval)))
+  )
 
 const toContext = (spool: Spool): Context.Context<never> => Context.add(Context.empty(), InitImageSpool, spool)
 

@@ -157,6 +157,21 @@ describe("killed processes", () => {
     noTimeout
   )
 
+  it.scopedLive(
+    "keep their files when their event loop is blocked for three times staleAfter",
+    () =>
+      Effect.gen(function*() {
+        const parent = yield* makeDirectory
+        yield* openLiving(parent)
+        const child = yield* start(parent)
+        yield* beats(yield* ready(child))
+        child.process.kill("SIGUSR2")
+        yield* eventually(() => assert.match(child.output(), /unblocked|lost/))
+        assert.match(child.output(), /^ready .*\nunblocked\n$/)
+      }).pipe(Effect.provide(NodeContext.layer)),
+    noTimeout
+  )
+
   it.scopedLive("keep their files when they are stopped for less than staleAfter", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory

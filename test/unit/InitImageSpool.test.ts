@@ -13,7 +13,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import * as TestServices from "effect/TestServices"
-import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
 import { InitImageError, InitImageSpool } from "../../src/index.js"
@@ -315,6 +315,25 @@ describe("InitImageSpool", () => {
       assert.isFalse(existsSync(later))
       yield* passTime(100_000, 1000, 4)
       assert.deepStrictEqual(list(parent), names.toSorted())
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("beats while the event loop is blocked", () =>
+    Effect.gen(function*() {
+      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory, staleAfter: "200 millis" })
+      const heartbeat = join((yield* spool.directory) ?? "", "heartbeat")
+      const modified = () => statSync(heartbeat).mtimeMs
+      // The thread has started when a beat comes within a turn of the event loop.
+      const seen = new Set<number>()
+      const deadline = Date.now() + 30_000
+      while (seen.size < 5 && Date.now() < deadline) {
+        yield* Effect.sleep(1)
+        seen.clear()
+        for (let i = 0; i < 100; i++) {
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+          seen.add(modified())
+        }
+      }
+      assert.isAtLeast(seen.size, 5)
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scoped("notices the removal of files that were handed over", () =>

@@ -27,8 +27,8 @@ export interface Owner {
    * the scope has closed, or the disk's own error.
    */
   readonly directory: Effect.Effect<string, PlatformError>
-  /** Changes the heartbeat. Uninterruptible. */
-  readonly beat: Effect.Effect<void, PlatformError>
+  /** Changes the heartbeat and answers its path. Uninterruptible. */
+  readonly beat: Effect.Effect<string, PlatformError>
 }
 
 const directoryMode = 0o700
@@ -159,6 +159,7 @@ export const make = (parentDirectory: string): Effect.Effect<
         // Needs no free block, even on a file system that writes each change to a new block.
         Effect.catchAll((error) => Effect.orElseFail(fs.utimes(path, heartbeatCount, heartbeatCount), () => error))
       )
+      return path
     }))
 
     return { parent, uid, directory, beat }

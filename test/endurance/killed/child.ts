@@ -1,7 +1,8 @@
 /**
  * Uses a spool until it is killed: `node child.js <directory> <staleAfter in milliseconds>`.
  *
- * Writes `ready` when the spool is open. Writes `lost` and exits with 1 if a file is missing or differs.
+ * Writes `ready` when the spool is open. Writes `lost` and exits with 1 if a file is missing or differs. At SIGUSR2 blocks
+ * the event loop for three times staleAfter, checks its files for two more, and then writes `unblocked`.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
@@ -70,6 +71,11 @@ const program = Effect.gen(function*() {
     }).pipe(Effect.delay(5))
   )
   yield* Effect.all([session(0), session(1), session(2), keeper, stays], { concurrency: "unbounded", discard: true })
+})
+
+process.on("SIGUSR2", () => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3 * Number(staleAfter))
+  setTimeout(() => process.stdout.write("unblocked\n"), 2 * Number(staleAfter))
 })
 
 const layer = InitImageSpool.layer({ directory, staleAfter: Number(staleAfter), maxBytesInFlight: 6_000_000 }).pipe(
