@@ -17,7 +17,7 @@ import {
   utimesSync,
   writeFileSync
 } from "node:fs"
-import { basename, join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import * as spoolOwner from "../../../../src/internal/spool/owner.js"
 import * as spoolSweep from "../../../../src/internal/spool/sweep.js"
 import { list, makeDirectory } from "../../../utils/directory.js"
@@ -85,6 +85,9 @@ const withTime = <A, E, R>(test: (time: ReturnType<typeof makeClock>) => Effect.
   })
 
 const isRoot = process.getuid?.() === 0
+
+/** Directories that the file system of a test reports as another user's. */
+const foreignPaths = new Set<string>()
 
 /** Log lines without timestamp, level and fiber. */
 const messages = (lines: ReadonlyArray<string>) => lines.map((line) => line.slice(line.indexOf("message=")))
@@ -390,6 +393,42 @@ describe("the sweep", () => {
         }))
       )
     ))
+
+  it.scopedLive("looks at another user's directory once, and at a bounded number of others a sweep, in turn", () => {
+    const looked: Array<string> = []
+    return withTime((time) =>
+      Effect.gen(function*() {
+        const parent = yield* makeDirectory
+        const { own: live, sweeper } = yield* makeSweeper(parent)
+        const foreign = Array.from({ length: 3 }, () => makeDead(parent, []))
+        const sweep = Effect.gen(function*() {
+          looked.length = 0
+          yield* sweeper.sweep
+          yield* time.pass(S / 10)
+          return looked.filter((path) => dirname(path) === parent && path !== live)
+        })
+        const isForeign = (path: string) => foreign.includes(path)
+        for (const path of foreign) foreignPaths.add(path)
+        assert.sameMembers(yield* sweep, foreign)
+        assert.deepStrictEqual(yield* sweep, [])
+
+        const own = Array.from({ length: spoolSweep.maxObservationsPerSweep + 40 }, () => makeDead(parent, []))
+        const first = yield* sweep
+        const second = yield* sweep
+        assert.lengthOf(first, spoolSweep.maxObservationsPerSweep)
+        assert.lengthOf(second, spoolSweep.maxObservationsPerSweep)
+        assert.sameMembers([...new Set([...first, ...second])], own)
+        assert.isFalse([...first, ...second].some(isForeign))
+        yield* sweepFor(time, sweeper, 3 * S)
+        assert.sameMembers(list(parent), [live, ...foreign].map((path) => basename(path)))
+      })
+    ).pipe(Effect.provide(layerWith((fs) => ({
+      stat: (path) => {
+        looked.push(path)
+        return Effect.map(fs.stat(path), (info) => foreignPaths.has(path) ? { ...info, uid: Option.some(12345) } : info)
+      }
+    }))))
+  })
 
   it.scopedLive("runs in several spools at once: together they remove each file once and log nothing", () => {
     const lines: Array<string> = []
