@@ -14,6 +14,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as OpenApi from "@effect/platform/OpenApi"
 import type * as Path from "@effect/platform/Path"
 import { assert, describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -574,6 +575,30 @@ describe("layerSessions", () => {
       yield* set("c")
       assert.isTrue(yield* has("c"))
     }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scoped("keeps nothing of a session that has ended", () => {
+    let sleepers = 0
+    const sleeping = Effect.acquireUseRelease(
+      Effect.sync(() => sleepers++),
+      () => Effect.never,
+      () => Effect.sync(() => sleepers--)
+    )
+    return Effect.gen(function*() {
+      const { sessions, set } = yield* make()
+      yield* set("a")
+      yield* Effect.scoped(Effect.flatMap(sessions.slot("a"), (slot) => slot.clear))
+      yield* set("b")
+      yield* Effect.scoped(Effect.zipRight(sessions.slot("b"), sessions.end("b")))
+      yield* set("c")
+      yield* sessions.end("c")
+      // A fiber that waits for the end of an idle time holds its session.
+      yield* Effect.yieldNow()
+      assert.strictEqual(sleepers, 0)
+      yield* set("d")
+      yield* Effect.yieldNow()
+      assert.strictEqual(sleepers, 1)
+    }).pipe(Effect.withClock(Object.assign(Clock.make(), { sleep: () => sleeping })), Effect.provide(NodeContext.layer))
+  })
 
   it.scoped("keeps a session without an image while it is in use", () =>
     Effect.gen(function*() {

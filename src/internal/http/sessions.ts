@@ -42,26 +42,38 @@ export const make = <R>(
     const end = (session: Session) =>
       Effect.suspend(() => {
         forget(session)
-        return RcMap.invalidate(slots, session)
+        // In use, `RcMap` would keep the fiber of an earlier idle time until that is over (effect 3.22): the last release
+        // ends the slot.
+        return session.references === 0 ? RcMap.invalidate(slots, session) : Effect.void
       })
 
-    const release = (session: Session, slot: InitImageSlot) =>
+    const isEnded = (session: Session) => sessions.get(session.id) !== session
+
+    const isEmpty = (slot: InitImageSlot | undefined) =>
+      slot === undefined ? Effect.succeed(true) : Effect.map(Effect.scoped(slot.lease), Option.isNone)
+
+    /** Ends a session that nothing uses any longer, and that is to end or holds no image. */
+    const release = (session: Session, slot: InitImageSlot | undefined) =>
       Effect.suspend(() => {
         session.references -= 1
-        return Effect.flatMap(Effect.scoped(slot.lease), (image) =>
+        if (session.references > 0) return Effect.void
+        if (isEnded(session)) return end(session)
+        return Effect.flatMap(isEmpty(slot), (empty) =>
           // Read again: another reference may have been taken during the lease.
-          Option.isNone(image) && session.references === 0 ? end(session) : Effect.void)
+          empty && session.references === 0 ? end(session) : Effect.void)
       })
 
-    const acquire = (session: Session) =>
-      Effect.suspend(() => {
-        session.references += 1
-        return Effect.flatMap(RcMap.get(slots, session), (slot) =>
-          Effect.as(
-            Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, release(session, slot))),
-            slot
-          ))
-      })
+    const acquire = Effect.fnUntraced(function*(session: Session) {
+      session.references += 1
+      let slot: InitImageSlot | undefined
+      // Registered first, so that it runs after `RcMap` has released its reference.
+      yield* Effect.flatMap(
+        Effect.scope,
+        (scope) => Scope.addFinalizer(scope, Effect.suspend(() => release(session, slot)))
+      )
+      slot = yield* RcMap.get(slots, session)
+      return slot
+    })
 
     return {
       slot: (sessionId: string) =>

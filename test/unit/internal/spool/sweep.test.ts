@@ -420,7 +420,7 @@ describe("the sweep", () => {
         assert.sameMembers([...new Set([...first, ...second])], own)
         assert.isFalse([...first, ...second].some(isForeign))
         yield* sweepFor(time, sweeper, 3 * S)
-        assert.sameMembers(list(parent), [live, ...foreign].map((path) => basename(path)))
+        assert.sameMembers([...list(parent)], [live, ...foreign].map((path) => basename(path)))
       })
     ).pipe(Effect.provide(layerWith((fs) => ({
       stat: (path) => {
