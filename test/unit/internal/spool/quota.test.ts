@@ -86,6 +86,39 @@ describe("the quota", () => {
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scoped("has the bytes of a forgotten file again", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const quota = yield* makeQuota({ bytes: 100 })
+      const path = write(directory, 100)
+      yield* quota.count(path, 100)
+      yield* quota.forget(path)
+      yield* quota.check(100)
+      assert.isTrue(isBusy(yield* Effect.either(quota.check(101))))
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scoped("takes any file and counts none without limits", () =>
+    Effect.gen(function*() {
+      const { check, count, forget, refresh } = spoolQuota.unlimited
+      yield* check(Infinity)
+      yield* count("a", Infinity)
+      yield* isIdle
+      yield* refresh
+      yield* forget("a")
+    }))
+
+  it.scoped("lists no directory while it counts no file", () => {
+    let listings = 0
+    return Effect.gen(function*() {
+      const quota = yield* makeQuota({ files: 0 })
+      assert.isTrue(isBusy(yield* Effect.either(quota.check(1))))
+      yield* quota.refresh
+      assert.strictEqual(listings, 0)
+    }).pipe(Effect.provide(layerWith((fs) => ({
+      readDirectory: (path, options) => Effect.suspend(() => (listings++, fs.readDirectory(path, options)))
+    }))))
+  })
+
   it.scoped("forgets files that were removed or moved before it fails with Busy", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
