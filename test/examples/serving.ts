@@ -7,14 +7,14 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import { createServer } from "node:http"
+import * as NodeServer from "session-init-image/NodeServer"
 import { InitImageSpool } from "../../src/index.js"
 import { imagesIn } from "../integration/server/testServer.js"
 import { makeDirectory } from "../utils/directory.js"
 import { eventually } from "../utils/webSocketClient.js"
 import { Generator } from "./generator.js"
 
-export const Platform = NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })
+export const Platform = NodeHttpServer.layer(() => NodeServer.make(), { port: 0, host: "127.0.0.1" })
 
 /** Serves until the scope closes, with a spool in a new directory. Collects the log. */
 export const serve = Effect.fnUntraced(function*<E>(

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { once } from "node:events"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { Response } from "../../../src/server/response.js"
+import { Response } from "../../../../src/internal/nodeServer/response.js"
 
 type Answer = (response: Http.ServerResponse, ended: () => void) => unknown
 
