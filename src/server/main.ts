@@ -1,5 +1,4 @@
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as Layer from "effect/Layer"
 import * as Server from "./server.js"
+import * as shutdown from "./shutdown.js"
 
-NodeRuntime.runMain(Layer.launch(Server.layer))
+shutdown.run(Server.layer)

@@ -12,15 +12,17 @@ import * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import * as InitImageNormalizer from "../InitImageNormalizer.js"
 import * as InitImageSocket from "../InitImageSocket.js"
+import * as InitImageSpool from "../InitImageSpool.js"
 import * as NodeServer from "../NodeServer.js"
 import * as app from "./app.js"
 import * as config from "./config.js"
+import * as shutdown from "./shutdown.js"
 
 /**
  * How long clients have, on shutdown, to read the last response or to answer the closing handshake. Shorter than the
  * deadline of the whole shutdown.
  */
-const shutdownTimeout = "2 seconds"
+const shutdownTimeout = "1 second"
 
 /** Waits until a server that is closing has no connection. */
 const closed = (server: Http.Server) =>
@@ -56,6 +58,9 @@ const make = Effect.gen(function*() {
   const http = yield* Scope.extend(NodeHttpServer.make(() => server, { host, port }), listening)
   yield* Effect.addFinalizer(() => closed(server))
   yield* InitImageSocket.checkFrameLimit()
+  const spool = yield* InitImageSpool.InitImageSpool
+  const directory = yield* spool.directory
+  if (directory !== undefined) (yield* shutdown.OwnDirectory)(directory)
   const prepare = yield* makePrepare
   yield* http.serve(yield* app.make({ origins, socket: { openingTimeout, prepare } }))
   yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))

@@ -75,7 +75,7 @@ const text = (received: Buffer): string => received.toString("latin1")
 const answered = (received: Buffer): ReadonlyArray<string> =>
   [...text(received).matchAll(/\r\n\r\n(\/\w*)/g)].map(([, path = ""]) => path)
 
-describe("an upgrade", () => {
+describe.concurrent("an upgrade", () => {
   it.scopedLive("that is reset before it is answered does not end the process", () =>
     Effect.gen(function*() {
       const { idle, port, server } = yield* serve({}, path)
@@ -171,7 +171,7 @@ describe("an upgrade", () => {
     }))
 })
 
-describe("pipelined requests", () => {
+describe.concurrent("pipelined requests", () => {
   it.scopedLive("are handled one after another and in order", () =>
     Effect.gen(function*() {
       let running = 0
@@ -192,22 +192,24 @@ describe("pipelined requests", () => {
       yield* until("/later;")
     }))
 
-  it.scopedLive("are not started once their client has gone", () =>
-    Effect.gen(function*() {
-      const started: Array<string | undefined> = []
-      let closed = 0
-      const { idle, port } = yield* serve({}, (request, response) => {
-        started.push(request.url)
-        response.on("close", () => closed += 1)
-      })
-      const { socket } = yield* connectRaw(port)
-      socket.write(["/1", "/2", "/3"].map(get).join(""))
-      yield* eventually(() => assert.lengthOf(started, 1))
-      socket.destroy()
-      yield* idle
-      yield* eventually(() => assert.strictEqual(closed, 1))
-      assert.deepStrictEqual(started, ["/1"])
-    }))
+  for (const [title, count] of [["few", 3], ["too many", 100]] as const) {
+    it.scopedLive(`are not started once their client has gone: ${title}`, () =>
+      Effect.gen(function*() {
+        const started: Array<string | undefined> = []
+        let closed = 0
+        const { idle, port } = yield* serve({}, (request, response) => {
+          started.push(request.url)
+          response.on("close", () => closed += 1)
+        })
+        const { socket } = yield* connectRaw(port)
+        socket.write(Array.from({ length: count }, (_, i) => get(`/${i}`)).join(""))
+        yield* eventually(() => assert.lengthOf(started, 1))
+        socket.destroy()
+        yield* idle
+        yield* eventually(() => assert.strictEqual(closed, 1))
+        assert.deepStrictEqual(started, ["/0"])
+      }))
+  }
 
   it.scopedLive("that are too many are not read, and the connection ends behind the others", () =>
     Effect.gen(function*() {
@@ -263,7 +265,7 @@ describe("pipelined requests", () => {
     }))
 })
 
-describe("a response", () => {
+describe.concurrent("a response", () => {
   const responseStallTimeout = "1 second"
 
   it.scopedLive("that its client does not read ends after the stall timeout", () =>
@@ -302,7 +304,7 @@ describe("a response", () => {
     }))
 })
 
-describe("a body", () => {
+describe.concurrent("a body", () => {
   const post = (length: number, headers: Record<string, string> = {}) =>
     head("POST", "/", { "Content-Length": String(length), ...headers })
   const trickle = (socket: { write: (data: string) => unknown }, data: string, interval: number) =>
@@ -404,7 +406,7 @@ describe("a body", () => {
     }))
 })
 
-describe("a connection", () => {
+describe.concurrent("a connection", () => {
   it.scopedLive("above the most is closed", () =>
     Effect.gen(function*() {
       const { port } = yield* serve({ maxConnections: 2 }, path)

@@ -110,6 +110,7 @@ export class Connection {
   stop(): void {
     if (this.#running === undefined) return this.socket.destroySoon()
     this.socket.on("drain", () => this.#running?.response.emit("drain"))
+    this.socket.once("end", () => this.socket.destroy()).resume()
   }
 
   /**
@@ -124,10 +125,7 @@ export class Connection {
   refuse(status: Status, text: string): void {
     const running = this.#running
     // An error behind a complete request does not cost that request its response.
-    if (running?.request.complete === true && this.body === undefined) {
-      this.socket.pause()
-      return this.end()
-    }
+    if (running?.request.complete === true && this.body === undefined && !this.socket.readableEnded) return this.end()
     if (this.#waiting.length > 0 || running?.response.headersSent === true) return void this.socket.destroy()
     this.#isEnding = true
     this.#running = undefined

@@ -27,17 +27,15 @@ const postHead = (length: number) =>
 /** Inside `node_modules`, where the bundle resolves the packages that stay external. */
 const cache = fileURLToPath(new URL("../../../node_modules/.cache", import.meta.url))
 let directory: string
-let program: string
 
-/** Bundles the server into one file, which starts three times as fast as its modules. */
-beforeAll(async () => {
-  mkdirSync(cache, { recursive: true })
-  directory = mkdtempSync(join(cache, "session-init-image-"))
-  program = join(directory, "main.mjs")
-  await build({
-    entryPoints: [fileURLToPath(new URL("../../../src/server/main.ts", import.meta.url))],
-    outfile: program,
+/** Bundles a program into one file, which starts three times as fast as its modules. */
+const bundle = (source: string, name: string) =>
+  build({
+    stdin: { contents: source, resolveDir: fileURLToPath(new URL("../../../src/server", import.meta.url)) },
+    outfile: join(directory, name),
     bundle: true,
+    // `package.json` declares no side effects, but the import of `main.ts` has one.
+    ignoreAnnotations: true,
     external: ["esbuild", "sharp"],
     platform: "node",
     format: "esm",
@@ -46,18 +44,33 @@ beforeAll(async () => {
     banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` },
     logLevel: "error"
   })
+
+/** A server with a finalizer that never ends. */
+const hanging = `
+  import * as Effect from "effect/Effect"
+  import * as Layer from "effect/Layer"
+  import * as Server from "./server.ts"
+  import * as shutdown from "./shutdown.ts"
+  const hang = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never))
+  shutdown.run(Layer.provide(Server.layer, hang), "1 second")
+`
+
+beforeAll(async () => {
+  mkdirSync(cache, { recursive: true })
+  directory = mkdtempSync(join(cache, "session-init-image-"))
+  await Promise.all([bundle(`import "./main.ts"`, "main.mjs"), bundle(hanging, "hanging.mjs")])
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 /** Starts the server in a child process, which is killed when the scope closes. */
-const start = Effect.fnUntraced(function*(env: Record<string, string> = {}) {
-  const directory = yield* makeDirectory
+const start = Effect.fnUntraced(function*(env: Record<string, string> = {}, program = "main.mjs") {
+  const images = yield* makeDirectory
   let output = ""
   let exit: string | undefined
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [program], {
-        env: { PATH: process.env["PATH"], PORT: "0", INIT_IMAGE_DIRECTORY: directory, ...env }
+      spawn(process.execPath, [join(directory, program)], {
+        env: { PATH: process.env["PATH"], PORT: "0", INIT_IMAGE_DIRECTORY: images, ...env }
       })
     ),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
@@ -71,7 +84,7 @@ const start = Effect.fnUntraced(function*(env: Record<string, string> = {}) {
     exit = String(code ?? signal)
   })
   return {
-    directory,
+    directory: images,
     // Deno's `child.kill` reports the signal as the child's end even if the child handles the signal.
     kill: (signal: NodeJS.Signals) => Effect.sync(() => process.kill(child.pid ?? Number.NaN, signal)),
     output: () => output,
@@ -157,6 +170,55 @@ describe("shutting down", () => {
         assert.strictEqual(yield* server.exited, "0")
         assert.deepStrictEqual(list(server.directory), [])
       }
+    }))
+})
+
+describe("a shutdown that is disturbed", () => {
+  it.scopedLive("by a second signal still removes every file", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const port = yield* server.port
+      const { socket, until } = yield* connectRaw(port)
+      socket.write(upgradeRequest())
+      yield* until("101")
+      socket.write(encodeFrame(init))
+      yield* until("session_init_image")
+      // Never answers the closing handshake.
+      yield* server.kill("SIGTERM")
+      yield* Effect.sleep("200 millis")
+      yield* server.kill("SIGTERM")
+      yield* server.kill("SIGINT")
+      assert.strictEqual(yield* server.exited, "0")
+      assert.deepStrictEqual(list(server.directory), [])
+    }))
+
+  it.scopedLive("by a finalizer that hangs ends at the deadline, and removes every file", () =>
+    Effect.gen(function*() {
+      const server = yield* start({}, "hanging.mjs")
+      const client = yield* connect(`ws://127.0.0.1:${yield* server.port}/v1/stream`)
+      yield* Effect.zipRight(client.send(init), client.next)
+      assert.lengthOf(imagesIn(server.directory), 1)
+      yield* server.kill("SIGTERM")
+      assert.strictEqual(yield* server.exited, "1")
+      assert.deepStrictEqual(list(server.directory), [])
+    }))
+
+  it.scopedLive("by 2,000 open sockets ends within 3 seconds", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const port = yield* server.port
+      const clients = yield* Effect.forEach(Array.from({ length: 2000 }), () => connectRaw(port), { concurrency: 100 })
+      for (const [i, { socket }] of clients.entries()) {
+        if (i % 4 === 0) socket.write(upgradeRequest())
+        if (i % 4 === 1) socket.write(`${postHead(100)}{`)
+        if (i % 4 === 2) socket.write("GET /healthz HTTP/1.1\r\n")
+      }
+      for (const [i, client] of clients.entries()) if (i % 4 === 0) yield* client.until("101")
+      const since = Date.now()
+      yield* server.kill("SIGTERM")
+      assert.strictEqual(yield* server.exited, "0")
+      assert.isBelow(Date.now() - since, 3000)
+      assert.deepStrictEqual(list(server.directory), [])
     }))
 })
 
