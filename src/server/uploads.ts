@@ -11,8 +11,10 @@ import * as pacing from "./pacing.js"
 const mayCarryImage = ({ method }: HttpServerRequest.HttpServerRequest): boolean =>
   method !== "GET" && method !== "HEAD"
 
+const isUpgrade = ({ headers }: HttpServerRequest.HttpServerRequest): boolean => headers["upgrade"] !== undefined
+
 /**
- * Makes a middleware that paces the starts of uploads. When the scope closes, it interrupts the running ones and waits
+ * Makes a middleware that paces the starts of uploads and of WebSockets. When the scope closes, it interrupts the running uploads and waits
  * until each has removed its files; it does not wait for their responses.
  *
  * The request's own fiber is interrupted. A `FiberSet` would also wait for the response, which a client can hold up, or
@@ -45,10 +47,11 @@ export const makeMiddleware = Effect.gen(function*() {
     })
 
   return <E, R>(app: HttpApp.Default<E, R>) => {
-    const upload = runUpload(Effect.zipRight(turn, app))
+    const paced = Effect.zipRight(turn, app)
+    const upload = runUpload(paced)
     return Effect.flatMap(
       HttpServerRequest.HttpServerRequest,
-      (request) => mayCarryImage(request) ? upload : app
+      (request) => mayCarryImage(request) ? upload : isUpgrade(request) ? paced : app
     )
   }
 })

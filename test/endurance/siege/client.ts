@@ -1,0 +1,77 @@
+/** Connections of a hostile client, on loopback. */
+import type { Buffer } from "node:buffer"
+import * as Net from "node:net"
+
+/** A server under attack. */
+export interface Target {
+  readonly port: number
+  /** The path that persists the image of a `POST`. */
+  readonly upload: string
+  /** The path of a WebSocket. */
+  readonly stream: string
+}
+
+export interface Client {
+  readonly socket: Net.Socket
+  /** The first 64 KiB of what the server has sent. */
+  readonly received: () => string
+  /** Resolves when the connection has ended. */
+  readonly closed: Promise<void>
+}
+
+const keptBytes = 64 * 1024
+
+export const connect = (port: number, { allowHalfOpen = false } = {}): Promise<Client> =>
+  new Promise((resolve, reject) => {
+    let received = ""
+    const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen })
+    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
+    socket.on("data", (chunk: Buffer) => {
+      if (received.length < keptBytes) received += chunk.toString("latin1")
+    })
+    socket.once("error", reject)
+    socket.on("error", () => {})
+    socket.once("connect", () => resolve({ socket, received: () => received, closed }))
+  })
+
+/** Connects many times, 100 at a time: more would fill the server's backlog. */
+export const connectMany = async (
+  port: number,
+  count: number,
+  options?: Parameters<typeof connect>[1]
+): Promise<ReadonlyArray<Client>> => {
+  const clients: Array<Client> = []
+  while (clients.length < count) {
+    const batch = Math.min(100, count - clients.length)
+    clients.push(...await Promise.all(Array.from({ length: batch }, () => connect(port, options))))
+  }
+  return clients
+}
+
+export const head = (method: string, path: string, headers: Record<string, string> = {}): string =>
+  [
+    `${method} ${path} HTTP/1.1`,
+    "Host: localhost",
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    "",
+    ""
+  ].join("\r\n")
+
+export const upgrade = (path: string, protocol: string, headers: Record<string, string> = {}): string =>
+  head("GET", path, {
+    "Connection": "Upgrade",
+    "Upgrade": protocol,
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    ...headers
+  })
+
+export const until = async (condition: () => boolean, what: string, timeout = 20_000): Promise<void> => {
+  for (const deadline = Date.now() + timeout; !condition();) {
+    if (Date.now() > deadline) throw new Error(`${what} did not happen in ${timeout} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds))
