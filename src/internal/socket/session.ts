@@ -24,6 +24,7 @@ import {
 import * as InitImageLimits from "../../InitImageLimits.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import type { SessionInitImage } from "../../SessionInitImage.js"
+import { turn } from "../eventLoop.js"
 import { prepared } from "../prepare.js"
 import * as protocol from "../protocol.js"
 import * as frames from "./frames.js"
@@ -90,6 +91,9 @@ export interface Options<E = never, R = never> {
 
 const defaultOpeningTimeout: Duration.DurationInput = "10 seconds"
 const defaultStallTimeout: Duration.DurationInput = "30 seconds"
+
+/** Invalid messages in a row after which the session ends. */
+const maxInvalidMessages = 64
 
 type Storage = FileSystem.FileSystem | Path.Path | Scope.Scope
 
@@ -206,23 +210,36 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   yield* connection.send(imageMessage(opening.right.image))
   const session: Session = { message: opening.right.message, slot, send: connection.send }
 
-  const onOther = (received: unknown): Effect.Effect<void, E2, R2> => {
-    if (typeOf(received) === protocol.cancelType) return Effect.void
-    return options.onMessage === undefined
-      ? connection.send(wrongType(updateType).answer)
-      : options.onMessage(received, session)
+  let invalidMessages = 0
+  const answerRefusal = ({ answer }: refusal.Refusal) => {
+    if (answer.code === protocol.invalidMessageCode) invalidMessages += 1
+    return connection.send(answer)
   }
-  const listen = inbox.text.pipe(
+  const accept = Effect.sync(() => {
+    invalidMessages = 0
+  })
+  const onOther = (received: unknown): Effect.Effect<void, E2, R2> => {
+    if (typeOf(received) === protocol.cancelType) return accept
+    return options.onMessage === undefined
+      ? answerRefusal(wrongType(updateType))
+      : Effect.zipRight(accept, options.onMessage(received, session))
+  }
+  // A socket may deliver thousands of small messages at once; other connections get a turn between two of them.
+  const listen = Effect.zipRight(turn, inbox.text).pipe(
     Effect.flatMap((text) => receive(text, updateType)),
-    Effect.flatMap(({ image }) => connection.send(imageMessage(image))),
+    Effect.flatMap(({ image }) => Effect.zipRight(accept, connection.send(imageMessage(image)))),
     Effect.catchTags({
-      Refusal: ({ answer }) => connection.send(answer),
+      Refusal: answerRefusal,
       OtherMessage: ({ received }) => onOther(received)
     }),
-    Effect.forever
+    Effect.repeat({ until: () => invalidMessages >= maxInvalidMessages })
   )
-  yield* Effect.raceFirst(handler(session), listen)
-  yield* connection.close(protocol.CloseCode.normal)
+  yield* connection.close(
+    yield* Effect.raceFirst(
+      Effect.as(handler(session), protocol.CloseCode.normal),
+      Effect.as(listen, protocol.CloseCode.policyViolation)
+    )
+  )
 }, Effect.scoped)
 
 export const run = <E, R, E2, R2>(

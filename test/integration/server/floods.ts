@@ -8,7 +8,7 @@ import { isHealthy, serve } from "./testServer.js"
 
 const invalidFrames = (count: number): ReadonlyArray<Buffer> => Array.from({ length: count }, () => encodeFrame(""))
 
-/** Sends the handshake, the frames and an update in one write; each frame is answered. */
+/** Sends the handshake, the frames, fewer than 64, and an update in one write; each frame is answered. */
 export const withHandshake = Effect.fnUntraced(function*(count: number) {
   const server = yield* serve()
   const { received, socket, until } = yield* connectRaw(server.port)
@@ -21,6 +21,20 @@ export const withHandshake = Effect.fnUntraced(function*(count: number) {
   yield* until("\"width\":4")
   assert.strictEqual(received().toString("latin1").split("invalid_message").length - 1, count)
   assert.lengthOf(server.files(), 1)
+})
+
+/** Sends the frames behind the opening message; the server answers the first ones, and closes with 1008. */
+export const invalid = Effect.fnUntraced(function*(count: number) {
+  const server = yield* serve()
+  const { received, socket, until } = yield* connectRaw(server.port)
+  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), encodeFrame(JSON.stringify(init(picture(3))))]))
+  yield* until("\"width\":3")
+  socket.write(Buffer.concat(invalidFrames(count)))
+  yield* isHealthy(server.url)
+  const closeFrame = Buffer.of(0x88, 2, 1008 >> 8, 1008 & 0xff)
+  yield* eventually(() => assert.isTrue(received().includes(closeFrame)))
+  assert.strictEqual(received().toString("latin1").split("invalid_message").length - 1, 64)
+  yield* server.empty
 })
 
 /** Sends the frames while it does not read; the server answers others, and the frames after that. */

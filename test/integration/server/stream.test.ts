@@ -236,7 +236,9 @@ describe("WS /v1/stream", () => {
       yield* server.empty
     }))
 
-  it.scopedLive("reads frames that arrive in the same packet as the handshake", () => floods.withHandshake(2000))
+  it.scopedLive("reads frames that arrive in the same packet as the handshake", () => floods.withHandshake(60))
+
+  it.scopedLive("closes with 1008 after 64 invalid messages in a row", () => floods.invalid(2000))
 
   it.scopedLive("serves other clients while one sends without reading the answers", () => floods.unread(5000))
 
