@@ -92,7 +92,7 @@ export const layerSessions = (
   Layer.scoped(Sessions, sessions.make(InitImageSlot.make, options?.idleTimeToLive ?? "5 minutes"))
 
 /** The default limits: the document cannot know those that a server sets. */
-const limits = "By default at most 32 MiB (33,554,432 bytes) and 50,000,000 pixels"
+const limits = "By default at most 32 MiB (33,554,432 bytes) and 89,478,485 pixels"
 
 const Payload = Schema.Struct({
   mime: Schema.String.annotations({
@@ -169,6 +169,11 @@ export const group = HttpApiGroup.make("initImage")
       .addError(documented(InitImageError.Empty, "Empty", "The image has no bytes"))
       .addError(documented(InitImageError.BadBase64, "BadBase64", "The image's data is not valid base64"))
       .addError(documented(InitImageError.InvalidMime, "InvalidMime", "The image's media type is not accepted"))
+      .addError(documented(
+        InitImageError.UnsupportedEncoding,
+        "UnsupportedEncoding",
+        "The request's body has a content encoding"
+      ))
       .addError(documented(
         InitImageError.ContentMismatch,
         "ContentMismatch",

@@ -2,7 +2,7 @@
  * The errors of an init image, one class per case.
  *
  * Each class is a `Schema.TaggedError` that carries numbers and closed literals only, never a part of the payload and
- * never a path, so its encoded form is safe to send to the client. Each class has its HTTP status both in an `HttpApi`
+ * never a path (`InvalidPayload.field` is the server's own name for a field), so its encoded form is safe to send to the client. Each class has its HTTP status both in an `HttpApi`
  * (by annotation) and in a plain `HttpRouter` (as `HttpServerRespondable`), and a `message` for a person.
  *
  * @since 0.1.0
@@ -14,6 +14,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ImageFormat from "./ImageFormat.js"
+import * as errorText from "./internal/errorText.js"
 import { malformedReasons } from "./internal/format/outcome.js"
 
 /** Encodes the error as a JSON response with the status of its schema's annotation. */
@@ -23,12 +24,14 @@ const respond = <A, I>(
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> =>
   HttpServerResponse.schemaJson(schema)(self, { status: HttpApiSchema.getStatusError(schema) })
 
-const count = (n: number): string => n.toLocaleString("en-US")
+const { count } = errorText
 
 /**
  * Refuses a payload that is not an init image, or a message or form that is malformed. `reason` is one of:
  *
  * - `NotAnObject`: the payload is neither empty nor an object
+ * - `NotJsonValue`: the payload is no JSON value: a `Blob`, a `File`, a `Promise`, a `Map`, a `Date`, a typed array or
+ *   another instance of a class
  * - `DataNotAString`: the payload's `data` is not a string
  * - `NotJson`: the message is not JSON (RFC 8259)
  * - `TooDeep`: the message is nested too deeply
@@ -36,10 +39,16 @@ const count = (n: number): string => n.toLocaleString("en-US")
  *   2.3)
  * - `MessageTooLarge`: the message or form exceeds `InitImageLimits.MaxMessageBytes`, not counting the image
  * - `NotMultipart`: the form is not valid `multipart/form-data`, or ends early (RFC 7578)
+ * - `MissingBoundary`: the form's content type has no boundary (RFC 2046 section 5.1.1)
+ * - `NoFile`: the form has no file
+ * - `NotAFile`: the form's field for the file is text
  * - `BytesNotACount`: the announced number of bytes is not a whole number; see `InitImageSocket`
  * - `MoreBytes`, `FewerBytes`: more or fewer bytes arrived than announced
  * - `LateBytes`: the announced bytes stopped arriving
  * - `FrameTooLarge`: a frame with announced bytes is too large
+ *
+ * `field` names the field that the reason is about, in the server's own words: a name that the server was configured with
+ * or that the library knows, never the client's.
  *
  * HTTP status 400.
  *
@@ -50,24 +59,30 @@ export class InvalidPayload
   extends Schema.TaggedError<InvalidPayload>("session-init-image/InitImageError/InvalidPayload")("InvalidPayload", {
     reason: Schema.Literal(
       "NotAnObject",
+      "NotJsonValue",
       "DataNotAString",
       "NotJson",
       "TooDeep",
       "DuplicateKey",
       "MessageTooLarge",
       "NotMultipart",
+      "MissingBoundary",
+      "NoFile",
+      "NotAFile",
       "BytesNotACount",
       "MoreBytes",
       "FewerBytes",
       "LateBytes",
       "FrameTooLarge"
-    )
+    ),
+    field: Schema.optionalWith(Schema.String, { exact: true })
   }, HttpApiSchema.annotations({ status: 400 }))
   implements HttpServerRespondable.Respondable
 {
   /** @since 0.1.0 */
   override get message(): string {
-    return invalidPayloadMessages[this.reason]
+    const message = invalidPayloadMessages[this.reason]
+    return this.field === undefined ? message : `${message.slice(0, -1)} (field ${this.field}).`
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol]() {
@@ -76,12 +91,17 @@ export class InvalidPayload
 }
 const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
   NotAnObject: "The image must be an object with the fields mime, name and data.",
+  NotJsonValue:
+    "The image is not a JSON value but an instance of a class, such as a Blob, or a promise without an await.",
   DataNotAString: "The image's data must be a base64 string.",
   NotJson: "The message with the image is not valid JSON.",
   TooDeep: "The message with the image is nested too deeply.",
   DuplicateKey: "The message with the image contains a key twice.",
   MessageTooLarge: "The message is too large even without the image.",
   NotMultipart: "The form with the image is not valid multipart data.",
+  MissingBoundary: "The form's content type has no boundary; let the HTTP client set this header.",
+  NoFile: "The form has no file with the image.",
+  NotAFile: "The form's field for the image is text; it must be a file, with a file name or an image type.",
   BytesNotACount: "The number of the image's bytes must be a whole number.",
   MoreBytes: "The image has more bytes than announced.",
   FewerBytes: "The image has fewer bytes than announced.",
@@ -90,7 +110,12 @@ const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
 }
 
 /**
- * Refuses a `mime` that is missing, is not a string, or is not an accepted type. `accepted` lists the accepted types.
+ * Refuses an image without a declared type, or with one that is not accepted. `accepted` lists the accepted types.
+ * `reason` is one of:
+ *
+ * - `Missing`: the payload has no `mime`, or a general one: `""`, `application/octet-stream`, `binary/octet-stream` or
+ *   `image/*`. `field` is the payload's field that was probably meant.
+ * - `NotAccepted`: the type is not a string, is not a media type of an image that is known, or is not accepted
  *
  * HTTP status 415.
  *
@@ -99,17 +124,50 @@ const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
  */
 export class InvalidMime
   extends Schema.TaggedError<InvalidMime>("session-init-image/InitImageError/InvalidMime")("InvalidMime", {
-    accepted: Schema.Array(ImageFormat.Mime)
+    reason: Schema.Literal("Missing", "NotAccepted"),
+    accepted: Schema.Array(ImageFormat.Mime),
+    field: Schema.optionalWith(Schema.Literal(...errorText.mimeNeighbours), { exact: true })
   }, HttpApiSchema.annotations({ status: 415 }))
   implements HttpServerRespondable.Respondable
 {
   /** @since 0.1.0 */
   override get message(): string {
-    return `The image's type must be one of: ${this.accepted.join(", ")}.`
+    return errorText.invalidMime(this)
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol]() {
     return respond(InvalidMime, this)
+  }
+}
+
+/**
+ * Refuses a request body with a `Content-Encoding` other than `identity` (RFC 9110 section 8.4): images are compressed
+ * already.
+ *
+ * HTTP status 415. A plain `HttpRouter` adds `Accept-Encoding: identity` (RFC 9110 section 12.5.3); an `HttpApi` sends no
+ * headers with an error.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UnsupportedEncoding
+  extends Schema.TaggedError<UnsupportedEncoding>("session-init-image/InitImageError/UnsupportedEncoding")(
+    "UnsupportedEncoding",
+    {},
+    HttpApiSchema.annotations({ status: 415 })
+  )
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The image must be sent without a content encoding such as gzip."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return Effect.map(
+      respond(UnsupportedEncoding, this),
+      HttpServerResponse.setHeader("accept-encoding", "identity")
+    )
   }
 }
 
@@ -129,7 +187,7 @@ export class TooLarge extends Schema.TaggedError<TooLarge>("session-init-image/I
 }, HttpApiSchema.annotations({ status: 413 })) implements HttpServerRespondable.Respondable {
   /** @since 0.1.0 */
   override get message(): string {
-    return `The image is larger than the ${count(this.limit)} bytes that are allowed.`
+    return errorText.tooLarge(this)
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol]() {
@@ -152,7 +210,7 @@ export class Empty extends Schema.TaggedError<Empty>("session-init-image/InitIma
 ) implements HttpServerRespondable.Respondable {
   /** @since 0.1.0 */
   override get message(): string {
-    return "The image is empty."
+    return errorText.empty
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol]() {
@@ -163,11 +221,16 @@ export class Empty extends Schema.TaggedError<Empty>("session-init-image/InitIma
 /**
  * Refuses `data` that is not canonical base64 (RFC 4648 section 4).
  *
- * `offset` is the position of the first invalid character, in UTF-16 code units from the start of the text. `reason` is
- * one of:
+ * `offset` is the position of the first invalid character, in UTF-16 code units from the start of the text, or the text's
+ * length where characters are missing at its end. `reason` is one of:
  *
  * - `Length`: the text's length is not a multiple of 4; there is no `offset`
- * - `Character`: a character outside the standard alphabet, such as white space or the URL-safe `-` and `_`
+ * - `Unpadded`: as `Length`, where only the padding is missing: one or two `=` at the end (RFC 4648 section 3.2)
+ * - `Character`: a character outside the standard alphabet
+ * - `DataUrl`: the text is a data URL (RFC 2397), `data:image/png;base64,` before the base64
+ * - `LineBreaks`: a CR or LF, as MIME and PEM encoders insert them
+ * - `WhiteSpace`: any other white space
+ * - `UrlSafe`: a `-` or `_` of the URL-safe alphabet (RFC 4648 section 5)
  * - `Padding`: a `=` before the last one or two characters
  * - `UnusedBits`: the unused bits of the last character before the padding are not zero
  *
@@ -178,14 +241,24 @@ export class Empty extends Schema.TaggedError<Empty>("session-init-image/InitIma
  */
 export class BadBase64
   extends Schema.TaggedError<BadBase64>("session-init-image/InitImageError/BadBase64")("BadBase64", {
-    reason: Schema.Literal("Length", "Character", "Padding", "UnusedBits"),
+    reason: Schema.Literal(
+      "Length",
+      "Unpadded",
+      "Character",
+      "DataUrl",
+      "LineBreaks",
+      "WhiteSpace",
+      "UrlSafe",
+      "Padding",
+      "UnusedBits"
+    ),
     offset: Schema.optionalWith(Schema.Number, { exact: true })
   }, HttpApiSchema.annotations({ status: 400 }))
   implements HttpServerRespondable.Respondable
 {
   /** @since 0.1.0 */
   override get message(): string {
-    const at = this.offset === undefined ? "" : ` at character ${count(this.offset)}`
+    const at = this.offset === undefined ? "" : ` (at character ${count(this.offset)})`
     return `The image's data is not valid base64: ${badBase64Messages[this.reason]}${at}.`
   }
   /** @since 0.1.0 */
@@ -195,14 +268,19 @@ export class BadBase64
 }
 const badBase64Messages: Record<BadBase64["reason"], string> = {
   Length: "its length is not a multiple of 4",
-  Character: "a character outside the base64 alphabet",
-  Padding: "padding in the wrong place",
-  UnusedBits: "the unused bits are not zero"
+  Unpadded: "the padding with = at its end is missing",
+  Character: "it has a character outside the alphabet",
+  DataUrl: "it is a data URL; send only the text after its comma",
+  LineBreaks: "it has line breaks; encode it as one line",
+  WhiteSpace: "it has white space; remove it",
+  UrlSafe: "it has the URL-safe - or _; use the alphabet with + and /",
+  Padding: "it has padding in the wrong place",
+  UnusedBits: "the unused bits of its last character are not zero"
 }
 
 /**
- * Refuses bytes that do not begin with the signature of the declared type. `detected` is the type of their signature, or
- * `unknown`.
+ * Refuses bytes that do not begin with the signature of the declared type, or, where no type was declared (`declared` is
+ * absent), of any accepted type. `detected` is the type of their signature, or `unknown`.
  *
  * HTTP status 415.
  *
@@ -211,16 +289,14 @@ const badBase64Messages: Record<BadBase64["reason"], string> = {
  */
 export class ContentMismatch
   extends Schema.TaggedError<ContentMismatch>("session-init-image/InitImageError/ContentMismatch")("ContentMismatch", {
-    declared: ImageFormat.Name,
+    declared: Schema.optionalWith(ImageFormat.Name, { exact: true }),
     detected: ImageFormat.Detected
   }, HttpApiSchema.annotations({ status: 415 }))
   implements HttpServerRespondable.Respondable
 {
   /** @since 0.1.0 */
   override get message(): string {
-    return this.detected === "unknown"
-      ? `The image was sent as ${this.declared}, but its bytes are not of that type.`
-      : `The image was sent as ${this.declared}, but its bytes are ${this.detected}.`
+    return errorText.contentMismatch(this)
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol]() {
@@ -386,6 +462,7 @@ export class DecodeTimeout
 export const InitImageError = Schema.Union(
   InvalidPayload,
   InvalidMime,
+  UnsupportedEncoding,
   TooLarge,
   Empty,
   BadBase64,

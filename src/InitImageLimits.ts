@@ -43,7 +43,8 @@ export const withMaxBytes: {
 )
 
 /**
- * The largest image, in pixels: width × height as stored. Default: 50,000,000. `Infinity` sets no limit.
+ * The largest image, in pixels: width × height as stored. Default: 89,478,485, the `MAX_IMAGE_PIXELS` of Pillow, which is a
+ * quarter of a gigabyte in RGB. `Infinity` sets no limit.
  *
  * A file of a few kilobytes can declare gigapixels, which a decoder then allocates.
  *
@@ -51,7 +52,7 @@ export const withMaxBytes: {
  * @category references
  */
 export class MaxPixels extends Context.Reference<MaxPixels>()("session-init-image/InitImageLimits/MaxPixels", {
-  defaultValue: (): number => 50_000_000
+  defaultValue: (): number => 89_478_485
 }) {}
 
 /**
@@ -101,6 +102,39 @@ export const withAcceptedFormats: {
 )
 
 /**
+ * Whether an image needs a declared type. `"required"` by default:
+ *
+ * - `"required"`: a JSON payload without a `mime`, or with a general one such as `application/octet-stream`, is refused as
+ *   `InvalidMime`, and bytes of another type than the declared one as `ContentMismatch`. Bytes that come without JSON (a
+ *   body, a form's part, a stream) may have no or a general type: then the bytes decide.
+ * - `"optional"`: the bytes always decide; a missing, unknown or wrong type makes no difference
+ *
+ * In both cases the bytes must be of one of the {@link AcceptedFormats}.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class DeclaredType extends Context.Reference<DeclaredType>()("session-init-image/InitImageLimits/DeclaredType", {
+  defaultValue: (): "required" | "optional" => "required"
+}) {}
+
+/**
+ * Sets `DeclaredType` for one effect.
+ *
+ * @function
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withDeclaredType: {
+  (declaredType: "required" | "optional"): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, declaredType: "required" | "optional"): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, declaredType: "required" | "optional"): Effect.Effect<A, E, R> =>
+    Effect.provideService(self, DeclaredType, declaredType)
+)
+
+/**
  * The largest JSON message with an image, in bytes of UTF-8 without the image's data. Default: 1 MiB (1,048,576).
  * `Infinity` sets no limit. `InitImageFrame` buffers and parses at most this many bytes of a message.
  *
@@ -144,6 +178,8 @@ export interface Limits {
   readonly maxMessageBytes?: number | undefined
   /** See {@link AcceptedFormats}. */
   readonly acceptedFormats?: ReadonlyArray<ImageFormat.Mime> | undefined
+  /** See {@link DeclaredType}. */
+  readonly declaredType?: "required" | "optional" | undefined
 }
 
 const toContext = (limits: Limits): Context.Context<never> => {
@@ -152,6 +188,7 @@ const toContext = (limits: Limits): Context.Context<never> => {
   if (limits.maxPixels !== undefined) context = Context.add(context, MaxPixels, limits.maxPixels)
   if (limits.maxMessageBytes !== undefined) context = Context.add(context, MaxMessageBytes, limits.maxMessageBytes)
   if (limits.acceptedFormats !== undefined) context = Context.add(context, AcceptedFormats, limits.acceptedFormats)
+  if (limits.declaredType !== undefined) context = Context.add(context, DeclaredType, limits.declaredType)
   return context
 }
 

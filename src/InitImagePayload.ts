@@ -100,7 +100,7 @@ export const mimeToFormat = (
   const format = typeof mime === "string" ? ImageFormat.fromMime(mime) : Option.none()
   return Option.isSome(format) && accepted.includes(format.value.mime)
     ? Either.right(format.value)
-    : Either.left(new InvalidMime({ accepted }))
+    : Either.left(new InvalidMime({ reason: "NotAccepted", accepted }))
 }
 
 /** @internal */

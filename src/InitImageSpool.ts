@@ -99,6 +99,7 @@ export class InitImageSpool extends Context.Reference<InitImageSpool>()("session
  */
 export interface Settings {
   readonly accepted: ReadonlyArray<ImageFormat.Mime>
+  readonly declaredType: "required" | "optional"
   readonly maxBytes: number
   readonly maxMessageBytes: number
   readonly maxPixels: number
@@ -108,6 +109,7 @@ export interface Settings {
 /** Reads all settings at once. @internal */
 export const settings: Effect.Effect<Settings> = Effect.map(Effect.context<never>(), (context) => ({
   accepted: Context.get(context, InitImageLimits.AcceptedFormats),
+  declaredType: Context.get(context, InitImageLimits.DeclaredType),
   maxBytes: Context.get(context, InitImageLimits.MaxBytes),
   maxMessageBytes: Context.get(context, InitImageLimits.MaxMessageBytes),
   maxPixels: Context.get(context, InitImageLimits.MaxPixels),

@@ -8,6 +8,7 @@
  * @since 0.1.0
  * @module
  */
+import * as errorText from "../internal/errorText.js"
 import type { Detected } from "../internal/format/outcome.js"
 import type * as protocol from "../internal/protocol.js"
 import * as blobs from "./internal/blob.js"
@@ -40,8 +41,6 @@ export type {
   WebSocketLike
 } from "./internal/upload.js"
 
-const count = (n: number): string => n.toLocaleString("en-US")
-
 abstract class Tagged<Tag extends string> extends Error {
   readonly _tag: Tag
   constructor(tag: Tag, message: string, options?: ErrorOptions) {
@@ -59,10 +58,13 @@ abstract class Tagged<Tag extends string> extends Error {
  */
 export class InvalidMime extends Tagged<"InvalidMime"> {
   /** @since 0.1.0 */
+  readonly reason: "NotAccepted"
+  /** @since 0.1.0 */
   readonly accepted: ReadonlyArray<protocol.Mime>
-  constructor({ accepted }: { readonly accepted: ReadonlyArray<protocol.Mime> }) {
-    super("InvalidMime", `The image's type must be one of: ${accepted.join(", ")}.`)
-    this.accepted = accepted
+  constructor(fields: { readonly reason: "NotAccepted"; readonly accepted: ReadonlyArray<protocol.Mime> }) {
+    super("InvalidMime", errorText.invalidMime(fields))
+    this.reason = fields.reason
+    this.accepted = fields.accepted
   }
 }
 
@@ -78,7 +80,7 @@ export class TooLarge extends Tagged<"TooLarge"> {
   /** @since 0.1.0 */
   readonly limit: number
   constructor({ bytes, limit }: { readonly bytes: number; readonly limit: number }) {
-    super("TooLarge", `The image is larger than the ${count(limit)} bytes that are allowed.`)
+    super("TooLarge", errorText.tooLarge({ limit }))
     this.bytes = bytes
     this.limit = limit
   }
@@ -92,30 +94,26 @@ export class TooLarge extends Tagged<"TooLarge"> {
  */
 export class Empty extends Tagged<"Empty"> {
   constructor() {
-    super("Empty", "The image is empty.")
+    super("Empty", errorText.empty)
   }
 }
 
 /**
- * Refuses a blob with first bytes of another type than declared. `detected` is that type, or `unknown`.
+ * Refuses a blob with first bytes of another type than declared, or, where it has no specific type (`declared` is absent),
+ * of no accepted type. `detected` is that type, or `unknown`.
  *
  * @since 0.1.0
  * @category errors
  */
 export class ContentMismatch extends Tagged<"ContentMismatch"> {
   /** @since 0.1.0 */
-  readonly declared: protocol.Name
+  declare readonly declared?: protocol.Name
   /** @since 0.1.0 */
   readonly detected: Detected
-  constructor({ declared, detected }: { readonly declared: protocol.Name; readonly detected: Detected }) {
-    super(
-      "ContentMismatch",
-      detected === "unknown"
-        ? `The image was sent as ${declared}, but its bytes are not of that type.`
-        : `The image was sent as ${declared}, but its bytes are ${detected}.`
-    )
-    this.declared = declared
-    this.detected = detected
+  constructor(fields: { readonly declared?: protocol.Name; readonly detected: Detected }) {
+    super("ContentMismatch", errorText.contentMismatch(fields))
+    if (fields.declared !== undefined) this.declared = fields.declared
+    this.detected = fields.detected
   }
 }
 

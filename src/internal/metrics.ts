@@ -34,6 +34,7 @@ const outcomeNames = [
   "none",
   "InvalidPayload",
   "InvalidMime",
+  "UnsupportedEncoding",
   "TooLarge",
   "Empty",
   "BadBase64",

@@ -24,7 +24,25 @@ const table: ReadonlyArray<readonly [string, Record<string, unknown>, number, In
     400,
     new InitImageError.InvalidPayload({ reason: "DataNotAString" })
   ],
-  ["InvalidMime", { accepted: ["image/png"] }, 415, new InitImageError.InvalidMime({ accepted: ["image/png"] })],
+  [
+    "InvalidMime",
+    { reason: "NotAccepted", accepted: ["image/png"] },
+    415,
+    new InitImageError.InvalidMime({ reason: "NotAccepted", accepted: ["image/png"] })
+  ],
+  [
+    "InvalidPayload",
+    { reason: "NoFile", field: "image" },
+    400,
+    new InitImageError.InvalidPayload({ reason: "NoFile", field: "image" })
+  ],
+  [
+    "InvalidMime",
+    { reason: "Missing", accepted: ["image/png"], field: "media_type" },
+    415,
+    new InitImageError.InvalidMime({ reason: "Missing", accepted: ["image/png"], field: "media_type" })
+  ],
+  ["UnsupportedEncoding", {}, 415, new InitImageError.UnsupportedEncoding()],
   ["TooLarge", { bytes: 60, limit: 32 }, 413, new InitImageError.TooLarge({ bytes: 60, limit: 32 })],
   ["Empty", {}, 400, new InitImageError.Empty()],
   [
@@ -45,6 +63,12 @@ const table: ReadonlyArray<readonly [string, Record<string, unknown>, number, In
     { declared: "webp", detected: "unknown" },
     415,
     new InitImageError.ContentMismatch({ declared: "webp", detected: "unknown" })
+  ],
+  [
+    "ContentMismatch",
+    { detected: "gif" },
+    415,
+    new InitImageError.ContentMismatch({ detected: "gif" })
   ],
   [
     "MalformedImage",
@@ -76,19 +100,33 @@ const expected = table.map(([_tag, fields, status]) => [status, { _tag, ...field
 const reasons = {
   InvalidPayload: [
     "NotAnObject",
+    "NotJsonValue",
     "DataNotAString",
     "NotJson",
     "TooDeep",
     "DuplicateKey",
     "MessageTooLarge",
     "NotMultipart",
+    "MissingBoundary",
+    "NoFile",
+    "NotAFile",
     "BytesNotACount",
     "MoreBytes",
     "FewerBytes",
     "LateBytes",
     "FrameTooLarge"
   ],
-  BadBase64: ["Length", "Character", "Padding", "UnusedBits"],
+  BadBase64: [
+    "Length",
+    "Unpadded",
+    "Character",
+    "DataUrl",
+    "LineBreaks",
+    "WhiteSpace",
+    "UrlSafe",
+    "Padding",
+    "UnusedBits"
+  ],
   MalformedImage: [
     "Truncated",
     "BadHeader",
@@ -126,7 +164,7 @@ describe("InitImageError", () => {
   )
 
   it.each(table)("%s %j has a message for a person", (_tag, _fields, _status, error) => {
-    assert.match(error.message, /^The (image|png|jpeg|webp)\b.*\.$/)
+    assert.match(error.message, /^The (image|form|png|jpeg|webp)\b.*\.$/)
     assert.isBelow(error.message.length, 160)
   })
 
@@ -138,25 +176,40 @@ describe("InitImageError", () => {
       ...reasons.MalformedImage.map((reason) => new MalformedImage({ format: "png", reason }).message)
     ]
     assert.lengthOf(new Set(messages), messages.length)
-    for (const message of messages) assert.match(message, /^[A-Z]\w+ (?:\w+(?:'s)?[ ,:;]+){3,}\w+\.$/)
+    for (const message of messages) {
+      assert.match(message, /^The (?:[\w=/+-]+(?:'s)?[ ,:;]+){3,}\w+\.$/)
+      assert.isBelow(message.length, 160)
+    }
   })
 
   it("formats the accepted types, limits and declared type in its message", () => {
     const messages = [
-      new InitImageError.InvalidMime({ accepted: ["image/png", "image/webp"] }),
+      new InitImageError.InvalidMime({ reason: "NotAccepted", accepted: ["image/png", "image/webp"] }),
+      new InitImageError.InvalidMime({ reason: "Missing", accepted: ["image/png"] }),
+      new InitImageError.InvalidMime({ reason: "Missing", accepted: ["image/png"], field: "mimeType" }),
+      new InitImageError.InvalidPayload({ reason: "NoFile", field: "image" }),
       new InitImageError.TooLarge({ bytes: 33_554_433, limit: 33_554_432 }),
       new InitImageError.ContentMismatch({ declared: "png", detected: "gif" }),
       new InitImageError.ContentMismatch({ declared: "webp", detected: "unknown" }),
+      new InitImageError.ContentMismatch({ detected: "gif" }),
+      new InitImageError.ContentMismatch({ detected: "unknown" }),
       new InitImageError.BadBase64({ reason: "Padding", offset: 1234 }),
+      new InitImageError.BadBase64({ reason: "DataUrl", offset: 0 }),
       new InitImageError.TooManyPixels({ width: 64250, height: 9, limit: 50_000 }),
       new InitImageError.Busy({ retryAfter: 1 })
     ].map((error) => error.message)
     assert.deepStrictEqual(messages, [
       "The image's type must be one of: image/png, image/webp.",
+      "The image's type is missing: its field mime must be one of: image/png.",
+      "The image's type is missing: its field mime, not mimeType, must be one of: image/png.",
+      "The form has no file with the image (field image).",
       "The image is larger than the 33,554,432 bytes that are allowed.",
       "The image was sent as png, but its bytes are gif.",
       "The image was sent as webp, but its bytes are not of that type.",
-      "The image's data is not valid base64: padding in the wrong place at character 1,234.",
+      "The image's bytes are gif, which is not accepted.",
+      "The image's bytes are of no type that is known.",
+      "The image's data is not valid base64: it has padding in the wrong place (at character 1,234).",
+      "The image's data is not valid base64: it is a data URL; send only the text after its comma (at character 0).",
       "The image is 64250 by 9 pixels; at most 50,000 are allowed in all.",
       "The image cannot be taken at the moment; please try again in 1 second."
     ])

@@ -15,7 +15,7 @@ const current = Effect.all({
 
 const defaults = {
   maxBytes: 33_554_432,
-  maxPixels: 50_000_000,
+  maxPixels: 89_478_485,
   maxMessageBytes: 1_048_576,
   acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const
 }

@@ -47,7 +47,7 @@ describe("InitImagePayload", () => {
     [{ mime: "image/png".repeat(20), data: "AAAA" }],
     [{ mime: "constructor", data: "AAAA" }]
   ])("refuses the type of %j before it checks the data", (payload) => {
-    assert.deepStrictEqual(decode(payload), refused(new InvalidMime({ accepted })))
+    assert.deepStrictEqual(decode(payload), refused(new InvalidMime({ reason: "NotAccepted", accepted })))
   })
 
   it.each([[{ mime: "image/png" }], [{ mime: "image/png", data: null }], [{ mime: "image/png", data: ["AAAA"] }]])(
@@ -80,7 +80,11 @@ describe("InitImagePayload", () => {
     Effect.gen(function*() {
       const onlyPng = InitImageLimits.withAcceptedFormats(["image/png"])
       const error = yield* InitImagePayload.decode({ mime: "image/jpeg", data: "AAAA" }).pipe(Effect.flip, onlyPng)
-      assert.deepStrictEqual(encodeError(error), { _tag: "InvalidMime", accepted: ["image/png"] })
+      assert.deepStrictEqual(encodeError(error), {
+        _tag: "InvalidMime",
+        reason: "NotAccepted",
+        accepted: ["image/png"]
+      })
       assert.isTrue(Option.isSome(yield* InitImagePayload.decode({ mime: "image/png", data: "AAAA" }).pipe(onlyPng)))
     }))
 

@@ -42,7 +42,7 @@ const nameOf = (blob: Blob): string | undefined =>
 /** Checks a blob in the server's order. Reads no more than its first bytes. */
 export const check = async (blob: Blob, maxBytes: number = defaultMaxBytes): Promise<Head | BlobFailure> => {
   const declared = names.get(blob.type.toLowerCase())
-  if (declared === undefined) return { _tag: "InvalidMime", accepted }
+  if (declared === undefined) return { _tag: "InvalidMime", reason: "NotAccepted", accepted }
   if (blob.size === 0) return { _tag: "Empty" }
   if (blob.size > maxBytes) return { _tag: "TooLarge", bytes: blob.size, limit: maxBytes }
   const head = await readBytes(blob, 0, Math.min(blob.size, detectBytes))

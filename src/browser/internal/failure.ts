@@ -4,10 +4,10 @@ import type { Mime, Name } from "../../internal/protocol.js"
 
 /** A failure of a blob, with the tags and fields of `InitImageError`. */
 export type BlobFailure =
-  | { readonly _tag: "InvalidMime"; readonly accepted: ReadonlyArray<Mime> }
+  | { readonly _tag: "InvalidMime"; readonly reason: "NotAccepted"; readonly accepted: ReadonlyArray<Mime> }
   | { readonly _tag: "TooLarge"; readonly bytes: number; readonly limit: number }
   | { readonly _tag: "Empty" }
-  | { readonly _tag: "ContentMismatch"; readonly declared: Name; readonly detected: Detected }
+  | { readonly _tag: "ContentMismatch"; readonly declared?: Name; readonly detected: Detected }
   | UnreadableBlob
 
 export interface UnreadableBlob {

@@ -105,8 +105,9 @@ const refusalWords = (error: Exclude<SendError, { readonly _tag: "SocketClosed" 
         detail: `It has ${size(file.size)}; the limit is ${size(error.limit)}.`
       }
     case "ContentMismatch": {
-      const declared = detectedKinds[error.declared] ?? "a picture"
       const detected = detectedKinds[error.detected]
+      if (error.declared === undefined) return notAPicture
+      const declared = detectedKinds[error.declared] ?? "a picture"
       return {
         title: "The file's contents do not match its type.",
         detail: detected === undefined

@@ -58,7 +58,7 @@ const makeReader = ({ maxBytes = Infinity, maxMessageBytes = 1024 * 1024, type =
     formatOf: (declared) => {
       mime = declared
       return declared === "image/refused"
-        ? Either.left(new InvalidMime({ accepted: [] }))
+        ? Either.left(new InvalidMime({ reason: "NotAccepted", accepted: [] }))
         : Either.right(ImageFormat.png)
     },
     makeReader: (format) =>

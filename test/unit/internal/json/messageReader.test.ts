@@ -173,7 +173,7 @@ describe("MessageReader", () => {
     const text: string = start === undefined
       ? ""
       : JSON.parse(/"(?:[^"\\]|\\[^])*"/y.exec(json.slice(start - 1))?.[0] ?? "\"\"")
-    const early = [tooLarge, { result: new InvalidMime({ accepted }), bytes: undefined }]
+    const early = [tooLarge, { result: new InvalidMime({ reason: "NotAccepted", accepted }), bytes: undefined }]
     const expected = decodedBytes(text.length, text) > maxBytes ? [...limited, ...early] : limited
     for (const input of [[Buffer.from(json)], cut(Buffer.from(json), cuts), inPiecesOf(Buffer.from(json), 1)]) {
       assertOutcome(expected, read(input, { ...options, isStream: true }))
