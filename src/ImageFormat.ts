@@ -9,6 +9,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { mediaTypes, nameOf } from "./internal/format/mediaType.js"
 import * as outcome from "./internal/format/outcome.js"
 import * as probe from "./internal/format/probe.js"
 import * as signature from "./internal/format/signature.js"
@@ -75,7 +76,7 @@ export const png: ImageFormat = {
   name: "png",
   mime: "image/png",
   extension: ".png",
-  aliases: []
+  aliases: mediaTypes.png.slice(1)
 }
 
 /**
@@ -89,7 +90,7 @@ export const jpeg: ImageFormat = {
   name: "jpeg",
   mime: "image/jpeg",
   extension: ".jpg",
-  aliases: ["image/jpg"]
+  aliases: mediaTypes.jpeg.slice(1)
 }
 
 /**
@@ -103,7 +104,7 @@ export const webp: ImageFormat = {
   name: "webp",
   mime: "image/webp",
   extension: ".webp",
-  aliases: []
+  aliases: mediaTypes.webp.slice(1)
 }
 
 /**
@@ -122,25 +123,26 @@ export const formats = [png, jpeg, webp] as const
  */
 export const byMime: Readonly<Record<Mime, ImageFormat>> = { "image/png": png, "image/jpeg": jpeg, "image/webp": webp }
 
-const bySpelling: ReadonlyMap<string, Option.Option<ImageFormat>> = new Map(
-  formats.flatMap((format) => [format.mime, ...format.aliases].map((mime) => [mime, Option.some(format)] as const))
-)
-
-const maxMimeLength = Math.max(...Array.from(bySpelling.keys(), (mime) => mime.length))
+const byName: Readonly<Record<Name, Option.Option<ImageFormat>>> = {
+  png: Option.some(png),
+  jpeg: Option.some(jpeg),
+  webp: Option.some(webp)
+}
 
 /**
  * Finds the format of a media type, or `None`.
  *
- * ASCII letters are compared without case, and `image/jpg` is an alias of `image/jpeg`. Parameters and white space are
- * not removed. Takes constant time for a text of any length.
+ * Parameters and the white space around the type are ignored (RFC 9110 section 8.3.1), and ASCII letters are compared
+ * without case. `image/x-png` is an alias of `image/png`; `image/jpg` and `image/pjpeg` are aliases of `image/jpeg`. Takes
+ * constant time for a text of any length.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const fromMime = (mime: string): Option.Option<ImageFormat> =>
-  mime.length > maxMimeLength
-    ? Option.none()
-    : bySpelling.get(mime.replace(/[A-Z]/g, (letter) => letter.toLowerCase())) ?? Option.none()
+export const fromMime = (mime: string): Option.Option<ImageFormat> => {
+  const name = nameOf(mime)
+  return name === undefined ? Option.none() : byName[name]
+}
 
 /**
  * The schema of the file types that `detect` returns.
@@ -250,7 +252,7 @@ export type {
  * ```ts
  * import { ImageFormat } from "session-init-image"
  *
- * const probe = ImageFormat.makeProbe(ImageFormat.png, { maxPixels: 50_000_000 })
+ * const probe = ImageFormat.makeProbe(ImageFormat.png, { maxPixels: 89_478_485 })
  * probe.push(new TextEncoder().encode("GIF89a"))
  * console.log(probe.end()) // { _tag: "ContentMismatch", detected: "gif" }
  * ```

@@ -84,7 +84,8 @@ const fromRaw = (
   options: RequestOptions | undefined
 ): Persisted =>
   Effect.gen(function*() {
-    yield* InitImagePayload.decodeMime(mime)
+    const { accepted, declaredType } = yield* InitImageSpool.settings
+    yield* InitImagePayload.declaredFormat(mime, accepted, declaredType)
     yield* refuseTooLarge(body.length ?? 0, yield* InitImageLimits.MaxBytes)
     const meta = { mime, name: nameIn(request) }
     return Option.some(
@@ -98,18 +99,17 @@ const fromForm = (
   options: RequestOptions | undefined
 ): Persisted =>
   Effect.gen(function*() {
-    const { accepted, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
+    const { accepted, declaredType, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
     yield* refuseTooLarge((body.length ?? 0) - maxMessageBytes, maxBytes)
     yield* tempFile.checkOptions(options)
     const makeReader = (room: rooms.Room) =>
       new FormReader({
         contentType: request.headers["content-type"] ?? "",
         maxMessageBytes,
-        formatOf: (mime) => InitImagePayload.mimeToFormat(mime, accepted),
-        makeReader: (format) =>
+        formatOf: (mime) => InitImagePayload.declaredFormat(mime, accepted, declaredType),
+        makeReader: (declared) =>
           new RawReader(
-            format.extension,
-            verifier.makeCounting(format, maxPixels, room.maxBytes),
+            verifier.counting(verifier.makeDeclared(declared, accepted, maxPixels), room.maxBytes),
             Math.min(body.length ?? Infinity, room.maxBytes)
           )
       })

@@ -34,6 +34,7 @@ import {
 } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImageSpool from "./InitImageSpool.js"
+import { essenceOf } from "./internal/format/mediaType.js"
 import * as childProcess from "./internal/normalizer/childProcess.js"
 import * as inProcess from "./internal/normalizer/inProcess.js"
 import type { Output } from "./internal/normalizer/job.js"
@@ -285,7 +286,7 @@ const receive = Effect.fnUntraced(function*<E, R>(
 
 /**
  * {@link normalizeScoped} for an image that comes as its bytes, also of a format that the layer accepts besides: GIF or
- * AVIF. The file of the given bytes is removed before this ends.
+ * AVIF, which must be declared. The file of the given bytes is removed before this ends.
  *
  * Fails with the errors of `SessionInitImage.persistStream` and {@link normalizeScoped}. A GIF or AVIF of more pixels than
  * `accept` allows is refused with `TooManyPixels`.
@@ -309,7 +310,7 @@ export const fromStreamScoped: <E, R>(
 ) {
   const scope = yield* Effect.scope
   const { accept, header } = yield* InitImageNormalizer
-  const format = otherFormats[meta.mime.toLowerCase()]
+  const format = otherFormats[essenceOf(meta.mime ?? "") ?? ""]
   const maxPixels = format === undefined ? undefined : accept[format]
   return yield* Effect.scoped(Effect.gen(function*() {
     if (format === undefined || maxPixels === undefined) {

@@ -12,6 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as ImageFormat from "./ImageFormat.js"
 import { InvalidMime, InvalidPayload } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
+import { isGeneral } from "./internal/format/mediaType.js"
 
 /**
  * The type id of `InitImagePayload`.
@@ -102,6 +103,25 @@ export const mimeToFormat = (
     ? Either.right(format.value)
     : Either.left(new InvalidMime({ reason: "NotAccepted", accepted }))
 }
+
+/**
+ * The declared format of an image; `None` where the bytes decide: for no type or a general one, or for any type where the
+ * declared type is optional.
+ *
+ * @internal
+ */
+export const declaredFormat = (
+  mime: unknown,
+  accepted: ReadonlyArray<ImageFormat.Mime>,
+  declaredType: "required" | "optional"
+): Either.Either<Option.Option<ImageFormat.ImageFormat>, InvalidMime> =>
+  declaredType === "optional" || isUnspecific(mime)
+    ? Either.right(Option.none())
+    : Either.map(mimeToFormat(mime, accepted), Option.some)
+
+/** Tells whether a media type is absent, empty or general. */
+const isUnspecific = (mime: unknown): boolean =>
+  mime === undefined || mime === null || typeof mime === "string" && isGeneral(mime)
 
 /** @internal */
 export const fromUnknown = (

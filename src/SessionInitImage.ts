@@ -98,11 +98,14 @@ export interface PersistOptions {
 /**
  * The declared type and name of an image that comes as its bytes.
  *
+ * Without a `mime`, or with a general one (`""`, `application/octet-stream`, `binary/octet-stream` or `image/*`), the bytes
+ * decide; see `InitImageLimits.DeclaredType`.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface ImageMeta {
-  readonly mime: string
+  readonly mime?: string | undefined
   readonly name?: string | undefined
 }
 
@@ -215,7 +218,7 @@ export const verify: {
           if (error !== undefined) return Channel.fail(error)
         }
         const passing = Chunk.appendAll(held, chunk)
-        return verifier.signatureMatched()
+        return verifier.format() !== undefined
           ? Channel.zipRight(Channel.write(passing), loop(verifier, Chunk.empty()))
           : loop(verifier, passing)
       },
@@ -229,7 +232,7 @@ export const verify: {
     const maxPixels = yield* InitImageLimits.MaxPixels
     return InitImagePayload.isInitImagePayload(meta)
       ? verifier.make(format, maxPixels)
-      : verifier.makeCounting(format, maxPixels, yield* InitImageLimits.MaxBytes)
+      : verifier.counting(verifier.make(format, maxPixels), yield* InitImageLimits.MaxBytes)
   })
   return Stream.fromChannel(
     Stream.toChannel(chunks).pipe(
@@ -266,14 +269,13 @@ const prepareRaw = Effect.fnUntraced(function*(
   options: PersistOptions | undefined
 ) {
   yield* tempFile.checkOptions(options)
-  const { accepted, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
-  const format = yield* InitImagePayload.mimeToFormat(meta.mime, accepted)
+  const { accepted, declaredType, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
+  const declared = yield* InitImagePayload.declaredFormat(meta.mime, accepted, declaredType)
   return {
     makeRoom: spool.makeRoom({ maxBytes, expectedBytes }, options),
     makeReader: (room: rooms.Room) =>
       new RawReader(
-        format.extension,
-        verifier.makeCounting(format, maxPixels, room.maxBytes),
+        verifier.counting(verifier.makeDeclared(declared, accepted, maxPixels), room.maxBytes),
         Math.min(expectedBytes ?? Infinity, room.maxBytes)
       )
   }
@@ -398,7 +400,7 @@ const prepareText = Effect.fnUntraced(function*(payload: unknown, options: Persi
     use: (room: rooms.Room) =>
       Effect.map(
         writer.write(
-          new TextReader(format.extension, verifier.make(format, maxPixels), bytes),
+          new TextReader(verifier.make(format, maxPixels), bytes),
           sources.fromText(data),
           room
         ),

@@ -2,8 +2,10 @@
  * Verifies an image as its bytes pass: the probe's failures as the library's errors, and the limits that only the bytes
  * can tell.
  */
+import * as Option from "effect/Option"
 import * as ImageFormat from "../../ImageFormat.js"
 import { ContentMismatch, Empty, MalformedImage, TooLarge, TooManyPixels } from "../../InitImageError.js"
+import { makeSniffingProbe } from "./probe.js"
 
 export type VerifyError = ContentMismatch | MalformedImage | TooManyPixels
 
@@ -21,35 +23,35 @@ export const isVerified = <E>(end: Verified | E): end is Verified =>
  * image.
  */
 export interface Verifier<out E> {
-  /** Whether the bytes are known to start with the declared format's signature. */
-  readonly signatureMatched: () => boolean
+  /** The format of the signature that the bytes begin with; `undefined` until it is known. */
+  readonly format: () => ImageFormat.ImageFormat | undefined
   /** Reads the next bytes: the error, if there is one by now. */
   readonly push: (bytes: Uint8Array) => E | undefined
   /** Ends the bytes. */
   readonly end: () => Verified | E
 }
 
-/** The error of a probe's failure, for an image declared as `declared`. */
+/** The error of a probe's failure. `format` is the declared format, or else that of the signature. */
 export const toError = (
   failure: ImageFormat.ProbeFailure,
-  declared: ImageFormat.ImageFormat,
+  format: ImageFormat.ImageFormat | undefined,
   maxPixels: number
 ): VerifyError => {
-  switch (failure._tag) {
-    case "ContentMismatch":
-      return new ContentMismatch({ declared: declared.name, detected: failure.detected })
-    case "MalformedImage":
-      return new MalformedImage({ format: declared.name, reason: failure.reason })
-    case "TooManyPixels":
-      return new TooManyPixels({ width: failure.width, height: failure.height, limit: maxPixels })
+  if (failure._tag === "TooManyPixels") {
+    return new TooManyPixels({ width: failure.width, height: failure.height, limit: maxPixels })
   }
+  if (failure._tag === "MalformedImage" && format !== undefined) {
+    return new MalformedImage({ format: format.name, reason: failure.reason })
+  }
+  const detected = failure._tag === "ContentMismatch" ? failure.detected : "unknown"
+  return new ContentMismatch(format === undefined ? { detected } : { declared: format.name, detected })
 }
 
 /** A verifier of an image declared as `format`, after its size has been checked. */
 export const make = (format: ImageFormat.ImageFormat, maxPixels: number): Verifier<VerifyError> => {
   const probe = ImageFormat.makeProbe(format, { maxPixels })
   return {
-    signatureMatched: probe.signatureMatched,
+    format: () => probe.signatureMatched() ? format : undefined,
     push: (bytes) => {
       const failure = probe.push(bytes)
       return failure === undefined ? undefined : toError(failure, format, maxPixels)
@@ -63,18 +65,51 @@ export const make = (format: ImageFormat.ImageFormat, maxPixels: number): Verifi
   }
 }
 
+/** {@link make} for an image without a declared format: one of the `accepted` ones. */
+export const makeSniffing = (
+  accepted: ReadonlyArray<ImageFormat.Mime>,
+  maxPixels: number
+): Verifier<VerifyError> => {
+  const probe = makeSniffingProbe({ maxPixels, formats: accepted.map((mime) => ImageFormat.byMime[mime].name) })
+  const formatOf = (name: ImageFormat.Name | undefined): ImageFormat.ImageFormat | undefined =>
+    name && ImageFormat.byMime[`image/${name}`]
+  const format = () => formatOf(probe.format())
+  return {
+    format,
+    push: (bytes) => {
+      const failure = probe.push(bytes)
+      return failure === undefined ? undefined : toError(failure, format(), maxPixels)
+    },
+    end: () => {
+      const outcome = probe.end()
+      return outcome._tag === "Image"
+        ? {
+          format: ImageFormat.byMime[`image/${outcome.format}`],
+          header: { width: outcome.width, height: outcome.height, orientation: outcome.orientation }
+        }
+        : toError(outcome, format(), maxPixels)
+    }
+  }
+}
+
+/** A verifier of an image of the `declared` format or, without one, of any `accepted` format. */
+export const makeDeclared = (
+  declared: Option.Option<ImageFormat.ImageFormat>,
+  accepted: ReadonlyArray<ImageFormat.Mime>,
+  maxPixels: number
+): Verifier<VerifyError> =>
+  Option.isSome(declared) ? make(declared.value, maxPixels) : makeSniffing(accepted, maxPixels)
+
 const empty = new Empty()
 
-/** {@link make} for bytes whose number is not known beforehand: also refuses an empty image, and one of more than `maxBytes`. */
-export const makeCounting = (
-  format: ImageFormat.ImageFormat,
-  maxPixels: number,
+/** A verifier of bytes whose number is not known beforehand: also refuses an empty image, and one of more than `maxBytes`. */
+export const counting = (
+  verifier: Verifier<VerifyError>,
   maxBytes: number
 ): Verifier<VerifyError | TooLarge | Empty> => {
-  const verifier = make(format, maxPixels)
   let bytes = 0
   return {
-    signatureMatched: verifier.signatureMatched,
+    format: verifier.format,
     push: (chunk) => {
       const allowed = maxBytes - bytes
       bytes += chunk.length

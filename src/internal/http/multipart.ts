@@ -5,6 +5,7 @@
  * last boundary arrives in two chunks.
  */
 import * as Either from "effect/Either"
+import type * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import type { ImageFormat } from "../../ImageFormat.js"
 import { type Empty, type InvalidMime, InvalidPayload, type TooLarge } from "../../InitImageError.js"
@@ -280,10 +281,10 @@ export interface FormOptions {
   readonly contentType: string
   /** The largest form without the file, in bytes. */
   readonly maxMessageBytes: number
-  /** Decodes a file's declared type. */
-  readonly formatOf: (mime: string) => Either.Either<ImageFormat, InvalidMime>
+  /** Decodes a file's declared type: `None` where the bytes decide. */
+  readonly formatOf: (mime: string) => Either.Either<Option.Option<ImageFormat>, InvalidMime>
   /** Reads the file. */
-  readonly makeReader: (format: ImageFormat) => RawReader
+  readonly makeReader: (declared: Option.Option<ImageFormat>) => RawReader
 }
 
 type FormError = InvalidPayload | InvalidMime | VerifyError | TooLarge | Empty

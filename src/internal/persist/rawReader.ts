@@ -10,14 +10,13 @@ export class RawReader implements ImageReader<Uint8Array, Verified, VerifyError 
   readonly #verifier: Verifier<VerifyError | TooLarge | Empty>
   #chunk: Uint8Array = new Uint8Array()
   #at = 0
-  /** Of the declared format. */
-  readonly extension: () => string
 
-  constructor(extension: string, verifier: Verifier<VerifyError | TooLarge | Empty>, expectedBytes: number) {
-    this.extension = () => extension
+  constructor(verifier: Verifier<VerifyError | TooLarge | Empty>, expectedBytes: number) {
     this.#verifier = verifier
     this.buffer = new ImageBuffer(verifier, expectedBytes)
   }
+
+  readonly extension = (): string => this.#verifier.format()?.extension ?? ""
 
   push(chunk: Uint8Array): Step<VerifyError | TooLarge | Empty> {
     this.#chunk = chunk

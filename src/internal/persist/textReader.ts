@@ -12,14 +12,13 @@ export class TextReader implements ImageReader<string, Verified, VerifyError | B
   readonly #decoder = new Decoder()
   #text = ""
   #at = 0
-  /** Of the declared format. */
-  readonly extension: () => string
 
-  constructor(extension: string, verifier: Verifier<VerifyError>, expectedBytes: number) {
-    this.extension = () => extension
+  constructor(verifier: Verifier<VerifyError>, expectedBytes: number) {
     this.#verifier = verifier
     this.buffer = new ImageBuffer(verifier, expectedBytes)
   }
+
+  readonly extension = (): string => this.#verifier.format()?.extension ?? ""
 
   push(text: string): Step<VerifyError | BadBase64> {
     this.#text = text

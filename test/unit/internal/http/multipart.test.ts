@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
@@ -59,18 +60,17 @@ const makeReader = ({ maxBytes = Infinity, maxMessageBytes = 1024 * 1024, type =
       mime = declared
       return declared === "image/refused"
         ? Either.left(new InvalidMime({ reason: "NotAccepted", accepted: [] }))
-        : Either.right(ImageFormat.png)
+        : Either.right(Option.some(ImageFormat.png))
     },
-    makeReader: (format) =>
+    makeReader: () =>
       new RawReader(
-        format.extension,
         {
-          signatureMatched: () => true,
+          format: () => ImageFormat.png,
           push: (chunk) => {
             bytes += chunk.length
             return bytes > maxBytes ? new TooLarge({ bytes, limit: maxBytes }) : undefined
           },
-          end: () => ({ format, header: { width: 1, height: 1, orientation: 1 } })
+          end: () => ({ format: ImageFormat.png, header: { width: 1, height: 1, orientation: 1 } })
         },
         0
       )

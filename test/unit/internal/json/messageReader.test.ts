@@ -84,7 +84,7 @@ const parsed = (json: string, { at, maxBytes, maxPixels }: Options): Outcome => 
   if (!(bytes <= maxBytes)) return refused(new TooLarge({ bytes, limit: maxBytes }))
   if (data.length % 4 !== 0) return refused(new BadBase64({ reason: "Length" }))
   const format = ImageFormat.byMime[mime]
-  const read = drive(new TextReader(format.extension, verifier.make(format, maxPixels), bytes), [data])
+  const read = drive(new TextReader(verifier.make(format, maxPixels), bytes), [data])
   if (!("header" in read.result)) return refused(read.result)
   if (typeof payload === "object" && payload !== null) Reflect.deleteProperty(payload, "data")
   return { result: { message, image: { ...read.result, name }, announced: undefined }, bytes: read.bytes }
