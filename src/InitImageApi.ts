@@ -8,7 +8,6 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
-import * as HttpApiError from "@effect/platform/HttpApiError"
 import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import type * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
@@ -26,6 +25,7 @@ import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageError from "./InitImageError.js"
 import * as InitImageHttp from "./InitImageHttp.js"
 import * as InitImageSlot from "./InitImageSlot.js"
+import { InternalServerError, NotFound, RequestTimeout } from "./internal/http/failures.js"
 import * as internal from "./internal/http/handlers.js"
 import * as openApi from "./internal/http/openApi.js"
 import * as sessions from "./internal/http/sessions.js"
@@ -91,6 +91,30 @@ export const layerSessions = (
 ): Layer.Layer<Sessions, never, FileSystem.FileSystem | Path.Path> =>
   Layer.scoped(Sessions, sessions.make(InitImageSlot.make, options?.idleTimeToLive ?? "5 minutes"))
 
+export {
+  /**
+   * Answers a request that failed for a reason of the server's own, without the reason. HTTP status 500.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  InternalServerError,
+  /**
+   * Refuses a request for an image that does not exist. HTTP status 404.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NotFound,
+  /**
+   * Refuses a request whose client has sent nothing for too long. HTTP status 408.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  RequestTimeout
+}
+
 /** The default limits: the document cannot know those that a server sets. */
 const limits = "By default at most 32 MiB (33,554,432 bytes) and 89,478,485 pixels"
 
@@ -132,6 +156,8 @@ const Webp = bytesAs("image/webp")
 
 const { documented } = openApi
 
+const internalServerError = documented(InternalServerError, "The server failed")
+
 const SessionPath = Schema.Struct({
   sessionId: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(sessions.maxSessionIdLength)).annotations({
     description: `The session's id, of at most ${sessions.maxSessionIdLength} characters`
@@ -144,12 +170,14 @@ const path = "/sessions/:sessionId/init-image"
  * The endpoint group `initImage`, for an `HttpApi`. {@link layer} implements it.
  *
  * - `PUT /sessions/:sessionId/init-image` accepts the bodies that `InitImageHttp.fromRequest` accepts. It answers 200
- *   with an `InitImageHttp.ImageDescription`, or 204 if the body contains no image, which clears the session's
+ *   with an `InitImageHttp.ImageDescription`, or 204 for JSON's `null`, which removes the session's image
  * - `GET` answers with the image and its media type, or 404; `HEAD` with the same headers and no body
  * - `DELETE` removes the session's image and answers 204
  *
  * A session's id is the only credential for its image: add a middleware to the group where ids can be guessed. An id has
  * at most 100 characters; the platform's routers answer 404 to a longer one.
+ *
+ * Every error's body has its `_tag`, its fields and its `message`.
  *
  * The client that `HttpApiClient` derives sends bytes as `image/png`; send other types as JSON or in a form.
  *
@@ -163,28 +191,26 @@ export const group = HttpApiGroup.make("initImage")
       .setPayload(Schema.Union(Payload, Png, Jpeg, Webp, Form))
       .addSuccess(InitImageHttp.ImageDescription)
       .addSuccess(HttpApiSchema.NoContent.annotations({
-        description: "The body contained no image; the session has no image now"
+        description: "The body was `null`; the session has no image now"
       }))
-      .addError(documented(InitImageError.InvalidPayload, "InvalidPayload", "The request is not an init image"))
-      .addError(documented(InitImageError.Empty, "Empty", "The image has no bytes"))
-      .addError(documented(InitImageError.BadBase64, "BadBase64", "The image's data is not valid base64"))
-      .addError(documented(InitImageError.InvalidMime, "InvalidMime", "The image's media type is not accepted"))
+      .addError(documented(InitImageError.InvalidPayload, "The request is not an init image"))
+      .addError(documented(InitImageError.Empty, "The image has no bytes"))
+      .addError(documented(InitImageError.BadBase64, "The image's data is not valid base64"))
+      .addError(documented(InitImageError.InvalidMime, "The image's media type is not accepted"))
       .addError(documented(
         InitImageError.UnsupportedEncoding,
-        "UnsupportedEncoding",
         "The request's body has a content encoding"
       ))
       .addError(documented(
         InitImageError.ContentMismatch,
-        "ContentMismatch",
         "The image's bytes do not match its media type"
       ))
-      .addError(documented(InitImageError.TooLarge, "TooLarge", "The image has too many bytes"))
-      .addError(documented(InitImageError.MalformedImage, "MalformedImage", "The image is malformed or incomplete"))
-      .addError(documented(InitImageError.TooManyPixels, "TooManyPixels", "The image has too many pixels"))
-      .addError(documented(InitImageError.Busy, "Busy", "The server has no room for the image at the moment"))
-      .addError(HttpApiError.RequestTimeout)
-      .addError(HttpApiError.InternalServerError)
+      .addError(documented(InitImageError.TooLarge, "The image has too many bytes"))
+      .addError(documented(InitImageError.MalformedImage, "The image is malformed or incomplete"))
+      .addError(documented(InitImageError.TooManyPixels, "The image has too many pixels"))
+      .addError(documented(InitImageError.Busy, "The server has no room for the image at the moment"))
+      .addError(documented(RequestTimeout, "The client has sent nothing for too long"))
+      .addError(internalServerError)
       .annotate(OpenApi.Summary, "Replace a session's init image")
       .annotate(OpenApi.Description, `Accepts the image in JSON, as a binary body, or in a form. ${limits}.`)
       .annotateContext(openApi.put)
@@ -193,8 +219,8 @@ export const group = HttpApiGroup.make("initImage")
     HttpApiEndpoint.get("get", path)
       .setPath(SessionPath)
       .addSuccess(Schema.Union(Png, Jpeg, Webp))
-      .addError(HttpApiError.NotFound)
-      .addError(HttpApiError.InternalServerError)
+      .addError(documented(NotFound, "The session has no image"))
+      .addError(internalServerError)
       .annotate(OpenApi.Summary, "Read a session's init image")
       .annotateContext(openApi.get(ImageFormat.Mime.literals))
   )
@@ -217,7 +243,7 @@ export type Group = typeof group
  *
  * `PUT` reads the image with `InitImageHttp.fromRequest` and the given options, under the `InitImageLimits` and the
  * `InitImageSpool` that this layer is provided with. A storage failure is logged and answered with 500, a stalled client
- * with 408. The response to `Busy` has a `Retry-After` header.
+ * with 408. The response to `Busy` has a `Retry-After` header, that to `UnsupportedEncoding` an `Accept-Encoding` header.
  *
  * @since 0.1.0
  * @category layers
@@ -260,7 +286,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
           Effect.flatMap(
             service.find(path.sessionId),
             Option.match({
-              onNone: () => new HttpApiError.NotFound(),
+              onNone: () => new NotFound(),
               onSome: (slot) => internal.get(fs, slot, request.method)
             })
           ))

@@ -2,8 +2,9 @@
  * The errors of an init image, one class per case.
  *
  * Each class is a `Schema.TaggedError` that carries numbers and closed literals only, never a part of the payload and
- * never a path (`InvalidPayload.field` is the server's own name for a field), so its encoded form is safe to send to the client. Each class has its HTTP status both in an `HttpApi`
- * (by annotation) and in a plain `HttpRouter` (as `HttpServerRespondable`), and a `message` for a person.
+ * never a path (`InvalidPayload.field` is the server's own name for a field), so its encoded form is safe to send to the
+ * client. Each class has its HTTP status both in an `HttpApi` (by annotation) and in a plain `HttpRouter` (as
+ * `HttpServerRespondable`), and a `message` for a person, which every response has beside the encoded fields.
  *
  * @since 0.1.0
  * @module
@@ -14,15 +15,18 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as ImageFormat from "./ImageFormat.js"
+import * as errorBody from "./internal/errorBody.js"
 import * as errorText from "./internal/errorText.js"
 import { malformedReasons } from "./internal/format/outcome.js"
 
-/** Encodes the error as a JSON response with the status of its schema's annotation. */
-const respond = <A, I>(
+/** Encodes the error and its message as a JSON response with the status of its schema's annotation. */
+const respond = <A extends Error, I extends object>(
   schema: Schema.Schema<A, I>,
   self: A
-): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> =>
-  HttpServerResponse.schemaJson(schema)(self, { status: HttpApiSchema.getStatusError(schema) })
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.sync(() =>
+    HttpServerResponse.unsafeJson(errorBody.encode(schema, self), { status: HttpApiSchema.getStatusError(schema) })
+  )
 
 const { count } = errorText
 
@@ -454,22 +458,22 @@ export class DecodeTimeout
 
 /**
  * The schema of every error of an init image. An `HttpApiEndpoint` takes it in `addError`; a client decodes a server's
- * answer with it.
+ * answer with it. The encoded form has the error's `message` beside its fields.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const InitImageError = Schema.Union(
-  InvalidPayload,
-  InvalidMime,
-  UnsupportedEncoding,
-  TooLarge,
-  Empty,
-  BadBase64,
-  ContentMismatch,
-  MalformedImage,
-  TooManyPixels,
-  Busy
+  errorBody.withMessage(InvalidPayload),
+  errorBody.withMessage(InvalidMime),
+  errorBody.withMessage(UnsupportedEncoding),
+  errorBody.withMessage(TooLarge),
+  errorBody.withMessage(Empty),
+  errorBody.withMessage(BadBase64),
+  errorBody.withMessage(ContentMismatch),
+  errorBody.withMessage(MalformedImage),
+  errorBody.withMessage(TooManyPixels),
+  errorBody.withMessage(Busy)
 )
 
 /**

@@ -18,13 +18,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as ImageFormat from "./ImageFormat.js"
-import { type InitImageError, TooLarge } from "./InitImageError.js"
+import { Empty, type InitImageError, TooLarge, UnsupportedEncoding } from "./InitImageError.js"
 import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSpool from "./InitImageSpool.js"
 import * as verifier from "./internal/format/verifier.js"
-import { FormReader, mediaTypeOf } from "./internal/http/multipart.js"
+import { boundaryOf, FormReader, mediaTypeOf } from "./internal/http/multipart.js"
 import * as origin from "./internal/http/origin.js"
 import * as requestBody from "./internal/http/requestBody.js"
 import * as metrics from "./internal/metrics.js"
@@ -45,11 +45,24 @@ export interface RequestOptions extends SessionInitImage.PersistOptions {
    * seconds by default. Time that the server takes for its own work does not count.
    */
   readonly stallTimeout?: Duration.DurationInput | undefined
+  /**
+   * The name of the form's field with the image: files of other fields are skipped, up to `InitImageLimits.MaxBytes` in
+   * all. By default the form's first file is the image, under any name. It is the server's own word: errors carry it.
+   */
+  readonly field?: string | undefined
 }
 
+/**
+ * The place of the image in a JSON body, and the options of {@link fromRequest}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MessageOptions extends RequestOptions, InitImageFrame.FrameOptions {}
+
 type Body = requestBody.RequestBody
-type Persisted = Effect.Effect<
-  Option.Option<SessionInitImage.SessionInitImage>,
+type Received = Effect.Effect<
+  InitImageFrame.InitImageFrame,
   InitImageError | PlatformError | RequestError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
 >
@@ -64,14 +77,13 @@ const maxEscapeFactor = 1.25
 const refuseTooLarge = (bytes: number, limit: number): Effect.Effect<void, TooLarge> =>
   bytes > limit ? new TooLarge({ bytes, limit }) : Effect.void
 
-const fromJson = (body: Body, options: RequestOptions | undefined): Persisted =>
+const fromJson = (body: Body, at: ReadonlyArray<string>, options: RequestOptions): Received =>
   Effect.gen(function*() {
     const maxBytes = yield* InitImageLimits.MaxBytes
     const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
     const leastBytes = Math.floor(((body.length ?? 0) - maxMessageBytes) / maxEscapeFactor * 3 / 4)
     yield* refuseTooLarge(leastBytes, maxBytes)
-    const { image } = yield* body.use((source) => InitImageFrame.persistSourceScoped(source, body.length, [], options))
-    return image
+    return yield* body.use((source) => InitImageFrame.persistSourceScoped(source, body.length, at, options))
   })
 
 const nameIn = (request: HttpServerRequest.HttpServerRequest): string | undefined =>
@@ -81,31 +93,37 @@ const fromRaw = (
   request: HttpServerRequest.HttpServerRequest,
   mime: string,
   body: Body,
-  options: RequestOptions | undefined
-): Persisted =>
+  options: RequestOptions
+): Received =>
   Effect.gen(function*() {
-    const { accepted, declaredType } = yield* InitImageSpool.settings
+    const { accepted, declaredType, maxBytes } = yield* InitImageSpool.settings
     yield* InitImagePayload.declaredFormat(mime, accepted, declaredType)
-    yield* refuseTooLarge(body.length ?? 0, yield* InitImageLimits.MaxBytes)
+    yield* refuseTooLarge(body.length ?? 0, maxBytes)
     const meta = { mime, name: nameIn(request) }
-    return Option.some(
-      yield* body.use((source) => SessionInitImage.persistSourceScoped(meta, source, body.length, options))
-    )
+    const image = yield* body.use((source) => SessionInitImage.persistSourceScoped(meta, source, body.length, options))
+    return { message: {}, image: Option.some(image) }
   })
 
 const fromForm = (
   request: HttpServerRequest.HttpServerRequest,
   body: Body,
-  options: RequestOptions | undefined
-): Persisted =>
+  keepsFields: boolean,
+  options: RequestOptions
+): Received =>
   Effect.gen(function*() {
+    const boundary = yield* boundaryOf(request.headers["content-type"] ?? "")
     const { accepted, declaredType, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
-    yield* refuseTooLarge((body.length ?? 0) - maxMessageBytes, maxBytes)
+    const { field } = options
+    const maxSkippedBytes = keepsFields || field !== undefined ? maxBytes : 0
+    yield* refuseTooLarge((body.length ?? 0) - maxMessageBytes - maxSkippedBytes, maxBytes)
     yield* tempFile.checkOptions(options)
     const makeReader = (room: rooms.Room) =>
       new FormReader({
-        contentType: request.headers["content-type"] ?? "",
+        boundary,
+        field,
+        keepsFields,
         maxMessageBytes,
+        maxSkippedBytes,
         formatOf: (mime) => InitImagePayload.declaredFormat(mime, accepted, declaredType),
         makeReader: (declared) =>
           new RawReader(
@@ -117,31 +135,57 @@ const fromForm = (
       spool.makeRoom({ maxBytes, expectedBytes: body.length }, options),
       (room) => body.use((source) => writer.writeMessage(makeReader(room), source, room))
     )
-    return written === undefined
-      ? Option.none()
-      : Option.some(SessionInitImage.makeImage(written, message.image?.name))
+    return {
+      message: Object.fromEntries(message.fields),
+      image: written === undefined
+        ? Option.none()
+        : Option.some(SessionInitImage.makeImage(written, message.image?.name))
+    }
   })
 
 const isJson = (mediaType: string): boolean =>
   mediaType === "application/json" || /^application\/.+\+json$/.test(mediaType)
 
+/** Whether a body is sent as it is (RFC 9110 section 8.4): with no coding, or with `identity` (section 12.5.3). */
+const isPlain = (contentEncoding: string): boolean =>
+  contentEncoding.split(",").every((coding) => /^[\t ]*(?:identity)?[\t ]*$/i.test(coding))
+
+const read = Effect.fnUntraced(function*(at: ReadonlyArray<string>, keepsFields: boolean, options: RequestOptions) {
+  const request = yield* HttpServerRequest.HttpServerRequest
+  const body = yield* requestBody.open(request, {
+    ...requestBody.defaultBounds,
+    ...options.stallTimeout === undefined ? {} : { stallTimeout: options.stallTimeout }
+  })
+  if (!isPlain(request.headers["content-encoding"] ?? "")) return yield* new UnsupportedEncoding()
+  const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
+  if (isJson(mediaType)) return yield* fromJson(body, at, options)
+  if (mediaType === "multipart/form-data") return yield* fromForm(request, body, keepsFields, options)
+  return yield* fromRaw(request, mediaType, body, options)
+})
+
 /**
  * Persists the image in a request's body, with a file that lives as long as the scope; in a router that is the request's
  * own scope. The body's type (RFC 9110 section 8.3) selects the form:
  *
- * - `application/json`: a payload, read as by `InitImageFrame`
- * - `image/png`, `image/jpeg`, `image/webp`: the image's bytes; its name is the query's `name`
- * - `multipart/form-data` (RFC 7578): the first part that is a file, which is one with a file name or an image's type. Up
- *   to 63 parts may stand before the file, and up to `InitImageLimits.MaxMessageBytes` bytes; parts after it are not read
+ * - `application/json`: a payload, read as by `InitImageFrame`. Succeeds with `None` for `null`, and with nothing else
+ * - `multipart/form-data` (RFC 7578): the first part that is a file, or the first one of the option `field`. A part is a
+ *   file if it has a file name, an image's type or `application/octet-stream`. Up to 63 parts may stand before the file,
+ *   and up to `InitImageLimits.MaxMessageBytes` bytes; parts after it are not read
+ * - an image's type, no type, or a general one (`application/octet-stream`, `binary/octet-stream`, `image/*`): the image's
+ *   bytes; its name is the query's `name`
  *
- * Succeeds with `None` for JSON without an image, and for a form without a file.
+ * The bytes of a part or of a body decide what the image is where their type is absent or general; see
+ * `InitImageLimits.DeclaredType`.
  *
  * Only a few chunks are in memory at a time. A body whose declared length exceeds the limits is refused before any of it
  * is read. A client can read the response in every case: an early response is sent at once, and ended when the client has
  * sent its whole body, of which up to 1 GiB is read and dropped.
  *
- * Fails with any `InitImageError`, `InvalidMime` among them for a body of any other type; with `PlatformError` where the
- * disk does; and with `RequestError` where the client goes away or stalls.
+ * Fails with any `InitImageError`: `InvalidMime` among them for a body of any other type; `UnsupportedEncoding` for one with
+ * a `Content-Encoding`; `Empty` for a JSON value other than `null` that has no image (`false`, `0`, `""`, `{}`, `[]`); and
+ * `InvalidPayload` for a form without a file, as `NotAFile` where the option `field`, or else a usual name such as `image` or
+ * `file`, is a text field. Fails with `PlatformError` where the disk does, and with `RequestError` where the client goes away
+ * or stalls.
  *
  * @function
  * @since 0.1.0
@@ -166,21 +210,60 @@ export const fromRequest: (
   Option.Option<SessionInitImage.SessionInitImage>,
   InitImageError | PlatformError | RequestError,
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
-> = (options) => metrics.observe("InitImageHttp.fromRequest", identity<Image>)(fromRequestUntraced(options))
+> = (options = {}) =>
+  Effect.flatMap(
+    read([], false, options),
+    ({ image, message }): Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, Empty> =>
+      Option.isNone(image) && message !== null ? new Empty() : Effect.succeed(image)
+  ).pipe(metrics.observe("InitImageHttp.fromRequest", identity))
 
-type Image = Option.Option<SessionInitImage.SessionInitImage>
-
-const fromRequestUntraced = Effect.fnUntraced(function*(options?: RequestOptions) {
-  const request = yield* HttpServerRequest.HttpServerRequest
-  const body = yield* requestBody.open(request, {
-    ...requestBody.defaultBounds,
-    ...options?.stallTimeout === undefined ? {} : { stallTimeout: options.stallTimeout }
-  })
-  const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
-  if (isJson(mediaType)) return yield* fromJson(body, options)
-  if (mediaType === "multipart/form-data") return yield* fromForm(request, body, options)
-  return yield* fromRaw(request, mediaType, body, options)
-})
+/**
+ * {@link fromRequest} for a body that has more than the image: the message, and the image in it, as `InitImageFrame` has
+ * them. The body's type selects the form:
+ *
+ * - `application/json`: the message is what `JSON.parse` gives, without the payload's `data`. The payload is the value `at`
+ *   the given place, and there is no image where `InitImageFrame` has none
+ * - `multipart/form-data`: the message is a record of the text fields, and the image is the first file, or the first one of
+ *   the option `field`, before, between or after them. Of two text fields of one name the first is kept, as by
+ *   `FormData.get`. Other files are skipped, up to `InitImageLimits.MaxBytes` in all. At most 64 parts and, without the
+ *   files, `InitImageLimits.MaxMessageBytes` bytes are read. There is no image in a form without a file
+ * - an image's bytes: the message is an empty record
+ *
+ * The message is not validated: decode it with a `Schema`. Fails as {@link fromRequest} does, except that a message without
+ * an image is no failure; a text field in the place of the file is (`NotAFile`).
+ *
+ * @function
+ * @since 0.1.0
+ * @category persisting
+ * @example
+ * ```ts
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
+ * import { Effect, Option, Schema } from "effect"
+ * import { InitImageHttp } from "session-init-image"
+ *
+ * const Prompt = Schema.Struct({ prompt: Schema.String })
+ *
+ * // { "prompt": "rain", "initial_image": { "mime": "image/png", "data": "..." } }, or a form with `prompt` and the file
+ * const router = HttpRouter.empty.pipe(
+ *   HttpRouter.post("/clips", Effect.gen(function*() {
+ *     const { image, message } = yield* InitImageHttp.messageFromRequest({
+ *       at: ["initial_image"],
+ *       field: "initial_image"
+ *     })
+ *     const { prompt } = yield* Schema.decodeUnknown(Prompt)(message)
+ *     return HttpServerResponse.unsafeJson({ prompt, hasImage: Option.isSome(image) })
+ *   }))
+ * )
+ * ```
+ */
+export const messageFromRequest: (
+  options: MessageOptions
+) => Effect.Effect<
+  InitImageFrame.InitImageFrame,
+  InitImageError | PlatformError | RequestError,
+  HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
+> = (options) =>
+  read(options.at, true, options).pipe(metrics.observe("InitImageHttp.messageFromRequest", ({ image }) => image))
 
 /**
  * The description of an image for its client: without its path. `bytes` is the file's size; `width` and `height` are in

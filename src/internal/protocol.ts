@@ -111,7 +111,8 @@ export interface ProgressMessage extends Progress {
 /**
  * The server's answer to a message that it refuses. `code` is the tag of an `InitImageError` in snake case
  * (`too_large`), `internal_error` if the image could not be stored, or `invalid_message`. `message` is fit to show a
- * person. `retryable` says that the same message may succeed later.
+ * person. `retryable` says that the same message may succeed later. An answer to an `InitImageError` also has its `_tag`
+ * and its fields, as the body of an HTTP response has them.
  *
  * @since 0.1.0
  * @category messages
@@ -121,6 +122,8 @@ export interface ErrorMessage {
   readonly code: string
   readonly message: string
   readonly retryable: boolean
+  readonly _tag?: string
+  readonly [field: string]: unknown
 }
 
 /**
@@ -150,11 +153,11 @@ export const progressMessage = (received: number, bytes: number): ProgressMessag
 
 const snakeCase = (tag: string): string => tag.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase()
 
-/** Answers an `InitImageError`. */
+/** Answers an `InitImageError`, encoded with its message. */
 export const imageErrorMessage = (error: { readonly _tag: string; readonly message: string }): ErrorMessage => ({
+  ...error,
   type: errorType,
   code: snakeCase(error._tag),
-  message: error.message,
   retryable: error._tag === "Busy"
 })
 

@@ -4,9 +4,12 @@
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageHttp from "../InitImageHttp.js"
 import type * as InitImageSocket from "../InitImageSocket.js"
@@ -37,6 +40,12 @@ const layer = (options: InitImageSocket.Options) =>
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
   )
 
+const notFound = HttpServerRespondable.toResponse(new InitImageApi.NotFound())
+
+/** Answers a path without a route. The platform's type of the app lacks this failure. */
+const answerNotFound = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<unknown, R> =>
+  Effect.catchAll(app, (error: unknown) => Predicate.isTagged(error, "RouteNotFound") ? notFound : Effect.fail(error))
+
 /**
  * Makes the app. When the scope closes, uploads are interrupted first, and then the sessions end.
  */
@@ -45,5 +54,5 @@ export const make = ({ origins, socket }: Options) =>
     const context = yield* Layer.build(layer(socket))
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, context)
     const handleUploads = yield* uploads.makeMiddleware
-    return app.pipe(InitImageHttp.checkOrigin(origins), handleUploads)
+    return app.pipe(answerNotFound, InitImageHttp.checkOrigin(origins), handleUploads)
   })

@@ -18,19 +18,19 @@ import { maxSessionIdLength } from "../internal/http/sessions.js"
 import * as metrics from "./metrics.js"
 import * as page from "./page.js"
 
+const failed = HttpServerRespondable.toResponse(new InitImageApi.InternalServerError())
+
 const persistBody = Effect.map(
   InitImageHttp.fromRequest(),
   (image) => HttpServerResponse.unsafeJson(Option.getOrNull(Option.map(image, InitImageHttp.describe)))
 ).pipe(
-  Effect.catchAll((error) =>
-    Error.isPlatformError(error)
-      ? Effect.as(
-        Effect.logError("An init image could not be stored", error),
-        HttpServerResponse.empty({ status: 500 })
-      )
-      : HttpServerRespondable.toResponse(error)
-  ),
-  Effect.tapDefect((cause) => Effect.logError("A request failed", cause))
+  Effect.catchAll((error) => {
+    if (Error.isPlatformError(error)) {
+      return Effect.zipRight(Effect.logError("An init image could not be stored", error), failed)
+    }
+    return HttpServerRespondable.toResponse(error._tag === "RequestError" ? new InitImageApi.RequestTimeout() : error)
+  }),
+  Effect.catchAllDefect((defect) => Effect.zipRight(Effect.logError("A request failed", defect), failed))
 )
 
 /** The `session_id` of the query. A client that reads its image back over HTTP sets it. */
@@ -52,9 +52,7 @@ const stream = (sessions: InitImageApi.SessionsService, options: InitImageSocket
     })
     return HttpServerResponse.empty()
   }).pipe(
-    Effect.catchAllDefect((defect) =>
-      Effect.as(Effect.logError("A session failed", defect), HttpServerResponse.empty({ status: 500 }))
-    )
+    Effect.catchAllDefect((defect) => Effect.zipRight(Effect.logError("A session failed", defect), failed))
   )
 
 /** Adds the routes to the API's router. */

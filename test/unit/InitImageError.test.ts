@@ -94,7 +94,24 @@ const answer = Effect.gen(function*() {
   return bodies
 })
 
-const expected = table.map(([_tag, fields, status]) => [status, { _tag, ...fields }])
+const expected = table.map(([_tag, fields, status, { message }]) => [status, { _tag, ...fields, message }])
+
+const { Busy, Empty, InvalidMime, InvalidPayload, TooLarge } = InitImageError
+const { BadBase64, ContentMismatch, MalformedImage, TooManyPixels, UnsupportedEncoding } = InitImageError
+
+/** The classes of the union. */
+const classes = [
+  InvalidPayload,
+  InvalidMime,
+  UnsupportedEncoding,
+  TooLarge,
+  Empty,
+  BadBase64,
+  ContentMismatch,
+  MalformedImage,
+  TooManyPixels,
+  Busy
+]
 
 /** The reasons of each error, in the order of its documentation. */
 const reasons = {
@@ -145,16 +162,18 @@ describe("InitImageError", () => {
   it("has a row in this table for every class", () => {
     assert.deepStrictEqual(
       new Set(table.map(([_tag]) => _tag)),
-      new Set<string>(InitImageError.InitImageError.members.map((member) => member._tag))
+      new Set<string>(classes.map((member) => member._tag))
     )
+    assert.lengthOf(InitImageError.InitImageError.members, classes.length)
+    for (const [, , , error] of table) assert.isTrue(InitImageError.isInitImageError(error))
   })
 
   it.each(table)(
-    "%s %j encodes to its tag and closed fields, in under 256 bytes, and decodes back",
+    "%s %j encodes to its tag, closed fields and message, in under 384 bytes, and decodes back",
     (_tag, fields, _, error) => {
       const encoded = Schema.encodeSync(InitImageError.InitImageError)(error)
-      assert.deepStrictEqual<unknown>(encoded, { _tag, ...fields })
-      assert.isBelow(JSON.stringify(encoded).length, 256)
+      assert.deepStrictEqual<unknown>(encoded, { _tag, ...fields, message: error.message })
+      assert.isBelow(JSON.stringify(encoded).length, 384)
       const decoded = Schema.decodeUnknownSync(InitImageError.InitImageError)(JSON.parse(JSON.stringify(encoded)))
       // Chai does not compare the fields of errors.
       assert.deepStrictEqual({ ...decoded }, { ...error })
@@ -169,7 +188,6 @@ describe("InitImageError", () => {
   })
 
   it("has a different message for each reason", () => {
-    const { BadBase64, InvalidPayload, MalformedImage } = InitImageError
     const messages = [
       ...reasons.InvalidPayload.map((reason) => new InvalidPayload({ reason }).message),
       ...reasons.BadBase64.map((reason) => new BadBase64({ reason }).message),
@@ -229,7 +247,7 @@ describe("InitImageError", () => {
 
   it("uses the same identifiers in every copy of the library", () => {
     assert.deepStrictEqual(
-      InitImageError.InitImageError.members.map((member) => member.identifier),
+      classes.map((member) => member.identifier),
       Array.from(new Set(table.map(([_tag]) => `session-init-image/InitImageError/${_tag}`)))
     )
   })

@@ -83,7 +83,8 @@ describe("InitImagePayload", () => {
       assert.deepStrictEqual(encodeError(error), {
         _tag: "InvalidMime",
         reason: "NotAccepted",
-        accepted: ["image/png"]
+        accepted: ["image/png"],
+        message: error.message
       })
       assert.isTrue(Option.isSome(yield* InitImagePayload.decode({ mime: "image/png", data: "AAAA" }).pipe(onlyPng)))
     }))

@@ -3,7 +3,6 @@
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import * as HttpApiError from "@effect/platform/HttpApiError"
 import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpMethod from "@effect/platform/HttpMethod"
 import type { RequestError } from "@effect/platform/HttpServerError"
@@ -11,33 +10,33 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { Busy, InitImageError } from "../../InitImageError.js"
+import type { InitImageError } from "../../InitImageError.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import { contentDisposition } from "./contentDisposition.js"
+import { InternalServerError, NotFound, RequestTimeout } from "./failures.js"
 
 const storageFailed = (error: PlatformError) =>
   Effect.zipRight(
     Effect.logError("An init image could not be stored", error),
-    Effect.fail(new HttpApiError.InternalServerError())
+    Effect.fail(new InternalServerError())
   )
 
 /** Errors of an `HttpApi` carry no headers. */
-const setRetryAfter = ({ retryAfter }: Busy) =>
-  HttpApp.appendPreResponseHandler((_, response) =>
-    Effect.succeed(HttpServerResponse.setHeader(response, "retry-after", String(retryAfter)))
-  )
+const setHeader = (name: string, value: string) =>
+  HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(HttpServerResponse.setHeader(response, name, value)))
 
-/** Answers with the description of the image that the effect stores, or 204 for `None`. */
+/** Answers with the description of the image that the effect stores, or 204 for `None`, JSON's `null`. */
 export const put = <A, R>(
   stored: Effect.Effect<Option.Option<A>, InitImageError | PlatformError | RequestError, R>,
   describe: (image: A) => unknown
 ) =>
   stored.pipe(
-    Effect.tapErrorTag("Busy", setRetryAfter),
+    Effect.tapErrorTag("Busy", ({ retryAfter }) => setHeader("retry-after", String(retryAfter))),
+    Effect.tapErrorTag("UnsupportedEncoding", () => setHeader("accept-encoding", "identity")),
     Effect.catchTags({
       BadArgument: storageFailed,
       SystemError: storageFailed,
-      RequestError: () => new HttpApiError.RequestTimeout()
+      RequestError: () => new RequestTimeout()
     }),
     Effect.map(Option.match({
       onNone: () => HttpServerResponse.empty(),
@@ -49,7 +48,7 @@ export const put = <A, R>(
 const readFailed = (error: PlatformError) =>
   Effect.zipRight(
     Effect.logError("An init image could not be read", error._tag === "SystemError" ? error.reason : error._tag),
-    Effect.fail(new HttpApiError.InternalServerError())
+    Effect.fail(new InternalServerError())
   )
 
 /** In bytes. */
@@ -73,7 +72,7 @@ export const get = Effect.fnUntraced(function*(
   method: HttpMethod.HttpMethod
 ) {
   const image = yield* slot.lease
-  if (Option.isNone(image)) return yield* new HttpApiError.NotFound()
+  if (Option.isNone(image)) return yield* new NotFound()
   const { bytes, displayName, mime, path } = image.value
   const headers = {
     "cache-control": "no-store",

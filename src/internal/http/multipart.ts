@@ -1,5 +1,5 @@
 /**
- * Reads the first file of a form (RFC 7578) as it arrives.
+ * Reads the file of a form (RFC 7578) as it arrives, and its text fields if they are wanted.
  *
  * The platform's parser, multipasta 0.2, takes a file whose name is not Latin-1 for a field, and refuses a form whose
  * last boundary arrives in two chunks.
@@ -15,7 +15,7 @@ import type { RawReader } from "../persist/rawReader.js"
 import { Done, type Ended, type Step } from "../persist/reader.js"
 import type { ImageReader } from "../persist/writer.js"
 
-/** The most parts up to the file. */
+/** The most parts that are read. */
 const maxParts = 64
 
 /** The longest headers of one part, in bytes. */
@@ -31,7 +31,20 @@ const dash = 0x2d
 const isBlank = (byte: number): boolean => byte === 0x20 || byte === 0x09
 
 const notMultipart = new InvalidPayload({ reason: "NotMultipart" })
+const missingBoundary = new InvalidPayload({ reason: "MissingBoundary" })
 const messageTooLarge = new InvalidPayload({ reason: "MessageTooLarge" })
+
+/** Usual names of the file's field. Closed, because clients receive it. */
+const fileFields: ReadonlySet<string> = new Set([
+  "image",
+  "file",
+  "init_image",
+  "initial_image",
+  "initImage",
+  "initialImage",
+  "photo",
+  "picture"
+])
 
 /** The declared type and name of a file. */
 export interface FileMeta {
@@ -81,23 +94,66 @@ const parseHeaders = (bytes: Uint8Array): ReadonlyMap<string, string> | undefine
   return headers
 }
 
+/** The boundary of a form's `Content-Type`. */
+export const boundaryOf = (contentType: string): Either.Either<string, InvalidPayload> => {
+  const boundary = parametersOf(contentType).get("boundary") ?? ""
+  if (boundary === "") return Either.left(missingBoundary)
+  return boundaryPattern.test(boundary) ? Either.right(boundary) : Either.left(notMultipart)
+}
+
 const octetStream = "application/octet-stream"
 
-/** The file that a part is, if it is one. */
-const fileOf = (headers: ReadonlyMap<string, string>): FileMeta | undefined => {
+/** The types of a part without a file name that make it a file. */
+const isFileType = (mime: string): boolean =>
+  mime.startsWith("image/") || mime === octetStream || mime === "binary/octet-stream"
+
+type Part =
+  | { readonly _tag: "File"; readonly field: string | undefined; readonly file: FileMeta }
+  | { readonly _tag: "Text"; readonly field: string }
+  | { readonly _tag: "Other" }
+
+/** Not a file, and no text of a field: what is before the first part, and parts without a name. */
+const other: Part = { _tag: "Other" }
+
+const partOf = (headers: ReadonlyMap<string, string>): Part => {
   const parameters = parametersOf(headers.get("content-disposition") ?? "")
+  const field = parameters.get("name")
   const name = decodeExtended(parameters.get("filename*")) ?? parameters.get("filename")
   const mime = mediaTypeOf(headers.get("content-type") ?? (name === undefined ? "text/plain" : octetStream))
-  if (mime.startsWith("image/")) return { mime, name }
   // A browser sends such a part for a file field without a file.
-  if (name === "" && mime === octetStream) return undefined
-  return name === undefined && mime !== octetStream ? undefined : { mime, name }
+  if (name === "" && mime === octetStream) return other
+  if (name !== undefined || isFileType(mime)) return { _tag: "File", field, file: { mime, name } }
+  return field === undefined ? other : { _tag: "Text", field }
+}
+
+/** Bytes of unknown number in one array, which doubles when it is full. */
+class Bytes {
+  #bytes = Buffer.allocUnsafe(256)
+  #length = 0
+
+  push(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length
+    if (length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length))
+      this.#bytes.copy(larger, 0, 0, this.#length)
+      this.#bytes = larger
+    }
+    this.#bytes.set(bytes, this.#length)
+    this.#length = length
+  }
+
+  /** Removes the bytes: as text, in which U+FFFD replaces what is not UTF-8. */
+  take(): string {
+    const text = this.#bytes.toString("utf8", 0, this.#length)
+    this.#length = 0
+    return text
+  }
 }
 
 /** The place of the next byte in the form. */
 type Place =
-  /** Before the first part, or in a part that is not the file. */
-  | "skipped"
+  /** Before the first part, or in a part. */
+  | "body"
   /** Behind a boundary. */
   | "boundary"
   /** Behind a boundary and one dash. */
@@ -105,19 +161,37 @@ type Place =
   /** Behind a boundary and the CR of its line. */
   | "lineEnd"
   | "headers"
-  | "file"
 
-/** Parses a form in chunks of any size, up to the end of its first file. */
+/** Selects what is read of a form. */
+export interface FormSelection {
+  /** The form's boundary; see {@link boundaryOf}. */
+  readonly boundary: string
+  /** The name of the file's field: the first file under this name is taken. By default it is the first file. */
+  readonly field: string | undefined
+  /** Whether text fields are kept and the form is read to its end, or to the end of the file. */
+  readonly keepsFields: boolean
+  /** The largest form without its files, in bytes. */
+  readonly maxMessageBytes: number
+  /** The largest size of all files that are skipped, in bytes. */
+  readonly maxSkippedBytes: number
+}
+
+/** Parses a form in chunks of any size. */
 class FormParser {
   /** The bytes of the file that the reader has not taken yet. */
   readonly chunks: Array<Uint8Array> = []
+  /** The first value of each text field. */
+  readonly fields = new Map<string, string>()
   file: FileMeta | undefined
   fileEnded = false
   /** Whether the last boundary has been read, or the input has ended. */
   formEnded = false
   error: InvalidPayload | undefined
+  /** The known name of a text field that should have been the file. */
+  textInPlaceOfFile: string | undefined
 
-  private place: Place = "skipped"
+  private place: Place = "body"
+  private part: Part = other
   private readonly delimiter: Buffer
   /** The length of the delimiter's prefix that the bytes so far end with. */
   private matched = lineEnd.length
@@ -126,23 +200,22 @@ class FormParser {
   private readonly headers = Buffer.allocUnsafe(maxHeaderBytes)
   private headerLength = 0
   private parts = 0
-  /** Bytes so far that are not the file's. */
-  private beside = 0
-  private readonly maxMessageBytes: number
+  /** Bytes so far that are not a file's. */
+  private messageBytes = 0
+  private skippedBytes = 0
+  private readonly text = new Bytes()
+  private readonly selection: FormSelection
 
-  constructor(contentType: string, maxMessageBytes: number) {
-    const boundary = parametersOf(contentType).get("boundary") ?? ""
-    this.maxMessageBytes = maxMessageBytes
-    this.delimiter = Buffer.from(`\r\n--${boundary}`)
-    if (!boundaryPattern.test(boundary)) this.error = notMultipart
+  constructor(selection: FormSelection) {
+    this.selection = selection
+    this.delimiter = Buffer.from(`\r\n--${selection.boundary}`)
   }
 
   write(piece: Uint8Array): void {
     const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
     let at = 0
     while (at < bytes.length && this.isOpen) {
-      if (this.place === "file") at = this.readBody(bytes, at)
-      else if (this.place === "skipped") at = this.skipBody(bytes, at)
+      if (this.place === "body") at = this.readPart(bytes, at)
       else this.readByte(bytes[at++])
     }
   }
@@ -154,18 +227,46 @@ class FormParser {
   }
 
   private get isOpen(): boolean {
-    return this.error === undefined && !this.fileEnded && !this.formEnded
+    return this.error === undefined && !this.formEnded && (this.selection.keepsFields || !this.fileEnded)
+  }
+
+  /** Whether the part at hand is the file that is taken. */
+  private get isTaken(): boolean {
+    return this.part._tag === "File" && this.part.file === this.file
+  }
+
+  private readPart(bytes: Buffer, from: number): number {
+    const { isTaken, part } = this
+    const at = this.readBody(bytes, from)
+    if (isTaken) return at
+    if (part._tag === "File") this.countSkipped(at - from)
+    else this.count(at - from)
+    return at
   }
 
   private count(bytes: number): void {
-    this.beside += bytes
-    if (this.beside > this.maxMessageBytes) this.error ??= messageTooLarge
+    this.messageBytes += bytes
+    if (this.messageBytes > this.selection.maxMessageBytes) this.error ??= this.tooLarge()
   }
 
-  private skipBody(bytes: Buffer, from: number): number {
-    const at = this.readBody(bytes, from)
-    this.count(at - from)
-    return at
+  private countSkipped(bytes: number): void {
+    this.skippedBytes += bytes
+    if (this.skippedBytes > this.selection.maxSkippedBytes) this.error ??= messageTooLarge
+  }
+
+  /** An image as text is more likely the reason than many fields. */
+  private tooLarge(): InvalidPayload {
+    const isText = this.part._tag === "Text" && this.part.field === this.textInPlaceOfFile
+    return this.file === undefined && isText ? this.noFile() : messageTooLarge
+  }
+
+  /** The reason why the form has no file. */
+  noFile(): InvalidPayload {
+    if (this.textInPlaceOfFile !== undefined) {
+      return new InvalidPayload({ reason: "NotAFile", field: this.textInPlaceOfFile })
+    }
+    const { field } = this.selection
+    return new InvalidPayload({ reason: "NoFile", ...field === undefined ? {} : { field } })
   }
 
   /** Reads to the end of the next delimiter, or of the bytes; answers that place. */
@@ -198,11 +299,19 @@ class FormParser {
   }
 
   private emit(bytes: Uint8Array): void {
-    if (this.place === "file" && bytes.length > 0) this.chunks.push(bytes)
+    if (bytes.length === 0) return
+    if (this.isTaken) this.chunks.push(bytes)
+    else if (this.keepsText) this.text.push(bytes)
+  }
+
+  /** Whether the part at hand is the first text field of its name, and is kept. */
+  private get keepsText(): boolean {
+    return this.selection.keepsFields && this.part._tag === "Text" && !this.fields.has(this.part.field)
   }
 
   private endBody(at: number): number {
-    this.fileEnded = this.place === "file"
+    if (this.isTaken) this.fileEnded = true
+    if (this.keepsText && this.part._tag === "Text") this.fields.set(this.part.field, this.text.take())
     this.place = "boundary"
     this.matched = 0
     return at
@@ -259,10 +368,16 @@ class FormParser {
       this.error = notMultipart
       return
     }
-    this.file = fileOf(headers)
-    this.place = this.file === undefined ? "skipped" : "file"
+    this.part = partOf(headers)
+    this.place = "body"
     this.matched = lineEnd.length
     this.assumed = lineEnd.length
+    const { field } = this.selection
+    if (this.part._tag === "File" && (field === undefined || field === this.part.field)) this.file ??= this.part.file
+    if (this.part._tag === "Text") {
+      const isFileField = field === undefined ? fileFields.has(this.part.field) : field === this.part.field
+      if (isFileField) this.textInPlaceOfFile ??= this.part.field
+    }
   }
 }
 
@@ -271,17 +386,16 @@ export interface FormImage extends Verified {
   readonly name: string | undefined
 }
 
-/** The result of a form: `undefined` where it has no file. */
+/** The result of a form. */
 export interface Form {
+  /** `undefined` where fields are kept and none of them should have been the file. */
   readonly image: FormImage | undefined
+  /** The first value of each text field; empty if they are not kept. */
+  readonly fields: ReadonlyMap<string, string>
 }
 
-export interface FormOptions {
-  /** The form's `Content-Type`. */
-  readonly contentType: string
-  /** The largest form without the file, in bytes. */
-  readonly maxMessageBytes: number
-  /** Decodes a file's declared type: `None` where the bytes decide. */
+export interface FormOptions extends FormSelection {
+  /** Decodes a file's declared type; `None` where the bytes decide. */
   readonly formatOf: (mime: string) => Either.Either<Option.Option<ImageFormat>, InvalidMime>
   /** Reads the file. */
   readonly makeReader: (declared: Option.Option<ImageFormat>) => RawReader
@@ -293,9 +407,11 @@ type FormError = InvalidPayload | InvalidMime | VerifyError | TooLarge | Empty
 interface File {
   readonly reader: RawReader
   readonly name: string | undefined
+  /** The result, once the file has been read to its end. */
+  ended: Ended<Verified, VerifyError | TooLarge | Empty> | undefined
 }
 
-/** Reads the first file of a form, and nothing after it. */
+/** Reads the file of a form, and the text fields if they are kept. */
 export class FormReader implements ImageReader<Uint8Array, Form, FormError> {
   readonly #parser: FormParser
   readonly #options: FormOptions
@@ -305,7 +421,7 @@ export class FormReader implements ImageReader<Uint8Array, Form, FormError> {
 
   constructor(options: FormOptions) {
     this.#options = options
-    this.#parser = new FormParser(options.contentType, options.maxMessageBytes)
+    this.#parser = new FormParser(options)
   }
 
   get buffer(): ImageBuffer<unknown> {
@@ -325,17 +441,26 @@ export class FormReader implements ImageReader<Uint8Array, Form, FormError> {
 
   /** Reads the file's bytes at hand, until one of them gives another answer than `"more"`. */
   #advance(last: Step<FormError>): Step<FormError> {
+    const parser = this.#parser
     let step = last
-    if (step === "more" && this.#parser.file !== undefined) step = this.#begin(this.#parser.file)
+    if (step === "more" && parser.file !== undefined) step = this.#begin(parser.file)
     while (step === "more") {
-      const bytes = this.#parser.chunks.shift()
-      if (bytes === undefined) {
-        if (this.#parser.error !== undefined) return this.#parser.error
-        return this.#parser.fileEnded || this.#parser.formEnded ? "done" : "more"
-      }
+      const bytes = parser.chunks.shift()
+      if (bytes === undefined) return this.#behindBytes()
       step = this.#file?.reader.push(bytes) ?? "more"
     }
     return step
+  }
+
+  /** The answer when the reader has taken all of the file's bytes so far. */
+  #behindBytes(): Step<FormError> {
+    const { error, fileEnded, formEnded } = this.#parser
+    if (fileEnded && this.#file !== undefined) {
+      this.#file.ended ??= this.#file.reader.end()
+      if (!(this.#file.ended instanceof Done)) return this.#file.ended
+    }
+    if (error !== undefined) return error
+    return formEnded || (fileEnded && !this.#options.keepsFields) ? "done" : "more"
   }
 
   /** Asks for room once the file's headers are known, and makes its reader. */
@@ -347,15 +472,20 @@ export class FormReader implements ImageReader<Uint8Array, Form, FormError> {
       this.#isRoomAsked = true
       return "image"
     }
-    this.#file = { reader: this.#options.makeReader(format.right), name }
+    this.#file = { reader: this.#options.makeReader(format.right), name, ended: undefined }
     return "more"
   }
 
   end(): Ended<Form, FormError> {
-    this.#parser.end()
-    if (this.#parser.error !== undefined) return this.#parser.error
-    if (this.#file === undefined) return new Done({ image: undefined })
-    const end = this.#file.reader.end()
-    return end instanceof Done ? new Done({ image: { ...end.value, name: this.#file.name } }) : end
+    const parser = this.#parser
+    parser.end()
+    if (parser.error !== undefined) return parser.error
+    const { fields } = parser
+    if (this.#file === undefined) {
+      const isMessage = this.#options.keepsFields && parser.textInPlaceOfFile === undefined
+      return isMessage ? new Done({ image: undefined, fields }) : parser.noFile()
+    }
+    const end = this.#file.ended ?? this.#file.reader.end()
+    return end instanceof Done ? new Done({ image: { ...end.value, name: this.#file.name }, fields }) : end
   }
 }

@@ -3,6 +3,7 @@
  */
 import * as OpenApi from "@effect/platform/OpenApi"
 import type * as Schema from "effect/Schema"
+import * as errorBody from "../errorBody.js"
 
 interface Operation {
   readonly parameters: ReadonlyArray<unknown>
@@ -16,12 +17,11 @@ export const binary = (description?: string) => ({
   ...description === undefined ? {} : { description }
 })
 
-/**
- * Names a schema for the document, in which the schemas of the whole API share one namespace. Names may not contain `/`
- * (OpenAPI 3.1 section 4.8.7), as the identifiers of the errors do.
- */
-export const documented = <A, I>(schema: Schema.Schema<A, I>, name: string, description: string) =>
-  schema.annotations({ identifier: `InitImage${name}`, description })
+/** The schema of an error's body, with a description for the document. */
+export const documented = <A extends Error, I extends object>(
+  schema: Schema.Schema<A, I> & { readonly _tag: string },
+  description: string
+) => errorBody.withMessage(schema).annotations({ description })
 
 const transform = (change: (operation: Operation) => object) =>
   OpenApi.annotations({

@@ -1,7 +1,9 @@
 /** The answer to a message that is refused. */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Data from "effect/Data"
-import type { DecodeTimeout, InitImageError, UndecodableImage } from "../../InitImageError.js"
+import * as Schema from "effect/Schema"
+import { DecodeTimeout, InitImageError, UndecodableImage } from "../../InitImageError.js"
+import * as errorBody from "../errorBody.js"
 import * as protocol from "../protocol.js"
 
 /** Closes the session with `closeCode` if the message was to open it. */
@@ -25,6 +27,8 @@ const notStored = new Refusal({
   closeCode: protocol.CloseCode.internalError
 })
 
+const ImageError = Schema.Union(InitImageError, UndecodableImage, DecodeTimeout)
+
 export const fromError = (error: InitImageError | UndecodableImage | DecodeTimeout | PlatformError): Refusal => {
   switch (error._tag) {
     case "SystemError":
@@ -35,7 +39,7 @@ export const fromError = (error: InitImageError | UndecodableImage | DecodeTimeo
       if (error.reason === "TooDeep") return invalidMessage(error.message)
   }
   return new Refusal({
-    answer: protocol.imageErrorMessage(error),
+    answer: protocol.imageErrorMessage(errorBody.encode(ImageError, error)),
     closeCode: error._tag === "Busy" ? protocol.CloseCode.tryAgainLater : protocol.CloseCode.unsupportedData
   })
 }

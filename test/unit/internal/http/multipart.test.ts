@@ -3,18 +3,18 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../../../src/ImageFormat.js"
-import { InvalidMime, TooLarge } from "../../../../src/InitImageError.js"
-import { FormReader } from "../../../../src/internal/http/multipart.js"
+import { InitImageError, InvalidMime, type InvalidPayload, TooLarge } from "../../../../src/InitImageError.js"
+import { boundaryOf, FormReader } from "../../../../src/internal/http/multipart.js"
 import { RawReader } from "../../../../src/internal/persist/rawReader.js"
 import * as sources from "../../../../src/internal/persist/sources.js"
 import { cut, drive, inPiecesOf, withBuffersOf } from "../../../utils/readers.js"
 
 const boundary = "b0undary"
-const contentType = `multipart/form-data; boundary=${boundary}`
 
 interface Part {
   readonly disposition?: string
@@ -41,21 +41,28 @@ const fileAs = (name: string, body: string | Uint8Array = "BYTES", type = "image
   body
 })
 
-const field = (body: string): Part => ({ body })
+const field = (body: string, name = "a"): Part => ({ disposition: `form-data; name="${name}"`, body })
 
 interface Options {
-  readonly type?: string
+  readonly boundary?: string
+  readonly field?: string
+  readonly keepsFields?: boolean
   readonly maxMessageBytes?: number
+  readonly maxSkippedBytes?: number
   readonly maxBytes?: number
 }
 
 /** A reader of a form that takes any bytes for an image, and the media type that it is asked for. */
-const makeReader = ({ maxBytes = Infinity, maxMessageBytes = 1024 * 1024, type = contentType }: Options = {}) => {
+const makeReader = ({ maxBytes = Infinity, ...options }: Options = {}) => {
   let mime: string | undefined
   let bytes = 0
   const reader = new FormReader({
-    contentType: type,
-    maxMessageBytes,
+    boundary,
+    field: undefined,
+    keepsFields: false,
+    maxMessageBytes: 1024 * 1024,
+    maxSkippedBytes: 1024 * 1024,
+    ...options,
     formatOf: (declared) => {
       mime = declared
       return declared === "image/refused"
@@ -78,16 +85,30 @@ const makeReader = ({ maxBytes = Infinity, maxMessageBytes = 1024 * 1024, type =
   return { reader, mime: () => mime }
 }
 
-/** The file of a form in these chunks, `null` where it has none; or the error. */
+/** The file and the fields of a form in these chunks; or the error. */
+const readMessage = (chunks: ReadonlyArray<Uint8Array>, options?: Options): object =>
+  withBuffersOf(64, () => {
+    const { reader } = makeReader({ keepsFields: true, ...options })
+    const { bytes, result } = drive(reader, chunks)
+    if ("_tag" in result) {
+      const { message: _, ...fields } = Schema.encodeSync(InitImageError)(result)
+      return fields
+    }
+    return {
+      image: result.image === undefined ? null : [result.image.name, bytes.toString("latin1")],
+      fields: [...result.fields]
+    }
+  })
+
+/** The file of a form in these chunks; or the error. */
 const read = (chunks: ReadonlyArray<Uint8Array>, options?: Options, bufferBytes = 64) =>
   withBuffersOf(bufferBytes, () => {
     const { mime, reader } = makeReader(options)
     const { bytes, result, steps } = drive(reader, chunks)
     assert.match(steps.join(), /^(?:image(?:,full)*)?$/)
     if ("_tag" in result) return result._tag === "InvalidPayload" ? result.reason : result._tag
-    return result.image === undefined
-      ? null
-      : { mime: mime(), name: result.image.name, bytes: bytes.toString("latin1") }
+    assert.strictEqual(result.fields.size, 0)
+    return { mime: mime(), name: result.image?.name, bytes: bytes.toString("latin1") }
   })
 
 const taken = (name: string | undefined, bytes = "BYTES", mime = "image/png") => ({ mime, name, bytes })
@@ -161,7 +182,7 @@ describe("FormReader", () => {
     const withoutFile = formOf(field("x"), field("y"))
     for (const size of [1, 2, 3, 5, 7, 11, 1000]) {
       assert.deepStrictEqual(read(inPiecesOf(withFile, size)), taken("a.png"))
-      assert.isNull(read(inPiecesOf(withoutFile, size)))
+      assert.strictEqual(read(inPiecesOf(withoutFile, size)), "NoFile")
     }
   })
 
@@ -203,18 +224,23 @@ describe("FormReader", () => {
     [undefined, "text/plain", undefined],
     [undefined, "image/png", "image/png"],
     [undefined, octets, octets],
+    [undefined, "Image/*", "image/*"],
+    [undefined, "binary/octet-stream", "binary/octet-stream"],
     ["", undefined, undefined],
     ["", octets, undefined],
     ["", "text/plain", "text/plain"],
     ["", "image/png", "image/png"],
     ["a", undefined, octets],
     ["a", octets, octets],
+    ["a", "", ""],
+    ["a", "binary/octet-stream", "binary/octet-stream"],
     ["a", "text/plain", "text/plain"],
     ["a", "image/png ; charset=utf-8", "image/png"]
   ])("tells a file by its name, %j, or its type, %j", (name, type, mime) => {
     const fileName = name === undefined ? "" : `; filename="${name}"`
     const form = formOf({ disposition: `form-data; name="image"${fileName}`, type, body: "BYTES" })
-    assert.deepStrictEqual(read([form]), mime === undefined ? null : taken(name, "BYTES", mime))
+    const noFile = name === "" ? "NoFile" : "NotAFile"
+    assert.deepStrictEqual(read([form]), mime === undefined ? noFile : taken(name, "BYTES", mime))
   })
 
   it("uses the first of two headers", () => {
@@ -237,7 +263,7 @@ describe("FormReader", () => {
   })
 
   it("has no file where a browser sends that no file was chosen", () => {
-    assert.isNull(read([formOf(field("x"), fileAs("", "", "application/octet-stream"))]))
+    assert.strictEqual(read([formOf(field("x"), fileAs("", "", "application/octet-stream"))]), "NoFile")
   })
 
   const boundaries: ReadonlyArray<readonly [title: string, type: string]> = [
@@ -246,36 +272,35 @@ describe("FormReader", () => {
   ]
   for (const [title, type] of boundaries) {
     it(`finds the boundary among ${title}`, () => {
-      assert.deepStrictEqual(read([formOf(fileAs("a.png"))], { type }), taken("a.png"))
+      assert.deepStrictEqual(Either.getOrThrow(boundaryOf(type)), boundary)
     })
   }
-
-  /** The same form with another boundary. */
-  const withBoundary = (other: string) =>
-    Buffer.from(formOf(fileAs("a.png")).toString("latin1").replaceAll(boundary, other), "latin1")
 
   it("accepts a boundary of 70 characters", () => {
     const longest = "b".repeat(70)
-    assert.deepStrictEqual(
-      read([withBoundary(longest)], { type: `multipart/form-data; boundary=${longest}` }),
-      taken("a.png")
-    )
+    assert.strictEqual(Either.getOrThrow(boundaryOf(`multipart/form-data; boundary=${longest}`)), longest)
+    const form = Buffer.from(formOf(fileAs("a.png")).toString("latin1").replaceAll(boundary, longest), "latin1")
+    assert.deepStrictEqual(read([form], { boundary: longest }), taken("a.png"))
   })
 
-  const noBoundaries: Record<string, readonly [type: string, boundary: string]> = {
-    "none": ["multipart/form-data", ""],
-    "an empty one": ["multipart/form-data; boundary=", ""],
-    "an empty one in quotes": ["multipart/form-data; boundary=\"\"", ""],
-    "one of more than 70 characters": [`multipart/form-data; boundary=${"b".repeat(71)}`, "b".repeat(71)],
-    "one that ends with a blank": ["multipart/form-data; boundary=\"b \"", "b "],
-    "one with a control character": ["multipart/form-data; boundary=\"a\u0001b\"", "a\u0001b"],
-    "another one": ["multipart/form-data; boundary=other", boundary]
+  const noBoundaries: Record<string, readonly [type: string, reason: InvalidPayload["reason"]]> = {
+    "none": ["multipart/form-data", "MissingBoundary"],
+    "none but other parameters": ["multipart/form-data; charset=utf-8", "MissingBoundary"],
+    "an empty one": ["multipart/form-data; boundary=", "MissingBoundary"],
+    "an empty one in quotes": ["multipart/form-data; boundary=\"\"", "MissingBoundary"],
+    "one of more than 70 characters": [`multipart/form-data; boundary=${"b".repeat(71)}`, "NotMultipart"],
+    "one that ends with a blank": ["multipart/form-data; boundary=\"b \"", "NotMultipart"],
+    "one with a control character": ["multipart/form-data; boundary=\"a\u0001b\"", "NotMultipart"]
   }
-  for (const [title, [type, boundary]] of Object.entries(noBoundaries)) {
+  for (const [title, [type, reason]] of Object.entries(noBoundaries)) {
     it(`refuses a form whose header has ${title} for a boundary`, () => {
-      assert.strictEqual(read([withBoundary(boundary)], { type }), "NotMultipart")
+      assert.deepInclude(Either.getOrThrow(Either.flip(boundaryOf(type))), { reason })
     })
   }
+
+  it("refuses a form with another boundary than its header's", () => {
+    assert.strictEqual(read([formOf(fileAs("a.png"))], { boundary: "other" }), "NotMultipart")
+  })
 
   const broken: Record<string, Buffer> = {
     "nothing": Buffer.alloc(0),
@@ -385,7 +410,7 @@ describe("FormReader", () => {
       ]
     ) {
       read([formOf({ disposition: `form-data${header}` })])
-      read([formOf(fileAs("a.png"))], { type: `multipart/form-data${header}` })
+      boundaryOf(`multipart/form-data${header}`)
     }
     assert.isBelow(performance.now() - started, 5000)
   })
@@ -457,5 +482,135 @@ describe("FormReader", () => {
     assert.strictEqual(reader.resume(), "more")
     assert.strictEqual(Buffer.from(reader.buffer.take()).toString(), "12")
     reader.buffer.release()
+  })
+
+  it("reads the text fields before and behind the file", () => {
+    const form = formOf(field("rain"), fileAs("a.png"), field("größer 🙂", "size"), field("", "empty"))
+    for (const size of [1, 3, 7, 1000]) {
+      assert.deepStrictEqual(readMessage(inPiecesOf(form, size)), {
+        image: ["a.png", "BYTES"],
+        fields: [["a", "rain"], ["size", "größer 🙂"], ["empty", ""]]
+      })
+    }
+  })
+
+  it.prop(
+    "reads the same text however the form is cut",
+    [FastCheck.array(nearBoundaries, { maxLength: 4 }), nearBoundaries, cuts],
+    ([texts, bytes, cuts]) => {
+      const parts = texts.map((body, i): Part => ({ disposition: `form-data; name="${i}"`, body }))
+      const form = formOf(...parts, fileAs("a.png", bytes), field("behind"))
+      const expected = {
+        image: ["a.png", bytes.toString("latin1")],
+        fields: [...texts.map((text, i) => [String(i), text.toString()]), ["a", "behind"]]
+      }
+      for (const chunks of [cut(form, cuts), inPiecesOf(form, 1), [form]]) {
+        assert.deepStrictEqual(readMessage(chunks), expected)
+      }
+    },
+    { fastCheck: { numRuns: 300 } }
+  )
+
+  it("keeps the first of two texts, and replaces what is not UTF-8", () => {
+    const form = formOf(field("1"), field("2"), { body: Buffer.from([0x61, 0xff]), disposition: "form-data; name=b" })
+    assert.deepStrictEqual(readMessage([form]), { image: null, fields: [["a", "1"], ["b", "a\ufffd"]] })
+  })
+
+  it("takes the first file of a named field, and skips the others", () => {
+    const mask: Part = { ...fileAs("mask.png", "MASK"), disposition: "form-data; name=mask; filename=mask.png" }
+    const form = formOf(mask, fileAs("a.png"), field("x"), fileAs("b.png", "OTHER"), mask)
+    for (const size of [1, 5, 1000]) {
+      const pieces = inPiecesOf(form, size)
+      assert.deepStrictEqual(read(pieces, { field: "image" }), taken("a.png"))
+      assert.deepStrictEqual(readMessage(pieces, { field: "image" }), {
+        image: ["a.png", "BYTES"],
+        fields: [["a", "x"]]
+      })
+      assert.deepInclude(readMessage(pieces, {}), { image: ["mask.png", "MASK"] })
+      assert.deepInclude(readMessage(pieces, { field: "other" }), { image: null })
+      assert.strictEqual(read(pieces, { field: "other" }), "NoFile")
+    }
+  })
+
+  it("skips files up to their limit, and no byte more, and reads as much of the fields", () => {
+    const mask: Part = { ...fileAs("mask.png", "M".repeat(5000)), disposition: "form-data; name=mask; filename=m" }
+    const form = formOf(mask, fileAs("a.png"), mask)
+    // The skipped bytes include the delimiters.
+    const skipped = 2 * (5000 + `\r\n--${boundary}`.length)
+    for (const size of [10, 100_000]) {
+      const limited = (maxSkippedBytes: number) =>
+        readMessage(inPiecesOf(form, size), { field: "image", maxSkippedBytes, maxMessageBytes: 1000 })
+      assert.deepInclude(limited(skipped), { image: ["a.png", "BYTES"] })
+      assert.deepInclude(limited(skipped - 1), { reason: "MessageTooLarge" })
+    }
+  })
+
+  it("bounds the text fields, the number of parts, and no byte of the file", () => {
+    const form = formOf(fileAs("a.png", "x".repeat(5000)), field("x".repeat(3000)))
+    const length = form.length - 5000 - `\r\n--${boundary}`.length - "\r\n".length
+    for (const size of [10, 100_000]) {
+      const limited = (maxMessageBytes: number) => readMessage(inPiecesOf(form, size), { maxMessageBytes })
+      assert.deepInclude(limited(length), { image: ["a.png", "x".repeat(5000)] })
+      assert.deepInclude(limited(length - 1), { reason: "MessageTooLarge" })
+    }
+    const parts = (count: number) =>
+      readMessage([formOf(fileAs("a"), ...Array.from({ length: count }, () => field("x")))])
+    assert.deepInclude(parts(63), { fields: [["a", "x"]] })
+    assert.deepInclude(parts(64), { reason: "MessageTooLarge" })
+  })
+
+  it("names a text field in the place of the file, a known one or the server's own", () => {
+    const wrong = formOf(field("x"), field("[object Object]", "image"))
+    const tooLong = formOf(field(`data:image/png;base64,${"A".repeat(5000)}`, "image"))
+    for (
+      const read of [
+        readMessage,
+        (...all: Parameters<typeof readMessage>) => readMessage(all[0], { keepsFields: false, ...all[1] })
+      ]
+    ) {
+      assert.deepStrictEqual(read([wrong]), { _tag: "InvalidPayload", reason: "NotAFile", field: "image" })
+      assert.deepStrictEqual(read([wrong], { field: "a" }), { _tag: "InvalidPayload", reason: "NotAFile", field: "a" })
+      assert.deepStrictEqual(read([tooLong], { maxMessageBytes: 1000 }), {
+        _tag: "InvalidPayload",
+        reason: "NotAFile",
+        field: "image"
+      })
+      assert.deepInclude(read([formOf(field("x".repeat(5000), "image2"))], { maxMessageBytes: 1000 }), {
+        reason: "MessageTooLarge"
+      })
+    }
+    assert.deepStrictEqual(readMessage([formOf(field("x", "secret"))], { keepsFields: false }), {
+      _tag: "InvalidPayload",
+      reason: "NoFile"
+    })
+    assert.deepStrictEqual(readMessage([formOf(field("x", "secret"))], { keepsFields: false, field: "image" }), {
+      _tag: "InvalidPayload",
+      reason: "NoFile",
+      field: "image"
+    })
+    assert.deepStrictEqual(readMessage([formOf(field("", "image"), fileAs("a.png"))]), {
+      image: ["a.png", "BYTES"],
+      fields: [["image", ""]]
+    })
+  })
+
+  it("refuses an image at its end, before the fields behind it", () => {
+    const broken = new FormReader({
+      boundary,
+      field: undefined,
+      keepsFields: true,
+      maxMessageBytes: 1000,
+      maxSkippedBytes: 0,
+      formatOf: () => Either.right(Option.none()),
+      makeReader: () =>
+        new RawReader(
+          { format: () => undefined, push: () => undefined, end: () => new TooLarge({ bytes: 1, limit: 0 }) },
+          0
+        )
+    })
+    const form = formOf(fileAs("a.png"), field("x".repeat(500)))
+    assert.strictEqual(broken.push(form.subarray(0, form.indexOf("xxx"))), "image")
+    assert.deepInclude(broken.resume(), { _tag: "TooLarge" })
+    broken.buffer.release()
   })
 })

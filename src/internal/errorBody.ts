@@ -1,0 +1,33 @@
+/**
+ * Errors as a server sends them: the encoded fields, and the message beside them.
+ */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as Schema from "effect/Schema"
+
+/** Encodes an error with its message. Dies for an error of another class. */
+export const encode = <A extends Error, I extends object>(
+  schema: Schema.Schema<A, I>,
+  error: A
+): I & { readonly message: string } => ({ ...Schema.encodeSync(schema)(error), message: error.message })
+
+const Message = Schema.Struct({
+  message: Schema.String.annotations({ description: "The reason, fit to show a person" })
+})
+
+/**
+ * The schema of an error whose encoded form has the message; a decoded error computes it from its fields.
+ *
+ * The identifier names it in an OpenAPI document, in which the schemas of the whole API share one namespace. Names may not
+ * contain `/` (OpenAPI 3.1 section 4.8.7), as the identifiers of the classes do.
+ */
+export const withMessage = <A extends Error, I extends object>(
+  schema: Schema.Schema<A, I> & { readonly _tag: string }
+): Schema.Schema<A, I & { readonly message: string }> =>
+  Schema.transform(Schema.extend(Schema.encodedSchema(schema), Message), schema, {
+    strict: true,
+    decode: (body) => body,
+    encode: (fields, error) => ({ ...fields, message: error.message })
+  }).annotations({
+    ...HttpApiSchema.annotations({ status: HttpApiSchema.getStatusError(schema) }),
+    identifier: `InitImage${schema._tag}`
+  })

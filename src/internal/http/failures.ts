@@ -1,0 +1,83 @@
+/**
+ * Failures of a request that are not about its image, with the same JSON form as an `InitImageError`.
+ */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as errorBody from "../errorBody.js"
+
+const respond = <A extends Error, I extends object>(schema: Schema.Schema<A, I>, self: A) =>
+  Effect.sync(() =>
+    HttpServerResponse.unsafeJson(errorBody.encode(schema, self), { status: HttpApiSchema.getStatusError(schema) })
+  )
+
+/**
+ * Refuses a request for an image or a path that does not exist. HTTP status 404.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotFound extends Schema.TaggedError<NotFound>("session-init-image/InitImageApi/NotFound")(
+  "NotFound",
+  {},
+  HttpApiSchema.annotations({ status: 404 })
+) implements HttpServerRespondable.Respondable {
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "There is nothing here."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(NotFound, this)
+  }
+}
+
+/**
+ * Refuses a request whose client has sent nothing for too long. HTTP status 408.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RequestTimeout
+  extends Schema.TaggedError<RequestTimeout>("session-init-image/InitImageApi/RequestTimeout")(
+    "RequestTimeout",
+    {},
+    HttpApiSchema.annotations({ status: 408 })
+  )
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The image did not arrive in time."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(RequestTimeout, this)
+  }
+}
+
+/**
+ * Answers a request that failed for a reason of the server's own, without the reason. HTTP status 500.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InternalServerError
+  extends Schema.TaggedError<InternalServerError>("session-init-image/InitImageApi/InternalServerError")(
+    "InternalServerError",
+    {},
+    HttpApiSchema.annotations({ status: 500 })
+  )
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The server failed to handle the request."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(InternalServerError, this)
+  }
+}
