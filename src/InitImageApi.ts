@@ -25,6 +25,7 @@ import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageError from "./InitImageError.js"
 import * as InitImageHttp from "./InitImageHttp.js"
 import * as InitImageSlot from "./InitImageSlot.js"
+import { withMessage } from "./internal/errorBody.js"
 import { InternalServerError, NotFound, RequestTimeout } from "./internal/http/failures.js"
 import * as internal from "./internal/http/handlers.js"
 import * as openApi from "./internal/http/openApi.js"
@@ -145,18 +146,18 @@ const Form = HttpApiSchema.MultipartStream(
   })
 )
 
-const bytesAs = (contentType: ImageFormat.Mime) =>
+const bytesAs = (contentType: ImageFormat.Mime | "application/octet-stream") =>
   HttpApiSchema.Uint8Array({ contentType }).annotations({
     jsonSchema: openApi.binary(`The bytes of the image. ${limits}`)
   })
 
+/** Bytes that tell by themselves what they are. */
+const Octets = bytesAs("application/octet-stream")
 const Png = bytesAs("image/png")
 const Jpeg = bytesAs("image/jpeg")
 const Webp = bytesAs("image/webp")
 
-const { documented } = openApi
-
-const internalServerError = documented(InternalServerError, "The server failed")
+const internalServerError = withMessage(InternalServerError, "The server failed")
 
 const SessionPath = Schema.Struct({
   sessionId: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(sessions.maxSessionIdLength)).annotations({
@@ -179,7 +180,7 @@ const path = "/sessions/:sessionId/init-image"
  *
  * Every error's body has its `_tag`, its fields and its `message`.
  *
- * The client that `HttpApiClient` derives sends bytes as `image/png`; send other types as JSON or in a form.
+ * The client that `HttpApiClient` derives sends bytes as `application/octet-stream`: they decide what the image is.
  *
  * @since 0.1.0
  * @category api
@@ -188,28 +189,28 @@ export const group = HttpApiGroup.make("initImage")
   .add(
     HttpApiEndpoint.put("put", path)
       .setPath(SessionPath)
-      .setPayload(Schema.Union(Payload, Png, Jpeg, Webp, Form))
+      .setPayload(Schema.Union(Payload, Octets, Png, Jpeg, Webp, Form))
       .addSuccess(InitImageHttp.ImageDescription)
       .addSuccess(HttpApiSchema.NoContent.annotations({
         description: "The body was `null`; the session has no image now"
       }))
-      .addError(documented(InitImageError.InvalidPayload, "The request is not an init image"))
-      .addError(documented(InitImageError.Empty, "The image has no bytes"))
-      .addError(documented(InitImageError.BadBase64, "The image's data is not valid base64"))
-      .addError(documented(InitImageError.InvalidMime, "The image's media type is not accepted"))
-      .addError(documented(
+      .addError(withMessage(InitImageError.InvalidPayload, "The request is not an init image"))
+      .addError(withMessage(InitImageError.Empty, "The image has no bytes"))
+      .addError(withMessage(InitImageError.BadBase64, "The image's data is not valid base64"))
+      .addError(withMessage(InitImageError.InvalidMime, "The image's media type is not accepted"))
+      .addError(withMessage(
         InitImageError.UnsupportedEncoding,
         "The request's body has a content encoding"
       ))
-      .addError(documented(
+      .addError(withMessage(
         InitImageError.ContentMismatch,
         "The image's bytes do not match its media type"
       ))
-      .addError(documented(InitImageError.TooLarge, "The image has too many bytes"))
-      .addError(documented(InitImageError.MalformedImage, "The image is malformed or incomplete"))
-      .addError(documented(InitImageError.TooManyPixels, "The image has too many pixels"))
-      .addError(documented(InitImageError.Busy, "The server has no room for the image at the moment"))
-      .addError(documented(RequestTimeout, "The client has sent nothing for too long"))
+      .addError(withMessage(InitImageError.TooLarge, "The image has too many bytes"))
+      .addError(withMessage(InitImageError.MalformedImage, "The image is malformed or incomplete"))
+      .addError(withMessage(InitImageError.TooManyPixels, "The image has too many pixels"))
+      .addError(withMessage(InitImageError.Busy, "The server has no room for the image at the moment"))
+      .addError(withMessage(RequestTimeout, "The client has sent nothing for too long"))
       .addError(internalServerError)
       .annotate(OpenApi.Summary, "Replace a session's init image")
       .annotate(OpenApi.Description, `Accepts the image in JSON, as a binary body, or in a form. ${limits}.`)
@@ -219,7 +220,7 @@ export const group = HttpApiGroup.make("initImage")
     HttpApiEndpoint.get("get", path)
       .setPath(SessionPath)
       .addSuccess(Schema.Union(Png, Jpeg, Webp))
-      .addError(documented(NotFound, "The session has no image"))
+      .addError(withMessage(NotFound, "The session has no image"))
       .addError(internalServerError)
       .annotate(OpenApi.Summary, "Read a session's init image")
       .annotateContext(openApi.get(ImageFormat.Mime.literals))

@@ -17,17 +17,21 @@ const Message = Schema.Struct({
 /**
  * The schema of an error whose encoded form has the message; a decoded error computes it from its fields.
  *
- * The identifier names it in an OpenAPI document, in which the schemas of the whole API share one namespace. Names may not
+ * Its identifier and `description` are for an OpenAPI document, in which the schemas of the whole API share one namespace. Names may not
  * contain `/` (OpenAPI 3.1 section 4.8.7), as the identifiers of the classes do.
  */
 export const withMessage = <A extends Error, I extends object>(
-  schema: Schema.Schema<A, I> & { readonly _tag: string }
-): Schema.Schema<A, I & { readonly message: string }> =>
-  Schema.transform(Schema.extend(Schema.encodedSchema(schema), Message), schema, {
+  schema: Schema.Schema<A, I> & { readonly _tag: string },
+  description?: string
+): Schema.Schema<A, I & { readonly message: string }> => {
+  const annotations = {
+    identifier: `InitImage${schema._tag}`,
+    ...description === undefined ? {} : { description }
+  }
+  // The document takes a response's description from the transformation, and the rest from its encoded side.
+  return Schema.transform(Schema.extend(Schema.encodedSchema(schema), Message).annotations(annotations), schema, {
     strict: true,
     decode: (body) => body,
     encode: (fields, error) => ({ ...fields, message: error.message })
-  }).annotations({
-    ...HttpApiSchema.annotations({ status: HttpApiSchema.getStatusError(schema) }),
-    identifier: `InitImage${schema._tag}`
-  })
+  }).annotations({ ...HttpApiSchema.annotations({ status: HttpApiSchema.getStatusError(schema) }), ...annotations })
+}

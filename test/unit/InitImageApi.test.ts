@@ -156,18 +156,58 @@ describe("InitImageApi", () => {
       assert.lengthOf((yield* request(url, {}, "b")).body, 2000)
     }))
 
-  it.scopedLive("clears a session's image when the body contains none", () =>
+  it.scopedLive("clears a session's image for JSON's null", () =>
     Effect.gen(function*() {
       const { untilFiles, url } = yield* serve()
-      const empty = new FormData()
-      empty.append("note", "hello")
-      for (const body of ["null", "{}", empty]) {
+      for (const body of ["null", " null\n"]) {
         yield* putImage(url, png())
         yield* untilFiles(1)
         assert.strictEqual((yield* put(url, body)).status, 204)
         assert.strictEqual((yield* request(url)).status, 404)
         yield* untilFiles(0)
       }
+    }))
+
+  it.scopedLive("refuses everything else without an image, and the session keeps its picture", () =>
+    Effect.gen(function*() {
+      const { untilFiles, url } = yield* serve()
+      const fieldsOnly = new FormData()
+      fieldsOnly.append("note", "hello")
+      const text = new FormData()
+      text.append("image", "[object Object]")
+      const invalid = (fields: object) => ({ _tag: "InvalidPayload", ...fields })
+      const bodies: ReadonlyArray<readonly [body: string | FormData, error: object]> = [
+        ["{}", { _tag: "Empty" }],
+        ["[]", { _tag: "Empty" }],
+        ["\"\"", { _tag: "Empty" }],
+        ["false", { _tag: "Empty" }],
+        ["0", { _tag: "Empty" }],
+        ["", invalid({ reason: "NotJson" })],
+        ["undefined", invalid({ reason: "NotJson" })],
+        ["\"null\"", invalid({ reason: "NotAnObject" })],
+        [new FormData(), invalid({ reason: "NoFile" })],
+        [fieldsOnly, invalid({ reason: "NoFile" })],
+        [text, invalid({ reason: "NotAFile", field: "image" })]
+      ]
+      yield* putImage(url, pngOfSize(1000))
+      for (const [body, error] of bodies) {
+        const answer = yield* put(url, body)
+        assert.strictEqual(answer.status, 400)
+        assert.include(JSON.parse(answer.text), error)
+      }
+      assert.lengthOf((yield* request(url)).body, 1000)
+      yield* untilFiles(1)
+    }))
+
+  it.scopedLive("takes the file of the option field, and names the field if it is text", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serve({ field: "reference" })
+      const form = formOf(pngOfSize(2000), "image/png", "mask.png")
+      form.append("reference", new File([pngOfSize(1000)], "ref.png", { type: "image/png" }))
+      assert.include(JSON.parse((yield* put(url, form)).text), { bytes: 1000, display_name: "ref.png" })
+      const text = new FormData()
+      text.append("reference", "data:image/png;base64,AAAA")
+      assert.include(JSON.parse((yield* put(url, text)).text), { reason: "NotAFile", field: "reference" })
     }))
 
   it.scopedLive("keeps a session's image when its replacement is refused", () =>
@@ -182,7 +222,9 @@ describe("InitImageApi", () => {
   it.scopedLive("answers 404 to GET and 204 to DELETE for a missing session, and creates none", () =>
     Effect.gen(function*() {
       const { sessions, url } = yield* serve()
-      assert.strictEqual((yield* request(url)).status, 404)
+      const { status, text } = yield* request(url)
+      assert.strictEqual(status, 404)
+      assert.deepStrictEqual(JSON.parse(text), { _tag: "NotFound", message: "There is nothing here." })
       assert.strictEqual((yield* request(url, { method: "HEAD" })).status, 404)
       assert.strictEqual((yield* request(url, { method: "DELETE" })).status, 204)
       assert.isTrue(Option.isNone(yield* sessions.find("a")))
@@ -229,15 +271,24 @@ describe("InitImageApi", () => {
         const { untilFiles, url } = yield* serve({ limits })
         const answer = yield* put(url, body, type)
         assert.strictEqual(answer.status, status)
-        assert.strictEqual(JSON.parse(answer.text)._tag, tag)
-        assert.isTrue(
-          InitImageError.isInitImageError(
-            Schema.decodeUnknownSync(InitImageError.InitImageError)(JSON.parse(answer.text))
-          )
-        )
+        const refused = JSON.parse(answer.text)
+        assert.strictEqual(refused._tag, tag)
+        const error = Schema.decodeUnknownSync(InitImageError.InitImageError)(refused)
+        assert.isTrue(InitImageError.isInitImageError(error))
+        assert.strictEqual(refused.message, error.message)
         yield* untilFiles(0)
       }))
   }
+
+  it.scopedLive("refuses a content encoding and names the accepted one", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serve()
+      const headers = { "content-type": "image/png", "content-encoding": "gzip" }
+      const answer = yield* request(url, { method: "PUT", body: png(), headers })
+      assert.strictEqual(answer.status, 415)
+      assert.include(JSON.parse(answer.text), { _tag: "UnsupportedEncoding" })
+      assert.strictEqual(answer.headers.get("accept-encoding"), "identity")
+    }))
 
   it.scopedLive("answers 503 with Retry-After when the spool is full, and keeps no session", () =>
     Effect.gen(function*() {
@@ -252,19 +303,20 @@ describe("InitImageApi", () => {
       yield* eventually(() => assert.isTrue(Option.isNone(Effect.runSync(Effect.scoped(sessions.find("b"))))))
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("answers a disk failure with an empty 500, and logs it without the path", () =>
+  it.scopedLive("answers a disk failure with a 500 that does not say why, and logs it without the path", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
+      const failed = { _tag: "InternalServerError", message: "The server failed to handle the request." }
       const { directory, untilFiles, url } = yield* serve({ log })
       yield* putImage(url, png())
       for (const name of list(directory)) rmSync(join(directory, name))
       const got = yield* request(url)
-      assert.deepStrictEqual([got.status, got.text], [500, ""])
+      assert.deepStrictEqual([got.status, JSON.parse(got.text)], [500, failed])
       yield* untilFiles(0)
       rmSync(directory, { recursive: true })
       const answer = yield* putImage(url, png())
       mkdirSync(directory)
-      assert.deepStrictEqual([answer.status, answer.text], [500, ""])
+      assert.deepStrictEqual([answer.status, JSON.parse(answer.text)], [500, failed])
       assert.lengthOf(log.filter((line) => line.includes("level=ERROR")), 2)
       assert.match(log.join("\n"), /could not be read".*NotFound/)
       assert.notInclude(log.join("\n"), directory)
@@ -279,7 +331,7 @@ describe("InitImageApi", () => {
       )
       client.socket.write(pngOfSize(1000).subarray(0, 500))
       yield* client.ended
-      assert.match(client.received().toString(), /^HTTP\/1\.1 408 /)
+      assert.match(client.received().toString(), /^HTTP\/1\.1 408 [^]*"_tag":"RequestTimeout","message":"[^"]+"/)
       yield* untilFiles(0)
     }))
 
@@ -444,6 +496,7 @@ describe("InitImageApi in a larger HttpApi", () => {
     const operations = OpenApi.fromApi(Host).paths[`/v1${pathOf("{sessionId}")}`] ?? assert.fail()
     assert.sameMembers(Object.keys(operations.put?.requestBody?.content ?? {}), [
       "application/json",
+      "application/octet-stream",
       "image/png",
       "image/jpeg",
       "image/webp",
@@ -518,17 +571,20 @@ describe("the client of HttpApiClient", () => {
       const description = { mime: "image/png" as const, bytes: 1000, width: 1, height: 1 }
       const image = pngOfSize(1000)
       assert.isUndefined(yield* client.initImage.delete({ path }))
-      assert.instanceOf(yield* Effect.flip(client.initImage.get({ path })), HttpApiError.NotFound)
+      assert.instanceOf(yield* Effect.flip(client.initImage.get({ path })), InitImageApi.NotFound)
       const payload = payloadOf("image/png", image, "a.png")
       assert.deepStrictEqual(yield* client.initImage.put({ path, payload }), { ...description, display_name: "a.png" })
       assert.isTrue(Buffer.from(yield* client.initImage.get({ path })).equals(image))
       const bytes = yield* client.initImage.put({ path, payload: image })
       assert.deepStrictEqual(bytes, { ...description, display_name: "init.png" })
+      const photo = yield* client.initImage.put({ path, payload: jpegOfSize(1000) })
+      assert.deepInclude(photo, { mime: "image/jpeg", display_name: "init.jpg" })
       const form = yield* client.initImage.put({ path, payload: formOf(jpegOfSize(1000), "image/jpeg", "a.jpg") })
       assert.deepStrictEqual(form, { ...description, mime: "image/jpeg" as const, display_name: "a.jpg" })
 
       const tooLarge = yield* Effect.flip(client.initImage.put({ path, payload: pngOfSize(10_001) }))
       assert.instanceOf(tooLarge, InitImageError.TooLarge)
+      assert.deepInclude(tooLarge, { bytes: 10_001, limit: 10_000 })
       const broken = { mime: "image/png", data: "!!!!" }
       const refused = client.initImage.put({ path, payload: broken }).pipe(
         Effect.catchTags({ BadBase64: ({ reason }) => Effect.succeed(reason) })

@@ -2,8 +2,6 @@
  * The parts of `InitImageApi`'s OpenAPI document that the platform does not derive from the schemas.
  */
 import * as OpenApi from "@effect/platform/OpenApi"
-import type * as Schema from "effect/Schema"
-import * as errorBody from "../errorBody.js"
 
 interface Operation {
   readonly parameters: ReadonlyArray<unknown>
@@ -16,12 +14,6 @@ export const binary = (description?: string) => ({
   format: "binary",
   ...description === undefined ? {} : { description }
 })
-
-/** The schema of an error's body, with a description for the document. */
-export const documented = <A extends Error, I extends object>(
-  schema: Schema.Schema<A, I> & { readonly _tag: string },
-  description: string
-) => errorBody.withMessage(schema).annotations({ description })
 
 const transform = (change: (operation: Operation) => object) =>
   OpenApi.annotations({

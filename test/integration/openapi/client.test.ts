@@ -94,16 +94,21 @@ describe("a client generated from the OpenAPI document", () => {
       )
       yield* run(() => remove(url, "a"))
       assert.deepStrictEqual(yield* run(() => putBytes(url, "a", image, "image/png")), description("raw.png"))
+      assert.deepStrictEqual(
+        yield* run(() => putBytes(url, "a", image, "application/octet-stream")),
+        description("raw.png")
+      )
 
       const refused: ReadonlyArray<readonly [attempt: () => Promise<Outcome>, status: number, error: string]> = [
         [() => putJson(url, "a", "image/png", ""), 400, "Empty"],
         [() => putJson(url, "a", "image/png", "AA!="), 400, "BadBase64 Character 2"],
-        [() => putJson(url, "a", "image/gif", "AAAA"), 415, "InvalidMime image/png,image/jpeg,image/webp"],
+        [() => putJson(url, "a", "image/gif", "AAAA"), 415, "InvalidMime NotAccepted image/png,image/jpeg,image/webp"],
         [() => putJson(url, "a", "image/webp", base64(image)), 415, "ContentMismatch webp png"],
         [() => putBytes(url, "a", pngOfSize(10_001), "image/png"), 413, "TooLarge 10001 10000"],
         [() => putBytes(url, "a", image.subarray(0, 990), "image/png"), 422, "MalformedImage png Truncated"],
         [() => putBytes(url, "a", png({ width: 101 }), "image/png"), 422, "TooManyPixels 101 1 100"],
-        [() => putBytes(url, "a", image, "application/json"), 400, "InvalidPayload NotJson"]
+        [() => putBytes(url, "a", image, "application/json"), 400, "InvalidPayload NotJson"],
+        [() => putBytes(url, "a", image, "multipart/form-data"), 400, "InvalidPayload MissingBoundary"]
       ]
       for (const [attempt, status, error] of refused) {
         assert.deepStrictEqual(yield* run(attempt), { status, error })
