@@ -19,12 +19,19 @@ import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
 import { Buffer } from "node:buffer"
 import * as Http from "node:http"
-import { InitImageHttp, InitImageLimits, InitImageSlot, InitImageSpool, SessionInitImage } from "../../src/index.js"
+import {
+  InitImageError,
+  InitImageHttp,
+  InitImageLimits,
+  InitImageSlot,
+  InitImageSpool,
+  SessionInitImage
+} from "../../src/index.js"
 import * as quotas from "../../src/internal/spool/quota.js"
 import * as rooms from "../../src/internal/spool/room.js"
 import { list, makeDirectory, openIn } from "../utils/directory.js"
 import { type Hook, layerHooked } from "../utils/hookedFileSystem.js"
-import { png, pngOfSize } from "../utils/images.js"
+import { jpeg, png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { withSpans } from "../utils/tracing.js"
 import { makeClock } from "../utils/turns.js"
@@ -439,17 +446,15 @@ describe("fromRequest", () => {
       }
     }))
 
-  it.scopedLive("reads the name of a form's file, and answers null for a form without a file", () =>
+  it.scopedLive("reads the name of a form's file", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       const type = kinds["a form"]?.type ?? ""
       assert.include(JSON.parse((yield* post(server.url, type, formOf(png()))).text), { display_name: "ref.png" })
-      const none = `--${boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--${boundary}--\r\n`
-      assert.deepStrictEqual(yield* post(server.url, type, none), { status: 200, text: "null" })
     }))
 
-  const field = (length: number) =>
-    `--${boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\n${"x".repeat(length)}\r\n`
+  const field = (length: number, name = "a") =>
+    `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${"x".repeat(length)}\r\n`
   const form = { type: `multipart/form-data; boundary=${boundary}` }
   const hostile: Record<
     string,
@@ -457,9 +462,20 @@ describe("fromRequest", () => {
   > = {
     "a form without a boundary": {
       type: "multipart/form-data",
-      body: formOf(png()),
-      error: { _tag: "InvalidPayload", reason: "NotMultipart" }
+      body: formOf(pngOfSize(1_000_000)),
+      error: { _tag: "InvalidPayload", reason: "MissingBoundary" }
     },
+    "a form without a file": {
+      ...form,
+      body: `${field(1)}--${boundary}--\r\n`,
+      error: { _tag: "InvalidPayload", reason: "NoFile" }
+    },
+    "a form with an image as text": {
+      ...form,
+      body: `${field(3_000_000, "image")}--${boundary}--\r\n`,
+      error: { _tag: "InvalidPayload", reason: "NotAFile", field: "image" }
+    },
+    "JSON without an image": { type: "application/json", body: "{}", error: { _tag: "Empty" } },
     "a body that is not a form": { ...form, body: "hello", error: { _tag: "InvalidPayload", reason: "NotMultipart" } },
     "an empty form": { ...form, body: "", error: { _tag: "InvalidPayload", reason: "NotMultipart" } },
     "a form that ends in its file": {
@@ -502,9 +518,20 @@ describe("fromRequest", () => {
       body: `{"mime":"image/png","mime":"image/png","data":"${"A".repeat(5_000_000)}`,
       error: { _tag: "InvalidPayload", reason: "DuplicateKey" }
     },
-    "no type": { type: "", body: png(), error: { _tag: "InvalidMime" }, status: 415 },
-    "a malformed type": { type: ";;", body: png(), error: { _tag: "InvalidMime" }, status: 415 },
+    "no type, and no image": {
+      type: "",
+      body: "x".repeat(1_000_000),
+      error: { _tag: "ContentMismatch", detected: "unknown" },
+      status: 415
+    },
+    "a malformed type": { type: "//", body: png(), error: { _tag: "InvalidMime" }, status: 415 },
     "another type": { type: "text/plain", body: "x".repeat(1_000_000), error: { _tag: "InvalidMime" }, status: 415 },
+    "the type of curl -d": {
+      type: "application/x-www-form-urlencoded",
+      body: png(),
+      error: { _tag: "InvalidMime", reason: "NotAccepted" },
+      status: 415
+    },
     "a form of another kind": {
       type: `multipart/mixed; boundary=${boundary}`,
       body: formOf(png()),
@@ -519,7 +546,10 @@ describe("fromRequest", () => {
         for (const [title, { body, error, status = 400, type }] of Object.entries(hostile)) {
           const answer = yield* post(server.url, type, body)
           assert.strictEqual(answer.status, status, title)
-          assert.deepInclude(JSON.parse(answer.text), error, title)
+          const refused = JSON.parse(answer.text)
+          assert.deepInclude(refused, error, title)
+          const { message } = Schema.decodeUnknownSync(InitImageError.InitImageError)(refused)
+          assert.strictEqual(refused.message, message)
           assert.isBelow(answer.text.length, 1024)
         }
         yield* server.clean
@@ -606,13 +636,14 @@ describe("fromRequest in a web handler", () => {
       for (
         const [type, error] of [
           ["image/png", { _tag: "Empty" }],
+          ["", { _tag: "Empty" }],
           ["application/json", { _tag: "InvalidPayload", reason: "NotJson" }],
           ["multipart/form-data; boundary=b", { _tag: "InvalidPayload", reason: "NotMultipart" }]
         ] as const
       ) {
         const { status, text } = yield* handle({ headers: { "content-type": type } })
         assert.strictEqual(status, 400)
-        assert.deepStrictEqual(JSON.parse(text), error)
+        assert.deepInclude(JSON.parse(text), error)
       }
     }))
 
@@ -659,14 +690,24 @@ describe("fromRequest in a web handler", () => {
           ["image/gif", image, 415],
           ["image", image, 415],
           ["png", image, 415],
-          ["", image, 415],
-          [undefined, image, 415]
+          ["application/x-www-form-urlencoded", image, 415],
+          ["application/octet-streams", image, 415],
+          ["", image, 200],
+          [undefined, image, 200],
+          ["application/octet-stream", image, 200],
+          ["Application/Octet-Stream ;charset=x", image, 200],
+          ["binary/octet-stream", image, 200],
+          ["image/*", image, 200],
+          [" image/x-png", image, 200],
+          ["", json, 415]
         ] as const
       ) {
         const headers: Record<string, string> = type === undefined ? {} : { "content-type": type }
         const answer = yield* handle({ body, headers })
         assert.strictEqual(answer.status, status, type)
-        if (status === 415) assert.strictEqual(JSON.parse(answer.text)._tag, "InvalidMime")
+        const { _tag, mime } = JSON.parse(answer.text)
+        if (status === 200) assert.strictEqual(mime, "image/png")
+        else assert.strictEqual(_tag, type === "" ? "ContentMismatch" : "InvalidMime")
       }
     }))
 
@@ -791,7 +832,10 @@ describe("fromRequest in traces and metrics", () => {
     ["persisted", "image/png", png()],
     ["persisted", kinds["a form"]?.type ?? "", formOf(png())],
     ["none", "application/json", "null"],
-    ["none", kinds["a form"]?.type ?? "", `--${boundary}--`],
+    ["persisted", "application/octet-stream", png()],
+    ["UnsupportedEncoding", "image/png", png(), { "content-encoding": "gzip" }],
+    ["InvalidPayload", kinds["a form"]?.type ?? "", `--${boundary}--`],
+    ["Empty", "application/json", "{}"],
     ["InvalidPayload", "application/json", "{"],
     ["InvalidPayload", "application/json", "{\"mime\":1,\"mime\":1}"],
     ["InvalidPayload", kinds["a form"]?.type ?? "", "no form"],
@@ -826,6 +870,233 @@ describe("fromRequest in traces and metrics", () => {
         assert.deepStrictEqual(list(directory), [])
       }).pipe(limited, Effect.provide(NodeContext.layer)))
   }
+})
+
+/** An app that answers the message and the image's description. */
+const messageApp = (options: InitImageHttp.MessageOptions): App =>
+  Effect.map(
+    InitImageHttp.messageFromRequest(options),
+    ({ image, message }) =>
+      HttpServerResponse.unsafeJson({ message, image: Option.getOrNull(Option.map(image, InitImageHttp.describe)) })
+  )
+
+const messageHandler = Effect.fnUntraced(function*(
+  options: Omit<InitImageHttp.MessageOptions, "at"> = {},
+  limits: InitImageLimits.Limits = {}
+) {
+  const directory = yield* makeDirectory
+  const handler = handlerOf(
+    messageApp({ directory, at: ["initial_image"], ...options }).pipe(
+      InitImageLimits.withLimits(limits),
+      Effect.provide(NodeContext.layer)
+    )
+  )
+  return {
+    directory,
+    send: (type: string, body: string | Uint8Array) =>
+      Effect.map(handler.handle({ body, headers: { "content-type": type } }), ({ status, text }) => ({
+        status,
+        body: JSON.parse(text)
+      }))
+  }
+}, Effect.provide(NodeContext.layer))
+
+describe("messageFromRequest", () => {
+  const json = "application/json"
+  const form = `multipart/form-data; boundary=${boundary}`
+  const part = (headers: string, body: string | Uint8Array): Buffer =>
+    Buffer.concat([Buffer.from(`--${boundary}\r\n${headers}\r\n\r\n`), Buffer.from(body), Buffer.from("\r\n")])
+  const text = (name: string, value: string) => part(`Content-Disposition: form-data; name="${name}"`, value)
+  const file = (name: string, bytes: Uint8Array) =>
+    part(`Content-Disposition: form-data; name="${name}"; filename="${name}.png"\r\nContent-Type: image/png`, bytes)
+  const whole = (...parts: ReadonlyArray<Buffer>) => Buffer.concat([...parts, Buffer.from(`--${boundary}--\r\n`)])
+
+  it.scopedLive("answers JSON's message without the data, and the image in it", () =>
+    Effect.gen(function*() {
+      const { directory, send } = yield* messageHandler()
+      const payload = payloadOf("image/png", pngOfSize(1000), "ref.png")
+      const { body } = yield* send(json, JSON.stringify({ prompt: "rain", initial_image: payload, seed: 7 }))
+      assert.deepStrictEqual(body.message, {
+        prompt: "rain",
+        initial_image: { mime: "image/png", name: "ref.png" },
+        seed: 7
+      })
+      assert.include(body.image, { bytes: 1000, display_name: "ref.png" })
+      for (const value of ["null", "{}", "\"\"", "false"]) {
+        const none = yield* send(json, `{"prompt":"rain","initial_image":${value}}`)
+        assert.deepInclude(none.body, { image: null })
+      }
+      assert.deepStrictEqual((yield* send(json, "{\"prompt\":\"rain\"}")).body, {
+        message: { prompt: "rain" },
+        image: null
+      })
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("answers a form's text fields before and behind the file", () =>
+    Effect.gen(function*() {
+      const { directory, send } = yield* messageHandler()
+      const fields = [text("prompt", "rain"), text("prompt", "snow"), text("__proto__", "x"), text("größe", "é🙂")]
+      const before = yield* send(form, whole(...fields, file("a", pngOfSize(1000))))
+      const behind = yield* send(form, whole(file("a", pngOfSize(1000)), ...fields))
+      for (const { body } of [before, behind]) {
+        assert.deepStrictEqual(Object.entries(body.message), [
+          ["prompt", "rain"],
+          ["__proto__", "x"],
+          ["größe", "é🙂"]
+        ])
+        assert.include(body.image, { bytes: 1000, display_name: "a.png" })
+      }
+      assert.deepStrictEqual((yield* send(form, whole(...fields.slice(0, 1)))).body, {
+        message: { prompt: "rain" },
+        image: null
+      })
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("answers an empty record with the bytes of an image", () =>
+    Effect.gen(function*() {
+      const { send } = yield* messageHandler()
+      const { body } = yield* send("application/octet-stream", pngOfSize(1000))
+      assert.deepStrictEqual(body.message, {})
+      assert.include(body.image, { mime: "image/png", bytes: 1000 })
+    }))
+
+  it.scopedLive("takes the file of the option field, and does not take a mask for the image", () =>
+    Effect.gen(function*() {
+      const { directory, send } = yield* messageHandler({ field: "image" }, { maxBytes: 5000 })
+      const mask = file("mask", pngOfSize(4000))
+      for (const parts of [[mask, file("image", pngOfSize(1000))], [file("image", pngOfSize(1000)), mask]]) {
+        const { body } = yield* send(form, whole(...parts, text("prompt", "rain")))
+        assert.deepInclude(body, { message: { prompt: "rain" } })
+        assert.include(body.image, { bytes: 1000, display_name: "image.png" })
+      }
+      assert.deepInclude((yield* send(form, whole(mask))).body, { image: null })
+      const refused = yield* send(form, whole(mask, mask, file("image", pngOfSize(1000))))
+      assert.include(refused.body, { _tag: "InvalidPayload", reason: "MessageTooLarge" })
+      const named = yield* send(form, whole(text("image", "[object Object]"), mask))
+      assert.include(named.body, { _tag: "InvalidPayload", reason: "NotAFile", field: "image" })
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("bounds a form's fields by MaxMessageBytes, before and behind the file", () =>
+    Effect.gen(function*() {
+      const { directory, send } = yield* messageHandler({}, { maxMessageBytes: 2000 })
+      const long = text("prompt", "x".repeat(2000))
+      for (const parts of [[long, file("a", png())], [file("a", png()), long]]) {
+        const { body, status } = yield* send(form, whole(...parts))
+        assert.strictEqual(status, 400)
+        assert.include(body, { _tag: "InvalidPayload", reason: "MessageTooLarge" })
+      }
+      yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("lets a client that sends too much read the response, and serves its next request", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((options) => limited(messageApp({ at: ["initial_image"], ...options })))
+      const bodies = [
+        [
+          json,
+          Buffer.from(JSON.stringify({ prompt: "x", initial_image: payloadOf("image/png", pngOfSize(5_000_000)) }))
+        ],
+        [form, whole(text("prompt", "x"), file("image", pngOfSize(5_000_000)))]
+      ] as const
+      for (const [type, all] of bodies) {
+        for (const chunked of [false, true]) {
+          const client = yield* connectRaw(server.port)
+          yield* write(client, head({ type, ...chunked ? {} : { length: all.length } }))
+          yield* write(client, chunked ? Buffer.concat([chunk(all), Buffer.from("0\r\n\r\n")]) : all)
+          yield* client.until("}")
+          assert.match(client.received().toString(), /^HTTP\/1\.1 413 [^]*"_tag":"TooLarge"/)
+          yield* write(client, head({ type: json, length: 4 }) + "null")
+          yield* client.until("\"image\":null")
+        }
+      }
+      yield* server.clean
+    }))
+
+  it.scopedLive("keeps the image as long as the scope, and is one span and one outcome", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const body = JSON.stringify({ prompt: "rain", initial_image: payloadOf("image/png", png()) })
+      const request = HttpServerRequest.fromWeb(
+        new Request("http://localhost/", { method: "POST", body, headers: { "content-type": json } })
+      )
+      const persisted = Metric.tagged(SessionInitImage.outcomes, "outcome", "persisted")
+      const { count } = yield* Metric.value(persisted)
+      const spans = yield* withSpans(
+        Effect.scoped(Effect.gen(function*() {
+          yield* InitImageHttp.messageFromRequest({ at: ["initial_image"], directory })
+          assert.lengthOf(list(directory), 1)
+        })).pipe(Effect.provideService(HttpServerRequest.HttpServerRequest, request))
+      )
+      assert.deepStrictEqual(list(directory), [])
+      assert.strictEqual((yield* Metric.value(persisted)).count, count + 1)
+      assert.deepStrictEqual(spans.map(({ name }) => name), ["InitImageHttp.messageFromRequest"])
+      assert.strictEqual(spans[0]?.attributes.get("outcome"), "persisted")
+    }).pipe(Effect.provide(NodeContext.layer)))
+})
+
+describe("a content encoding", () => {
+  it.scopedLive("is refused before a byte is read, and the connection serves the next request", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connectRaw(server.port)
+      const all = pngOfSize(3_000_000)
+      yield* write(client, head({ type: "image/png", length: all.length, headers: ["Content-Encoding: gzip"] }))
+      yield* client.until("}")
+      assert.match(
+        client.received().toString(),
+        /^HTTP\/1\.1 415 [^]*\r\naccept-encoding: identity\r\n[^]*"_tag":"UnsupportedEncoding"/
+      )
+      assert.isBelow(server.bytesRead(), 1000)
+      yield* write(client, all)
+      yield* write(client, head({ method: "GET", path: "/ok", length: 0 }))
+      yield* client.until("still there")
+      yield* server.clean
+    }))
+
+  it.scopedLive("may be identity, in any case and number", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* webHandler()
+      const statuses: Record<string, number> = {
+        "": 200,
+        "identity": 200,
+        " Identity\t": 200,
+        "identity, ,identity": 200,
+        "gzip": 415,
+        "identity, gzip": 415,
+        "gzip;q=0": 415,
+        "x identity": 415
+      }
+      for (const [encoding, expected] of Object.entries(statuses)) {
+        const headers = { "content-type": "image/png", "content-encoding": encoding }
+        assert.strictEqual((yield* handle({ body: png(), headers })).status, expected, encoding)
+      }
+    }))
+})
+
+describe("DeclaredType", () => {
+  it.scopedLive("optional: the bytes decide, whatever type a body or a part has", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const { handle } = handlerOf(
+        routed({ directory }).pipe(
+          InitImageLimits.withLimits({ declaredType: "optional", acceptedFormats: ["image/png"] }),
+          Effect.provide(NodeContext.layer)
+        )
+      )
+      const form = kinds["a form"]?.type ?? ""
+      for (const type of ["text/plain", "image/webp", "image/gif", "x"]) {
+        for (const [outer, body] of [[type, png()], [form, formOf(png(), type)]] as const) {
+          const { text } = yield* handle({ body, headers: { "content-type": outer } })
+          assert.include(JSON.parse(text), { mime: "image/png" })
+        }
+      }
+      const refused = yield* handle({ body: jpeg(), headers: { "content-type": "image/png" } })
+      assert.strictEqual(refused.status, 415)
+      assert.include(JSON.parse(refused.text), { _tag: "ContentMismatch", detected: "jpeg" })
+    }).pipe(Effect.provide(NodeContext.layer)))
 })
 
 describe("describe", () => {

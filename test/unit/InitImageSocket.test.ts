@@ -19,6 +19,7 @@ import { readFileSync } from "node:fs"
 import { createServer, IncomingMessage } from "node:http"
 import { join } from "node:path"
 import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool, SessionInitImage } from "../../src/index.js"
+import { BadBase64 } from "../../src/InitImageError.js"
 import * as protocol from "../../src/internal/protocol.js"
 import { bytesReadOf } from "../../src/internal/socket/bytesRead.js"
 import { imagesIn } from "../integration/server/testServer.js"
@@ -264,7 +265,13 @@ describe("a session", () => {
 })
 
 describe("a refused message", () => {
-  const errorOf = (code: string, message: string, retryable = false) => ({ type: "error", code, message, retryable })
+  const errorOf = (code: string, message: string, fields: object = {}) => ({
+    type: "error",
+    code,
+    message,
+    retryable: ["busy", "internal_error"].includes(code),
+    ...fields
+  })
   const invalid = (message: string) => errorOf("invalid_message", message)
   const notText = invalid("A message must be a text frame.")
   const refused: Record<string, {
@@ -287,16 +294,28 @@ describe("a refused message", () => {
     "has no type": { frame: () => "[]", error: (type) => invalid(`The message's type must be ${type}.`) },
     "has an image that is not an object": {
       frame: (type) => JSON.stringify({ type, initial_image: 1 }),
-      error: () => errorOf("invalid_payload", "The image must be an object with the fields mime, name and data.")
+      error: () =>
+        errorOf("invalid_payload", "The image must be an object with the fields mime, name and data.", {
+          _tag: "InvalidPayload",
+          reason: "NotAnObject"
+        })
     },
     "has an invalid image": {
       frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
       error: () =>
-        errorOf("bad_base64", "The image's data is not valid base64: padding in the wrong place at character 0.")
+        errorOf("bad_base64", new BadBase64({ reason: "Padding", offset: 0 }).message, {
+          _tag: "BadBase64",
+          reason: "Padding",
+          offset: 0
+        })
     },
     "has an image that the spool has no room for": {
       frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),
-      error: () => errorOf("busy", "The image cannot be taken at the moment; please try again in 1 second.", true),
+      error: () =>
+        errorOf("busy", "The image cannot be taken at the moment; please try again in 1 second.", {
+          _tag: "Busy",
+          retryAfter: 1
+        }),
       closeCode: 1013,
       options: { spool: { maxBytesInFlight: 1000, onFull: "fail" } }
     }
@@ -350,7 +369,7 @@ describe("a refused message", () => {
           yield* deliver((opened ? update : init)(payloadOf("image/png", png(), "ref.png")))
           assert.deepStrictEqual(
             yield* answer,
-            errorOf("internal_error", "The server could not store the image.", true)
+            errorOf("internal_error", "The server could not store the image.")
           )
           if (!opened) assert.strictEqual(yield* answer, 1011)
           assert.lengthOf(lines.filter((line) => line.includes("An init image could not be stored")), 1)

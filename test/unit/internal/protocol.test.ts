@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { type ImageFormat, InitImageError, type InitImageHttp, InitImageLimits } from "../../../src/index.js"
 import * as protocol from "../../../src/internal/protocol.js"
 
@@ -40,18 +41,25 @@ describe("the session protocol", () => {
     const { Busy, TooManyPixels } = InitImageError
     const busy = new Busy({ retryAfter: 1 })
     const tooMany = new TooManyPixels({ width: 1, height: 1, limit: 0 })
-    assert.deepStrictEqual(protocol.imageErrorMessage(busy), {
-      type: "error",
-      code: "busy",
-      message: busy.message,
-      retryable: true
-    })
-    assert.deepStrictEqual(protocol.imageErrorMessage(tooMany), {
-      type: "error",
-      code: "too_many_pixels",
-      message: tooMany.message,
-      retryable: false
-    })
+    const encode = Schema.encodeSync(InitImageError.InitImageError)
+    const answers = [protocol.imageErrorMessage(encode(busy)), protocol.imageErrorMessage(encode(tooMany))]
+    assert.deepStrictEqual<ReadonlyArray<unknown>>(answers, [
+      { type: "error", code: "busy", _tag: "Busy", retryAfter: 1, message: busy.message, retryable: true },
+      {
+        type: "error",
+        code: "too_many_pixels",
+        _tag: "TooManyPixels",
+        width: 1,
+        height: 1,
+        limit: 0,
+        message: tooMany.message,
+        retryable: false
+      }
+    ])
+    // A client reads the frame with the schema of the errors.
+    const decoded = Schema.decodeUnknownSync(InitImageError.InitImageError)(answers[1])
+    assert.instanceOf(decoded, TooManyPixels)
+    assert.deepStrictEqual({ ...decoded }, { ...tooMany })
   })
 
   it("has the types of the public modules", () => {
