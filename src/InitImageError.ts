@@ -95,8 +95,7 @@ export class InvalidPayload
 }
 const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
   NotAnObject: "The image must be an object with the fields mime, name and data.",
-  NotJsonValue:
-    "The image is not a JSON value but an instance of a class, such as a Blob, or a promise without an await.",
+  NotJsonValue: "The image must be a JSON value, not a Blob, another class instance or a promise without await.",
   DataNotAString: "The image's data must be a base64 string.",
   NotJson: "The message with the image is not valid JSON.",
   TooDeep: "The message with the image is nested too deeply.",

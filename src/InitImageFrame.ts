@@ -69,7 +69,7 @@ const prepare = Effect.fnUntraced(function*(
   options: PersistOptions | undefined
 ) {
   yield* tempFile.checkOptions(options)
-  const { accepted, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
+  const { accepted, declaredType, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
   return {
     makeRoom: spool.makeRoom({ maxBytes, expectedBytes }, options),
     makeReader: <Chunk>(text: MessageText<Chunk>, room: rooms.Room) =>
@@ -81,7 +81,8 @@ const prepare = Effect.fnUntraced(function*(
         expectedBytes: Math.min(expectedBytes ?? Infinity, room.maxBytes),
         maxMessageBytes,
         maxPixels,
-        accepted
+        accepted,
+        declaredType
       })
   }
 })

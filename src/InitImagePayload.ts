@@ -12,7 +12,8 @@ import * as Predicate from "effect/Predicate"
 import * as ImageFormat from "./ImageFormat.js"
 import { InvalidMime, InvalidPayload } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
-import { isGeneral } from "./internal/format/mediaType.js"
+import { mimeNeighbours } from "./internal/errorText.js"
+import { essenceOf, isGeneral } from "./internal/format/mediaType.js"
 
 /**
  * The type id of `InitImagePayload`.
@@ -42,11 +43,12 @@ export class InitImagePayload extends Inspectable.Class {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /**
-   * The declared media type, which is an accepted one.
+   * The declared media type, which is an accepted one; `undefined` where the bytes decide
+   * (`InitImageLimits.DeclaredType`).
    *
    * @since 0.1.0
    */
-  readonly mime: ImageFormat.Mime
+  readonly mime: ImageFormat.Mime | undefined
   /**
    * The client's name for the file, unchanged. `DisplayName` makes it safe to log.
    *
@@ -61,7 +63,7 @@ export class InitImagePayload extends Inspectable.Class {
   readonly data: string
 
   constructor(fields: {
-    readonly mime: ImageFormat.Mime
+    readonly mime?: ImageFormat.Mime | undefined
     readonly name?: string | undefined
     readonly data: string
   }) {
@@ -85,16 +87,44 @@ export class InitImagePayload extends Inspectable.Class {
  */
 export const isInitImagePayload = (u: unknown): u is InitImagePayload => Predicate.hasProperty(u, TypeId)
 
-/** Tells whether a payload means "no init image": `null`, `undefined`, `false`, `0`, `""`, `{}` or `[]`. */
-const isAbsent = (u: unknown): boolean =>
-  u === null ||
-  (typeof u === "object" ? Object.keys(u).length === 0 : u === undefined || u === false || u === 0 || u === "")
+/** Tells whether a JSON value means "no init image": `null`, `undefined`, `false`, `0`, `""`, `{}` or `[]`. */
+const isAbsent = (json: unknown): boolean =>
+  json === null ||
+  (typeof json === "object"
+    ? Object.keys(json).length === 0
+    : json === undefined || json === false || json === 0 || json === "")
 
+/** Tells whether an object has no class: its prototype is that of `{}`, in any realm, or `null`. */
+const isPlainObject = (u: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(u)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+const isJsonValue = (u: unknown): boolean => {
+  switch (typeof u) {
+    case "object":
+      return u === null || Array.isArray(u) || isPlainObject(u)
+    case "number":
+      return Number.isFinite(u)
+    case "bigint":
+    case "function":
+    case "symbol":
+      return false
+    default:
+      return true
+  }
+}
+
+const notJsonValue = new InvalidPayload({ reason: "NotJsonValue" })
 const notAnObject = new InvalidPayload({ reason: "NotAnObject" })
 const dataNotAString = new InvalidPayload({ reason: "DataNotAString" })
 
-/** @internal */
-export const mimeToFormat = (
+/** Tells whether a media type is absent, empty or general. */
+const isUnspecific = (mime: unknown): boolean =>
+  mime === undefined || mime === null || typeof mime === "string" && isGeneral(mime)
+
+/** The format of a declared media type. */
+const mimeToFormat = (
   mime: unknown,
   accepted: ReadonlyArray<ImageFormat.Mime>
 ): Either.Either<ImageFormat.ImageFormat, InvalidMime> => {
@@ -105,8 +135,8 @@ export const mimeToFormat = (
 }
 
 /**
- * The declared format of an image; `None` where the bytes decide: for no type or a general one, or for any type where the
- * declared type is optional.
+ * The declared format of an image that comes without JSON; `None` where the bytes decide: for no type or a general one, or
+ * for any type where the declared type is optional.
  *
  * @internal
  */
@@ -119,22 +149,61 @@ export const declaredFormat = (
     ? Either.right(Option.none())
     : Either.map(mimeToFormat(mime, accepted), Option.some)
 
-/** Tells whether a media type is absent, empty or general. */
-const isUnspecific = (mime: unknown): boolean =>
-  mime === undefined || mime === null || typeof mime === "string" && isGeneral(mime)
+const mentionsImage = (u: unknown): boolean => typeof u === "string" && essenceOf(u)?.startsWith("image/") === true
+
+const missingMime = (
+  payload: Readonly<Record<string, unknown>>,
+  accepted: ReadonlyArray<ImageFormat.Mime>
+): InvalidMime => {
+  const field = mimeNeighbours.find((name) => Object.hasOwn(payload, name) && mentionsImage(payload[name]))
+  return new InvalidMime({ reason: "Missing", accepted, ...field === undefined ? {} : { field } })
+}
+
+/**
+ * The declared format of a payload; `None` where the declared type is optional.
+ *
+ * @internal
+ */
+export const payloadFormat = (
+  payload: Readonly<Record<string, unknown>>,
+  accepted: ReadonlyArray<ImageFormat.Mime>,
+  declaredType: "required" | "optional"
+): Either.Either<Option.Option<ImageFormat.ImageFormat>, InvalidMime> =>
+  declaredType === "required" && isUnspecific(payload["mime"])
+    ? Either.left(missingMime(payload, accepted))
+    : declaredFormat(payload["mime"], accepted, declaredType)
+
+/**
+ * {@link payloadFormat} with the limits of the context.
+ *
+ * @internal
+ */
+export const decodePayloadFormat = (
+  payload: Readonly<Record<string, unknown>>
+): Effect.Effect<Option.Option<ImageFormat.ImageFormat>, InvalidMime> =>
+  Effect.flatMap(
+    Effect.all([InitImageLimits.AcceptedFormats, InitImageLimits.DeclaredType]),
+    ([accepted, declaredType]) => payloadFormat(payload, accepted, declaredType)
+  )
 
 /** @internal */
 export const fromUnknown = (
   payload: unknown,
-  accepted: ReadonlyArray<ImageFormat.Mime>
+  accepted: ReadonlyArray<ImageFormat.Mime>,
+  declaredType: "required" | "optional"
 ): Either.Either<Option.Option<InitImagePayload>, InvalidPayload | InvalidMime> => {
+  if (!isJsonValue(payload) && !isInitImagePayload(payload)) return Either.left(notJsonValue)
   if (isAbsent(payload)) return Either.right(Option.none())
   if (!Predicate.isRecord(payload)) return Either.left(notAnObject)
-  return Either.flatMap(mimeToFormat(payload["mime"], accepted), ({ mime }) => {
+  return Either.flatMap(payloadFormat(payload, accepted, declaredType), (format) => {
     const { data, name } = payload
     return typeof data === "string"
       ? Either.right(Option.some(
-        new InitImagePayload({ mime, name: typeof name === "string" ? name : undefined, data })
+        new InitImagePayload({
+          mime: Option.getOrUndefined(format)?.mime,
+          name: typeof name === "string" ? name : undefined,
+          data
+        })
       ))
       : Either.left(dataNotAString)
   })
@@ -143,20 +212,26 @@ export const fromUnknown = (
 /**
  * Decodes a declared media type to its format.
  *
- * Types are compared without case; `image/jpg` is an alias of `image/jpeg`; a type with parameters is refused. Fails with
- * `InvalidMime` if the value is not a string, not a known type, or not in `InitImageLimits.AcceptedFormats`.
+ * Types are compared without case, without parameters and without white space around them; `image/x-png`, `image/jpg` and
+ * `image/pjpeg` are aliases. Fails with `InvalidMime`: as `Missing` if there is none or a general one
+ * (`application/octet-stream`, `image/*`), and as `NotAccepted` if the value is not a string, not a known type, or not in
+ * `InitImageLimits.AcceptedFormats`.
  *
  * @since 0.1.0
  * @category decoding
  */
 export const decodeMime = (mime: unknown): Effect.Effect<ImageFormat.ImageFormat, InvalidMime> =>
-  Effect.flatMap(InitImageLimits.AcceptedFormats, (accepted) => mimeToFormat(mime, accepted))
+  Effect.flatMap(
+    InitImageLimits.AcceptedFormats,
+    (accepted) => isUnspecific(mime) ? new InvalidMime({ reason: "Missing", accepted }) : mimeToFormat(mime, accepted)
+  )
 
 /**
  * Decodes a payload from any JSON value. `null`, `undefined`, `false`, `0`, `""`, `{}` and `[]` decode to `None`.
  *
- * Fails with `InvalidPayload` if the value is not an object or its `data` is not a string, and with `InvalidMime` if its
- * `mime` is missing, not a string, or not accepted. The base64 text is not read.
+ * Fails with `InvalidPayload` if the value is not a JSON value, is not an object or its `data` is not a string. Fails with
+ * `InvalidMime` if its `mime` is missing or general, not a string, or not accepted; with `InitImageLimits.DeclaredType`
+ * `"optional"` the `mime` is not looked at. The base64 text is not read.
  *
  * @function
  * @since 0.1.0
@@ -167,5 +242,9 @@ export const decode: (
 ) => Effect.Effect<Option.Option<InitImagePayload>, InvalidPayload | InvalidMime> = Effect.fn(
   "InitImagePayload.decode"
 )(
-  (payload: unknown) => Effect.flatMap(InitImageLimits.AcceptedFormats, (accepted) => fromUnknown(payload, accepted))
+  (payload: unknown) =>
+    Effect.flatMap(
+      Effect.all([InitImageLimits.AcceptedFormats, InitImageLimits.DeclaredType]),
+      ([accepted, declaredType]) => fromUnknown(payload, accepted, declaredType)
+    )
 )

@@ -83,7 +83,7 @@ export type {
 
 const images: session.Images = {
   makeSlot: InitImageSlot.make,
-  decodeMime: InitImagePayload.decodeMime,
+  decodeFormat: InitImagePayload.decodePayloadFormat,
   persistMessage: (text, at) =>
     InitImageFrame.persistOrAnnounced(text, at).pipe(
       metrics.observe(

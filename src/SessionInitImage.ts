@@ -33,7 +33,7 @@ import * as InitImageSpool from "./InitImageSpool.js"
 import * as verifier from "./internal/format/verifier.js"
 import type { Verifier, VerifyError } from "./internal/format/verifier.js"
 import * as metrics from "./internal/metrics.js"
-import { charactersFor, decodedBytes, Decoder } from "./internal/persist/base64.js"
+import { charactersFor, checkLength, decodedBytes, Decoder } from "./internal/persist/base64.js"
 import { maxBufferBytes } from "./internal/persist/bufferPool.js"
 import { minFreeBytes } from "./internal/persist/imageBuffer.js"
 import { RawReader } from "./internal/persist/rawReader.js"
@@ -110,9 +110,8 @@ export interface ImageMeta {
 }
 
 const empty = new Empty()
-const badLength = new BadBase64({ reason: "Length" })
 
-/** The decoded size of the payload's text by its length alone. */
+/** The decoded size of the payload's text by its length; its first and last characters tell why a length is wrong. */
 const sizeOf = (
   { data }: InitImagePayload.InitImagePayload,
   limit: number
@@ -120,7 +119,8 @@ const sizeOf = (
   if (data === "") return Either.left(empty)
   const bytes = decodedBytes(data.length, data)
   if (!(bytes <= limit)) return Either.left(new TooLarge({ bytes, limit }))
-  return data.length % 4 === 0 ? Either.right(bytes) : Either.left(badLength)
+  const invalid = checkLength(data)
+  return invalid === undefined ? Either.right(bytes) : Either.left(new BadBase64(invalid))
 }
 
 /**
@@ -128,7 +128,7 @@ const sizeOf = (
  * takes constant time.
  *
  * Fails with `Empty`, with `TooLarge` above `InitImageLimits.MaxBytes`, and with `BadBase64` where no base64 text has
- * that length.
+ * that length: for a mistake in the first 1024 or the last 4 characters if there is one.
  *
  * @function
  * @since 0.1.0
@@ -152,7 +152,8 @@ export const checkSize: (
 export const decode = ({ data }: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
   Stream.withSpan(
     Stream.suspend(() => {
-      if (data.length % 4 !== 0) return Stream.fail(badLength)
+      const invalid = checkLength(data)
+      if (invalid !== undefined) return Stream.fail(new BadBase64(invalid))
       const decoder = new Decoder()
       const size = Math.min(maxBufferBytes, Math.ceil(data.length / 4) * 3 + 2 * minFreeBytes)
       let at = 0
@@ -190,7 +191,7 @@ export const verify: {
   (payload: InitImagePayload.InitImagePayload): <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>
   ) => Stream.Stream<Uint8Array, E | VerifyError, R>
-  (meta: ImageMeta & { readonly mime: ImageFormat.Mime }): <E, R>(
+  (meta: ImageMeta & { readonly mime?: ImageFormat.Mime | undefined }): <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>
   ) => Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R>
   <E, R>(
@@ -199,13 +200,12 @@ export const verify: {
   ): Stream.Stream<Uint8Array, E | VerifyError, R>
   <E, R>(
     chunks: Stream.Stream<Uint8Array, E, R>,
-    meta: ImageMeta & { readonly mime: ImageFormat.Mime }
+    meta: ImageMeta & { readonly mime?: ImageFormat.Mime | undefined }
   ): Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R>
 } = dual(2, <E, R>(
   chunks: Stream.Stream<Uint8Array, E, R>,
-  meta: ImageMeta & { readonly mime: ImageFormat.Mime }
+  meta: ImageMeta & { readonly mime?: ImageFormat.Mime | undefined }
 ): Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R> => {
-  const format = ImageFormat.byMime[meta.mime]
   // Chunks are held back until the signature has matched: a few bytes, or there is no signature.
   const loop = <E2>(
     verifier: Verifier<E2>,
@@ -229,10 +229,13 @@ export const verify: {
       }
     })
   const makeVerifier: Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> = Effect.gen(function*() {
-    const maxPixels = yield* InitImageLimits.MaxPixels
-    return InitImagePayload.isInitImagePayload(meta)
-      ? verifier.make(format, maxPixels)
-      : verifier.counting(verifier.make(format, maxPixels), yield* InitImageLimits.MaxBytes)
+    const { accepted, declaredType, maxBytes, maxPixels } = yield* InitImageSpool.settings
+    const declared = Option.map(
+      Option.fromNullable(declaredType === "optional" ? undefined : meta.mime),
+      (mime) => ImageFormat.byMime[mime]
+    )
+    const image = verifier.makeDeclared(declared, accepted, maxPixels)
+    return InitImagePayload.isInitImagePayload(meta) ? image : verifier.counting(image, maxBytes)
   })
   return Stream.fromChannel(
     Stream.toChannel(chunks).pipe(
@@ -389,18 +392,18 @@ export const sinkScoped = (
 /** The room and the work of an image that comes as base64; `None` where the payload holds no image. */
 const prepareText = Effect.fnUntraced(function*(payload: unknown, options: PersistOptions | undefined) {
   yield* tempFile.checkOptions(options)
-  const { accepted, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
-  const decoded = yield* InitImagePayload.fromUnknown(payload, accepted)
+  const { accepted, declaredType, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
+  const decoded = yield* InitImagePayload.fromUnknown(payload, accepted, declaredType)
   if (Option.isNone(decoded)) return Option.none()
   const { data, mime, name } = decoded.value
   const bytes = yield* sizeOf(decoded.value, maxBytes)
-  const format = ImageFormat.byMime[mime]
+  const declared = Option.map(Option.fromNullable(mime), (mime) => ImageFormat.byMime[mime])
   return Option.some({
     makeRoom: spool.makeRoom({ maxBytes, bytes }, options),
     use: (room: rooms.Room) =>
       Effect.map(
         writer.write(
-          new TextReader(verifier.make(format, maxPixels), bytes),
+          new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes),
           sources.fromText(data),
           room
         ),

@@ -49,6 +49,17 @@ const base64 = FastCheck.oneof(
     const { data } = payloadOf("", bytes)
     return data.slice(0, at) + unit + data.slice(at + 1)
   }),
+  // A wrong length, with and without a mistake where it is looked for.
+  FastCheck.tuple(
+    FastCheck.constantFrom(pngOfSize(80), pngOfSize(1100), pngOfSize(1101), noise(1102)),
+    FastCheck.constantFrom("", "data:image/png;base64,"),
+    FastCheck.constantFrom("", "\n", "\r\n", " ", "=", "==\n", "é", "=A", "😀"),
+    FastCheck.constantFrom("", "-", "\n", "="),
+    FastCheck.nat(1500)
+  ).map(([bytes, prefix, suffix, unit, at]) => {
+    const data = payloadOf("", bytes).data.replace(/=+$/, "")
+    return prefix + data.slice(0, at) + unit + data.slice(at) + suffix
+  }),
   FastCheck.constantFrom("", "A", "AAAA", "====", "/+/+", "a/b")
 )
 
@@ -67,7 +78,17 @@ const member = (key: string, value: FastCheck.Arbitrary<string>) =>
 const object = (members: FastCheck.Arbitrary<string>, maxLength: number) =>
   FastCheck.array(members, { maxLength }).map((members) => `{${members.join(",")}}`)
 
-const mimes = FastCheck.constantFrom("image/png", "image/png", "image/jpeg", "image/webp", "IMAGE/JPG", "image/gif")
+const mimes = FastCheck.constantFrom(
+  "image/png",
+  "image/png",
+  "image/jpeg",
+  "image/webp",
+  "IMAGE/JPG",
+  "image/gif",
+  "image/png; a=b",
+  "image/*",
+  ""
+)
 
 /** Mostly whole payloads, their keys in any order, some of them with duplicate keys. */
 const payload = FastCheck.oneof(

@@ -6,7 +6,7 @@
  * be known.
  */
 import { Buffer } from "node:buffer"
-import { charactersFor, decodedBytes, Decoder, type Invalid } from "../persist/base64.js"
+import { charactersFor, decodedBytes, Decoder, type Invalid, tailLength } from "../persist/base64.js"
 import type { ImageBuffer } from "../persist/imageBuffer.js"
 import { StringChecker } from "./stringChecker.js"
 import type { MessageText } from "./text.js"
@@ -38,7 +38,7 @@ export class DataReader<F> {
   #state: State = "decoding"
   #checker: StringChecker | undefined
   #escape = ""
-  #lastTwo = ""
+  #tail = ""
   #length = 0
   #wantedBytes = 0
   readonly #maxBytes: number
@@ -74,11 +74,19 @@ export class DataReader<F> {
     return this.#decoder.invalid
   }
 
+  /** The number of bytes decoded before the first place where the string is not base64. */
+  get validBytes(): number {
+    return this.#decoder.bytes
+  }
+
+  /** The last characters so far; in place of each that is not ASCII, some other that is not. */
+  get tail(): string {
+    return this.#checker === undefined ? this.#tail : (this.#tail + this.#checker.tail).slice(-tailLength)
+  }
+
   /** The size of the image by the string's length so far, in bytes. */
   get decodedBytes(): number {
-    const checker = this.#checker
-    const end = checker === undefined || checker.length === 0 ? this.#lastTwo : "==".slice(0, checker.trailingEquals)
-    return decodedBytes(this.length, end)
+    return decodedBytes(this.length, this.tail)
   }
 
   /**
@@ -201,6 +209,6 @@ export class DataReader<F> {
 
   #count(text: string): void {
     this.#length += text.length
-    this.#lastTwo = text.length < 2 ? (this.#lastTwo + text).slice(-2) : text.slice(-2)
+    this.#tail = text.length < tailLength ? (this.#tail + text).slice(-tailLength) : text.slice(-tailLength)
   }
 }

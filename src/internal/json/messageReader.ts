@@ -22,6 +22,7 @@ import * as InitImagePayload from "../../InitImagePayload.js"
 import { makeSniffingProbe, type SniffingProbe } from "../format/probe.js"
 import { binaryDetectBytes } from "../format/signature.js"
 import { toError, type Verified } from "../format/verifier.js"
+import { wrongLength } from "../persist/base64.js"
 import { ImageBuffer } from "../persist/imageBuffer.js"
 import { Done, type Ended, type Step } from "../persist/reader.js"
 import type { ImageReader } from "../persist/writer.js"
@@ -34,7 +35,6 @@ const tooDeep = new InvalidPayload({ reason: "TooDeep" })
 const messageTooLarge = new InvalidPayload({ reason: "MessageTooLarge" })
 const duplicateKey = new InvalidPayload({ reason: "DuplicateKey" })
 const empty = new Empty()
-const badLength = new BadBase64({ reason: "Length" })
 
 /** The verified image of a message, and its client's name for it. */
 export interface MessageImage extends Verified {
@@ -64,6 +64,7 @@ export interface Options {
   readonly maxMessageBytes: number
   readonly maxPixels: number
   readonly accepted: ReadonlyArray<ImageFormat.Mime>
+  readonly declaredType: "required" | "optional"
 }
 
 /** The value at the end of the path, where everything that leads to it is an object. */
@@ -161,7 +162,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     if (Either.isLeft(parsed)) return parsed.left
     const payload = valueAt(parsed.right, this.#options.at)
     if (Predicate.isRecord(payload) && Object.hasOwn(payload, "mime")) {
-      const format = InitImagePayload.mimeToFormat(payload["mime"], this.#options.accepted)
+      const format = InitImagePayload.payloadFormat(payload, this.#options.accepted, this.#options.declaredType)
       if (Either.isLeft(format)) return format.left
     }
     const limit = this.#options.maxBytes
@@ -176,42 +177,46 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     if (this.#options.announces && isAnnounced(payload)) {
       return new Done({ message, image: undefined, announced: payload })
     }
-    const decoded = InitImagePayload.fromUnknown(payload, this.#options.accepted)
+    const decoded = InitImagePayload.fromUnknown(payload, this.#options.accepted, this.#options.declaredType)
     if (Either.isLeft(decoded)) return decoded.left
     if (Predicate.isRecord(payload)) delete payload["data"]
     if (Option.isNone(decoded.right)) return new Done({ message, image: undefined, announced: undefined })
     const { mime, name } = decoded.right.value
-    const image = this.#judge(ImageFormat.byMime[mime])
+    const image = this.#judge(mime && ImageFormat.byMime[mime])
     return Either.isLeft(image)
       ? image.left
       : new Done({ message, image: { ...image.right, name }, announced: undefined })
   }
 
-  /** The image, verified to be of the declared format, or the first error in the order of `persist`. */
-  #judge(declared: ImageFormat.ImageFormat): Either.Either<Verified, InitImageError> {
+  /** The image, verified to be of the declared format if there is one, or the first error in the order of `persist`. */
+  #judge(declared: ImageFormat.ImageFormat | undefined): Either.Either<Verified, InitImageError> {
     const data = this.#data
     // The scanner and `JSON.parse` see the same strings: a payload with data has been read.
     if (data === undefined) return Either.left(notJson)
     const { maxBytes, maxPixels } = this.#options
     if (data.length === 0) return Either.left(empty)
     if (data.isTooLarge) return Either.left(new TooLarge({ bytes: data.decodedBytes, limit: maxBytes }))
-    if (data.length % 4 !== 0) return Either.left(badLength)
-    const sniffed = this.#format
     const { invalid } = data
-    if (sniffed !== undefined && sniffed !== declared) {
+    if (data.length % 4 !== 0) return Either.left(new BadBase64(wrongLength(data.length, data.tail, invalid)))
+    const sniffed = this.#format
+    if (declared !== undefined && sniffed !== undefined && sniffed !== declared) {
       // A verifier of the declared format would have been certain after `binaryDetectBytes`, or at the end.
       return Either.left(
-        invalid !== undefined && Math.floor(invalid.offset / 4) * 3 < binaryDetectBytes
+        invalid !== undefined && data.validBytes < binaryDetectBytes
           ? new BadBase64(invalid)
           : new ContentMismatch({ declared: declared.name, detected: sniffed.name })
       )
     }
-    if (data.failure !== undefined) return Either.left(toError(data.failure, declared, maxPixels))
+    const format = declared ?? sniffed
+    if (data.failure !== undefined) return Either.left(toError(data.failure, format, maxPixels))
     if (invalid !== undefined) return Either.left(new BadBase64(invalid))
     const end = this.#probe.end()
-    if (end._tag !== "Image") return Either.left(toError(end, declared, maxPixels))
+    if (end._tag !== "Image") return Either.left(toError(end, format, maxPixels))
     const { height, orientation, width } = end
-    return Either.right({ format: declared, header: { width, height, orientation } })
+    return Either.right({
+      format: ImageFormat.byMime[`image/${end.format}`],
+      header: { width, height, orientation }
+    })
   }
 
   get #format(): ImageFormat.ImageFormat | undefined {

@@ -7,19 +7,26 @@ import type { Units } from "./scanner.js"
 const quote = 0x22
 const backslash = 0x5c
 const u = 0x75
-const equals = 0x3d
+/** As many as `wrongLength` of base64 looks at. */
+const tailLength = 4
 
-/** Whether `unit` may stand behind a backslash, besides `u`. */
-const isSimpleEscape = (unit: number): boolean =>
-  unit === quote || unit === backslash || unit === 0x2f || unit === 0x62 || unit === 0x66 || unit === 0x6e ||
-  unit === 0x72 || unit === 0x74
+/** The characters of the escapes of one character, by the unit behind the backslash. */
+const simpleEscapes: ReadonlyMap<number, number> = new Map([
+  [quote, quote],
+  [backslash, backslash],
+  [0x2f, 0x2f],
+  [0x62, 0x08],
+  [0x66, 0x0c],
+  [0x6e, 0x0a],
+  [0x72, 0x0d],
+  [0x74, 0x09]
+])
 
 const isHexDigit = (unit: number): boolean =>
   unit >= 0x30 && unit <= 0x39 || (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x66 && unit < 0x80
 
-/** Whether `unit` is a character of ASCII that counts as itself, and no `=`. A loop over these alone is twice as fast. */
-const isPlain = (unit: number): boolean =>
-  unit >= 0x20 && unit < 0x80 && unit !== quote && unit !== backslash && unit !== equals
+/** Whether `unit` is a character of ASCII that counts as itself. A loop over these alone is twice as fast. */
+const isPlain = (unit: number): boolean => unit >= 0x20 && unit < 0x80 && unit !== quote && unit !== backslash
 
 /** Outside of an escape, behind its backslash, or in its hex digits. */
 type Place = "characters" | "escape" | "hex"
@@ -27,12 +34,12 @@ type Place = "characters" | "escape" | "hex"
 export class StringChecker {
   /** UTF-16 code units so far; an escape counts when it is complete. */
   length = 0
-  /** How many `=` the text ends with. */
-  trailingEquals = 0
   /** Whether the closing quote has been read. */
   ended = false
   /** Whether the text so far is not a string of JSON. */
   malformed = false
+  /** The last four code units, a byte each, with 0x80 for those that are not ASCII. */
+  #tail = 0
   #place: Place = "characters"
   #hexDigits = 0
   #hexValue = 0
@@ -46,6 +53,16 @@ export class StringChecker {
     this.#isUtf8 = isUtf8
   }
 
+  /** The last characters of the text; in place of each that is not ASCII, some other that is not. */
+  get tail(): string {
+    const codes = [this.#tail >>> 24, this.#tail >>> 16 & 0xff, this.#tail >>> 8 & 0xff, this.#tail & 0xff]
+    return String.fromCharCode(...codes.slice(tailLength - Math.min(this.length, tailLength)))
+  }
+
+  #keep(unit: number): void {
+    this.#tail = this.#tail << 8 | Math.min(unit, 0x80)
+  }
+
   /** Reads up to and with the closing quote; answers how many units that are. */
   push(units: Units): number {
     // `at` is below the length wherever a unit is read.
@@ -57,7 +74,7 @@ export class StringChecker {
       }
       if (at > start) {
         this.length += at - start
-        this.trailingEquals = 0
+        for (let last = Math.max(start, at - tailLength); last < at; last++) this.#keep(units[last] as number)
         continue
       }
       this.#read(units[at++] as number)
@@ -71,16 +88,18 @@ export class StringChecker {
     switch (this.#place) {
       case "characters":
         return this.#readCharacter(unit)
-      case "escape":
+      case "escape": {
+        const character = simpleEscapes.get(unit)
         if (unit === u) {
           this.#place = "hex"
           this.#hexDigits = 0
           this.#hexValue = 0
-        } else if (isSimpleEscape(unit)) {
+        } else if (character !== undefined) {
           this.#place = "characters"
-          this.#count(unit)
+          this.#count(character)
         } else this.malformed = true
         return
+      }
       case "hex":
         if (!isHexDigit(unit)) this.malformed = true
         // The low bits of a letter, `A` and `a` alike, are 1 to 6.
@@ -103,7 +122,7 @@ export class StringChecker {
 
   #count(unit: number): void {
     this.length += 1
-    this.trailingEquals = unit === equals ? this.trailingEquals + 1 : 0
+    this.#keep(unit)
   }
 
   #readLead(byte: number): void {
@@ -113,7 +132,8 @@ export class StringChecker {
     else this.malformed = true
     // A character of four bytes is two code units.
     this.length += byte >= 0xf0 ? 2 : 1
-    this.trailingEquals = 0
+    this.#keep(byte)
+    if (byte >= 0xf0) this.#keep(byte)
   }
 
   #expect(continuations: number, lowest: number, highest: number): void {

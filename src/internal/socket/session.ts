@@ -105,7 +105,7 @@ export interface ReceivedMessage {
 }
 
 interface AnnouncedImage {
-  readonly mime: string
+  readonly mime: string | undefined
   readonly name: string | undefined
   readonly bytes: number
 }
@@ -113,7 +113,9 @@ interface AnnouncedImage {
 /** The operations on images, passed in by the public module. */
 export interface Images {
   readonly makeSlot: Effect.Effect<InitImageSlot, never, Storage>
-  readonly decodeMime: (mime: unknown) => Effect.Effect<ImageFormat, InvalidMime>
+  readonly decodeFormat: (
+    payload: Readonly<Record<string, unknown>>
+  ) => Effect.Effect<Option.Option<ImageFormat>, InvalidMime>
   readonly persistMessage: (
     text: string,
     at: ReadonlyArray<string>
@@ -162,12 +164,13 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   const inbox = new Inbox(connection)
   const slot = yield* options.slot ?? images.makeSlot
 
-  const decodeAnnounced = Effect.fnUntraced(function*({ bytes, mime, name }: Readonly<Record<string, unknown>>) {
-    const format = yield* images.decodeMime(mime)
+  const decodeAnnounced = Effect.fnUntraced(function*(payload: Readonly<Record<string, unknown>>) {
+    const format = yield* images.decodeFormat(payload)
+    const { bytes, name } = payload
     if (!isCount(bytes)) return yield* bytesNotACount
     const limit = yield* InitImageLimits.MaxBytes
     if (bytes > limit) return yield* new TooLarge({ bytes, limit })
-    return { mime: format.mime, name: typeof name === "string" ? name : undefined, bytes }
+    return { mime: Option.getOrUndefined(format)?.mime, name: typeof name === "string" ? name : undefined, bytes }
   })
 
   const persistAnnounced = (payload: Readonly<Record<string, unknown>>) =>

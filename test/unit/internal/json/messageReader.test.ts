@@ -16,7 +16,7 @@ import * as InitImagePayload from "../../../../src/InitImagePayload.js"
 import * as verifier from "../../../../src/internal/format/verifier.js"
 import { type Message, MessageReader, type Options } from "../../../../src/internal/json/messageReader.js"
 import { fromBytes, fromStrings } from "../../../../src/internal/json/text.js"
-import { decodedBytes } from "../../../../src/internal/persist/base64.js"
+import { checkLength, decodedBytes } from "../../../../src/internal/persist/base64.js"
 import { TextReader } from "../../../../src/internal/persist/textReader.js"
 import { jpegOfSize, png, pngOfSize, webpOfSize } from "../../../utils/images.js"
 import { reference as scan } from "../../../utils/jsonReference.js"
@@ -34,7 +34,8 @@ const defaults: Options = {
   expectedBytes: 0,
   maxMessageBytes: Infinity,
   maxPixels: Infinity,
-  accepted
+  accepted,
+  declaredType: "required"
 }
 
 type Chunks = ReadonlyArray<string> | ReadonlyArray<Uint8Array>
@@ -66,7 +67,7 @@ interface Outcome {
 }
 
 /** `JSON.parse`, then the payload, then its text. */
-const parsed = (json: string, { at, maxBytes, maxPixels }: Options): Outcome => {
+const parsed = (json: string, { at, declaredType, maxBytes, maxPixels }: Options): Outcome => {
   const refused = (result: object): Outcome => ({ result, bytes: undefined })
   let message: unknown
   try {
@@ -75,16 +76,17 @@ const parsed = (json: string, { at, maxBytes, maxPixels }: Options): Outcome => 
     return refused(invalid("NotJson"))
   }
   const payload = valueAt(message, at)
-  const decoded = InitImagePayload.fromUnknown(payload, accepted)
+  const decoded = InitImagePayload.fromUnknown(payload, accepted, declaredType)
   if (Either.isLeft(decoded)) return refused(decoded.left)
   if (Option.isNone(decoded.right)) return refused({ message, image: undefined, announced: undefined })
   const { data, mime, name } = decoded.right.value
   if (data === "") return refused(new Empty())
   const bytes = decodedBytes(data.length, data)
   if (!(bytes <= maxBytes)) return refused(new TooLarge({ bytes, limit: maxBytes }))
-  if (data.length % 4 !== 0) return refused(new BadBase64({ reason: "Length" }))
-  const format = ImageFormat.byMime[mime]
-  const read = drive(new TextReader(verifier.make(format, maxPixels), bytes), [data])
+  const wrongLength = checkLength(data)
+  if (wrongLength !== undefined) return refused(new BadBase64(wrongLength))
+  const declared = Option.map(Option.fromNullable(mime), (mime) => ImageFormat.byMime[mime])
+  const read = drive(new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes), [data])
   if (!("header" in read.result)) return refused(read.result)
   if (typeof payload === "object" && payload !== null) Reflect.deleteProperty(payload, "data")
   return { result: { message, image: { ...read.result, name }, announced: undefined }, bytes: read.bytes }
@@ -121,9 +123,10 @@ describe("MessageReader", () => {
     cuts,
     bufferBytes,
     FastCheck.constantFrom(Infinity, Infinity, 0, 10, 71, 100, 130),
-    FastCheck.constantFrom(Infinity, Infinity, 6)
-  ], ([{ at, json }, cuts, bufferBytes, maxBytes, maxPixels]) => {
-    const options = { ...defaults, at, maxBytes, maxPixels }
+    FastCheck.constantFrom(Infinity, Infinity, 6),
+    FastCheck.constantFrom<Options["declaredType"]>("required", "required", "optional")
+  ], ([{ at, json }, cuts, bufferBytes, maxBytes, maxPixels, declaredType]) => {
+    const options = { ...defaults, at, maxBytes, maxPixels, declaredType }
     const expected = possible(json, options)
     const bytes = Buffer.from(json)
     const inputs: Array<Chunks> = [[json], cut(json, cuts), inPiecesOf(json, 1)]
@@ -173,7 +176,13 @@ describe("MessageReader", () => {
     const text: string = start === undefined
       ? ""
       : JSON.parse(/"(?:[^"\\]|\\[^])*"/y.exec(json.slice(start - 1))?.[0] ?? "\"\"")
-    const early = [tooLarge, { result: new InvalidMime({ reason: "NotAccepted", accepted }), bytes: undefined }]
+    const early = [
+      tooLarge,
+      ...(["NotAccepted", "Missing"] as const).map((reason) => ({
+        result: new InvalidMime({ reason, accepted }),
+        bytes: undefined
+      }))
+    ]
     const expected = decodedBytes(text.length, text) > maxBytes ? [...limited, ...early] : limited
     for (const input of [[Buffer.from(json)], cut(Buffer.from(json), cuts), inPiecesOf(Buffer.from(json), 1)]) {
       assertOutcome(expected, read(input, { ...options, isStream: true }))
@@ -332,11 +341,13 @@ describe("MessageReader", () => {
 
   it.each(
     [
-      ["-", "Character"],
+      ["-", "UrlSafe"],
       ["é", "Character"],
       ["😀A", "Character"],
       ["=", "Padding"],
-      ["\\n", "Character"],
+      ["\\n", "LineBreaks"],
+      ["\\r\\n", "LineBreaks"],
+      ["\\u0020", "WhiteSpace"],
       ["\\u0000", "Character"],
       ["\\u0141", "Character"]
     ] as const
@@ -448,13 +459,15 @@ describe("MessageReader", () => {
     return typeof step === "string" ? step : plain(step)
   }
   const tooLarge = plain(new TooLarge({ bytes: 101, limit: 100 }))
-  const wrongMime = { _tag: "InvalidMime", accepted }
+  const wrongMime = plain(new InvalidMime({ reason: "NotAccepted", accepted }))
+  const noMime = plain(new InvalidMime({ reason: "Missing", accepted }))
 
   it.each([
     ["no type before the data", "{\"a\":{", tooLarge],
     ["an accepted type", "{\"n\":[1],\"a\":{\"mime\":\"image/webp\",", tooLarge],
     ["another type", "{\"a\":{\"mime\":\"image/gif\",", wrongMime],
     ["a type that is not a string", "{\"a\":{\"mime\":1,", wrongMime],
+    ["a general type", "{\"a\":{\"mime\":\"image/*\",", noMime],
     ["a type beside the payload", "{\"mime\":\"image/gif\",\"a\":{", tooLarge],
     ["no JSON before the data", "{x,\"a\":{", plain(invalid("NotJson"))]
   ])("refuses a stream that is too large at once, with %s", (_, before, expected) => {

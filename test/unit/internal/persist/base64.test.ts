@@ -1,7 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { Buffer } from "node:buffer"
-import { decodedBytes, Decoder, type Invalid } from "../../../../src/internal/persist/base64.js"
+import {
+  checkLength,
+  decodedBytes,
+  Decoder,
+  type Invalid,
+  tailLength,
+  wrongLength
+} from "../../../../src/internal/persist/base64.js"
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -10,21 +17,47 @@ interface Decoded {
   readonly invalid: Invalid | undefined
 }
 
+/** The mistake that a character outside the alphabet is. */
+const reasonOf = (unit: string): Invalid["reason"] =>
+  unit === "="
+    ? "Padding"
+    : /[\r\n]/.test(unit)
+    ? "LineBreaks"
+    : /[\t\v\f ]/.test(unit)
+    ? "WhiteSpace"
+    : /[-_]/.test(unit)
+    ? "UrlSafe"
+    : "Character"
+
 /** Decodes RFC 4648 section 4 bit by bit: the bytes of the whole groups before the first error, and the error. */
 const reference = (text: string): Decoded => {
-  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0
+  const equals = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0
+  // Only the last group may be padded, also where it is not complete.
+  const padding = Math.min(equals, text.length % 4 || 4)
   const body = text.split("").slice(0, text.length - padding)
   const bits: Array<number> = []
   const bytes = () =>
     Array.from({ length: Math.floor(bits.length / 8) }, (_, at) => parseInt(bits.slice(at * 8, at * 8 + 8).join(""), 2))
-  const fail = (reason: Invalid["reason"], offset: number): Decoded => {
-    bits.length = (offset - (offset % 4)) * 6
+  const fail = (reason: Invalid["reason"], offset: number, from = offset): Decoded => {
+    bits.length = (from - (from % 4)) * 6
     return { bytes: bytes(), invalid: { reason, offset } }
   }
   for (const [offset, unit] of body.entries()) {
     const value = alphabet.indexOf(unit)
-    if (value < 0) return fail(unit === "=" ? "Padding" : "Character", offset)
+    if (value < 0) {
+      if (offset === 4 && /^data:/i.test(text)) return fail("DataUrl", 4)
+      const padded = /^=+(?=[\t\n\v\f\r ])/.exec(text.slice(offset, offset - (offset % 4) + 5))?.[0] ?? ""
+      return fail(reasonOf(text.charAt(offset + padded.length)), offset + padded.length, offset)
+    }
     for (let bit = 5; bit >= 0; bit--) bits.push((value >> bit) & 1)
+  }
+  if (text.length % 4 !== 0) {
+    // The whole groups, without the last one where it may still be padded.
+    bits.length = Math.floor((text.length - 1) / 4) * 24
+    const invalid: Invalid = text.length % 4 - padding >= 2
+      ? { reason: "Unpadded", offset: text.length }
+      : { reason: "Length" }
+    return { bytes: bytes(), invalid }
   }
   return bits.slice(bits.length - (bits.length % 8)).includes(1)
     ? fail("UnusedBits", body.length - 1)
@@ -84,7 +117,7 @@ const almost = FastCheck.array(
 ).chain((characters) =>
   FastCheck.constantFrom("", "=", "==", "===").map((padding) => {
     const text = characters.join("") + padding
-    return text.slice(0, text.length - (text.length % 4))
+    return { text, whole: text.slice(0, text.length - (text.length % 4)) }
   })
 )
 
@@ -103,7 +136,7 @@ describe("base64", () => {
 
   it.prop(
     "gives the bytes, reason and offset of the reference decoder for any text",
-    [almost, sizes],
+    [FastCheck.tuple(almost, FastCheck.boolean()).map(([{ text, whole }, isWhole]) => isWhole ? whole : text), sizes],
     ([text, sizes]) => {
       const expected = reference(text)
       const actual = decode(split(text, sizes))
@@ -127,23 +160,69 @@ describe("base64", () => {
       ["QQ=Q", "Padding", 2],
       ["QR==", "UnusedBits", 1],
       ["QUJ=", "UnusedBits", 2],
-      ["QUI-", "Character", 3],
-      ["QUI_", "Character", 3],
-      ["QU\nJ", "Character", 2],
-      ["QUJDQU J", "Character", 6],
+      ["QUI-", "UrlSafe", 3],
+      ["QUI_", "UrlSafe", 3],
+      ["QU\nJ", "LineBreaks", 2],
+      ["QUJD\r\nQUJD", "LineBreaks", 4],
+      ["QUJDQU J", "WhiteSpace", 6],
+      [" QUJDQUJ", "WhiteSpace", 0],
+      ["QUJDQU\tJ", "WhiteSpace", 6],
+      ["QUJD\u00a0UJD", "Character", 4],
+      ["QQ==\n", "LineBreaks", 4],
+      ["QUI=\r\n", "LineBreaks", 4],
+      ["QUJDQQ== ", "WhiteSpace", 8],
+      ["QQ==\nQQ==", "LineBreaks", 4],
+      ["QUI=A\n==", "Padding", 3],
+      ["data:image/png;base64,QUJD", "DataUrl", 4],
+      ["DATA:,QUJD", "DataUrl", 4],
+      ["data;QUJD", "Character", 4],
+      ["QUJDdata:QUJ", "Character", 8],
       ["\u0141UJD", "Character", 0],
       ["\u0151UJD", "Character", 0],
       ["QUJDQUJ\ud83d", "Character", 7],
-      ["QUJDQ", "Length", 5],
-      ["QQ=", "Length", 3],
-      ["QU-", "Character", 2],
+      ["QUJDQ", "Length", undefined],
+      ["QQ==QQ==Q", "Padding", 2],
+      ["Q=", "Length", undefined],
+      ["QQ=", "Unpadded", 3],
+      ["QQ", "Unpadded", 2],
+      ["QUJDQUI", "Unpadded", 7],
+      ["QU-", "UrlSafe", 2],
       ["QUJDQ!=", "Character", 5],
       ["QUJDQ=Q", "Padding", 5]
     ] as const
   )("refuses %j: %s at %i", (text, reason, offset) => {
-    assert.deepStrictEqual(decode([text]).invalid, { reason, offset })
-    assert.deepStrictEqual(decode(text.split("")).invalid, { reason, offset })
-    assert.deepStrictEqual(decode([text.slice(0, 3), "", text.slice(3)]).invalid, { reason, offset })
+    const expected = offset === undefined ? { reason } : { reason, offset }
+    assert.deepStrictEqual(decode([text]).invalid, expected)
+    assert.deepStrictEqual(decode(text.split("")).invalid, expected)
+    assert.deepStrictEqual(decode([text.slice(0, 3), "", text.slice(3)]).invalid, expected)
+    assert.deepStrictEqual(checkLength(text), text.length % 4 === 0 ? undefined : expected)
+  })
+
+  it.prop("tells a mistake at the start or the end of a text before a wrong length, as a decoder of pieces does", [
+    FastCheck.constantFrom(4000, 4001, 4002, 4003),
+    FastCheck.constantFrom("\n", " ", "-", "=", "==\n", "!", "\u00e9", ""),
+    FastCheck.constantFrom(0, 5, 1000, 1020, 1021, 1022, 1023, 1024, 1025, 2000, 3996, 3998, 3999, 4000, 4001, 4002),
+    sizes
+  ], ([length, mistake, at, sizes]) => {
+    const text = `${"A".repeat(at)}${mistake}`.padEnd(length, "A").slice(0, length)
+    const { invalid } = decode(split(text, sizes))
+    const tail = text.slice(-tailLength)
+    const told = checkLength(text)
+    if (length % 4 === 0) return assert.isUndefined(told)
+    assert.deepStrictEqual(told, wrongLength(length, tail, invalid))
+    const found = text.search(/[^A=]|=(?!=?$)/)
+    if (found >= 0 && (found < 1020 || found >= length - 2)) assert.include([found, found + 2], told?.offset)
+    else if (found < 0 && !text.endsWith("=")) {
+      const expected = length % 4 === 1 ? { reason: "Length" } : { reason: "Unpadded", offset: length }
+      assert.deepStrictEqual<unknown>(told, expected)
+    }
+  }, { fastCheck: { numRuns: 2000 } })
+
+  it("tells a wrong length in constant time", () => {
+    const text = "A".repeat(50_000_001)
+    const before = performance.now()
+    for (let i = 0; i < 1000; i++) assert.deepStrictEqual(checkLength(text), { reason: "Length" })
+    assert.isBelow(performance.now() - before, 1000)
   })
 
   it.prop("decodedBytes counts whole bytes if the length is not a multiple of 4", [
