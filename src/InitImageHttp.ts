@@ -267,7 +267,8 @@ export const messageFromRequest: (
 
 /**
  * The description of an image for its client: without its path. `bytes` is the file's size; `width` and `height` are in
- * pixels, as stored.
+ * pixels, as stored; `upright_width` and `upright_height` are in pixels, as seen after the turn that `orientation` names
+ * (EXIF 2.32 tag 0x0112).
  *
  * @since 0.1.0
  * @category schemas
@@ -277,7 +278,10 @@ export const ImageDescription = Schema.Struct({
   display_name: Schema.String,
   bytes: Schema.Number,
   width: Schema.Number,
-  height: Schema.Number
+  height: Schema.Number,
+  orientation: Schema.Literal(1, 2, 3, 4, 5, 6, 7, 8),
+  upright_width: Schema.Number,
+  upright_height: Schema.Number
 }).annotations({
   identifier: "InitImageDescription",
   description: "A verified image"

@@ -200,7 +200,7 @@ const persist = (bytes: Uint8Array, output: Output, name: string | undefined, op
 
 const normalize = Effect.fnUntraced(function*(
   source: normalizer.Source,
-  isSideways: boolean,
+  [width, height]: readonly [width: number, height: number],
   name: string | undefined,
   options: NormalizeOptions
 ) {
@@ -208,7 +208,6 @@ const normalize = Effect.fnUntraced(function*(
   if (problem !== undefined) return yield* badArgument(problem)
   yield* tempFile.checkOptions(options)
   const { decode } = yield* InitImageNormalizer
-  const [width, height] = isSideways ? [source.height, source.width] : [source.width, source.height]
   const output: Output = {
     ...plan.size(width, height, options),
     format: options.format ?? "png",
@@ -257,7 +256,7 @@ export const normalizeScoped: (
   FileSystem.FileSystem | Path.Path | Scope.Scope | InitImageNormalizer
 > = Effect.fn("InitImageNormalizer.normalizeScoped")(
   (image: SessionInitImage.SessionInitImage, options: NormalizeOptions = {}) =>
-    normalize(toSource(image), image.orientation >= 5, image.displayName, options)
+    normalize(toSource(image), [image.uprightWidth, image.uprightHeight], image.displayName, options)
 )
 
 const otherFormats: Readonly<Record<string, OtherFormat>> = { "image/gif": "gif", "image/avif": "avif" }
@@ -324,7 +323,7 @@ export const fromStreamScoped: <E, R>(
     if (width === 0 || height === 0) return yield* new UndecodableImage({ format, reason: "Corrupt" })
     if (width * height > maxPixels) return yield* new TooManyPixels({ width, height, limit: maxPixels })
     return yield* Effect.provideService(
-      normalize({ path, format, width, height, isTurned: format === "avif" }, false, meta.name, options),
+      normalize({ path, format, width, height, isTurned: format === "avif" }, [width, height], meta.name, options),
       Scope.Scope,
       scope
     )

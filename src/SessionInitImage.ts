@@ -67,6 +67,22 @@ export class SessionInitImage extends Data.Class<{
   /** The turn that makes the stored picture upright: EXIF 2.32 tag 0x0112, or 1 without it. */
   readonly orientation: ImageFormat.Orientation
 }> {
+  /**
+   * In pixels, as seen after the orientation is applied.
+   *
+   * @since 0.1.0
+   */
+  get uprightWidth(): number {
+    return this.orientation >= 5 ? this.height : this.width
+  }
+  /**
+   * In pixels, as seen after the orientation is applied.
+   *
+   * @since 0.1.0
+   */
+  get uprightHeight(): number {
+    return this.orientation >= 5 ? this.width : this.height
+  }
   /** @since 0.1.0 */
   toJSON(): unknown {
     const { path: _, ...shown } = this
@@ -484,6 +500,31 @@ export const persistScoped = (
     prepareText(payload, options),
     Option.match({ onNone: () => Effect.succeedNone, onSome: ({ makeRoom, use }) => rooms.scoped(makeRoom, use) })
   ).pipe(metrics.observe("SessionInitImage.persistScoped", identity))
+
+/**
+ * The image of an effect that may have none, such as {@link persist}: fails with `Empty` without one.
+ *
+ * @since 0.1.0
+ * @category combinators
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { SessionInitImage } from "session-init-image"
+ *
+ * declare const generate: (path: string) => Effect.Effect<void>
+ *
+ * const run = (payload: unknown) =>
+ *   SessionInitImage.persistScoped(payload).pipe(
+ *     SessionInitImage.required,
+ *     Effect.flatMap(({ path }) => generate(path)),
+ *     Effect.scoped
+ *   )
+ * ```
+ */
+export const required = <E, R>(
+  self: Effect.Effect<Option.Option<SessionInitImage>, E, R>
+): Effect.Effect<SessionInitImage, E | Empty, R> =>
+  Effect.flatMap(self, (image): Either.Either<SessionInitImage, Empty> => Either.fromOption(image, () => empty))
 
 /** Writes the image that a source brings as its bytes. */
 const writeRaw = <E, R>(

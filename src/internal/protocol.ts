@@ -11,8 +11,13 @@ export type Mime = "image/png" | "image/jpeg" | "image/webp"
 /** An accepted format's name; the same as `ImageFormat.Name`. */
 export type Name = "png" | "jpeg" | "webp"
 
+/** The turn that makes an image upright; the same as `ImageFormat.Orientation`. */
+export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8
+
 /**
- * A verified image as a server describes it to its client: size in `bytes`, `width` and `height` in pixels.
+ * A verified image as a server describes it to its client: its size in `bytes`; `width` and `height` in pixels as they are
+ * stored; `orientation`, the turn that makes it upright (EXIF 2.32 tag 0x0112, 1 is upright); and `upright_width` and
+ * `upright_height` in pixels, as it is seen after that turn.
  *
  * @since 0.1.0
  * @category models
@@ -23,6 +28,9 @@ export interface ImageDescription {
   readonly bytes: number
   readonly width: number
   readonly height: number
+  readonly orientation: Orientation
+  readonly upright_width: number
+  readonly upright_height: number
 }
 
 /**
@@ -135,13 +143,25 @@ export interface ErrorMessage {
 export type ServerMessage = ImageMessage | ProgressMessage | ErrorMessage
 
 /** Describes an image to its client: without its path. */
-export const describe = ({ bytes, displayName, height, mime, width }: {
+export const describe = (image: {
   readonly mime: Mime
   readonly displayName: string
   readonly bytes: number
   readonly width: number
   readonly height: number
-}): ImageDescription => ({ mime, display_name: displayName, bytes, width, height })
+  readonly orientation: Orientation
+  readonly uprightWidth: number
+  readonly uprightHeight: number
+}): ImageDescription => ({
+  mime: image.mime,
+  display_name: image.displayName,
+  bytes: image.bytes,
+  width: image.width,
+  height: image.height,
+  orientation: image.orientation,
+  upright_width: image.uprightWidth,
+  upright_height: image.uprightHeight
+})
 
 export const imageMessage = (image: ImageDescription | null): ImageMessage => ({ type: imageType, image })
 

@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { moveAway } from "../integration/server/testServer.js"
+import { uprightSize } from "../utils/descriptions.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import * as generator from "./generator.js"
@@ -15,7 +16,7 @@ const serveApp = serve(HttpServer.serve(app).pipe(Layer.provide(generator.layer)
 const image = png({ width: 3, height: 2 })
 
 const answer = {
-  image: { mime: "image/png", display_name: "ref.png", bytes: image.length, width: 3, height: 2 },
+  image: { mime: "image/png", display_name: "ref.png", bytes: image.length, ...uprightSize(3, 2) },
   clip: { prompt: "a slow pan", width: 3, height: 2 }
 }
 

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { InitImageLimits } from "../../src/index.js"
+import { uprightSize } from "../utils/descriptions.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { type Client, connect } from "../utils/webSocketClient.js"
@@ -17,7 +18,7 @@ const serveApp = (generatorLayer: typeof generator.layer) =>
 
 const describeImage = (width: number) => ({
   type: "session_init_image",
-  image: { mime: "image/png", display_name: "ref", bytes: png({ width }).length, width, height: 1 }
+  image: { mime: "image/png", display_name: "ref", bytes: png({ width }).length, ...uprightSize(width, 1) }
 })
 
 const sendImage = (client: Client, type: string, width: number) =>

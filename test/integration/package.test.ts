@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as vm from "node:vm"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
+import { uprightSize } from "../utils/descriptions.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { fromMarkdown } from "../utils/snippets.js"
@@ -247,7 +248,7 @@ describe("the server in the README", () => {
       const cut = image.slice(0, -12)
       const described = (display_name: string) => ({
         status: 200,
-        answer: { mime: "image/png", display_name, bytes: image.length, width: 3, height: 2 }
+        answer: { mime: "image/png", display_name, bytes: image.length, ...uprightSize(3, 2) }
       })
       const refused = { status: 422, answer: { _tag: "MalformedImage", format: "png", reason: "Truncated" } }
       const json = (bytes: Uint8Array) => JSON.stringify(payloadOf("image/png", bytes, "ref.png"))

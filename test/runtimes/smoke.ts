@@ -63,7 +63,10 @@ const describes = (bytes: Buffer, name: string) => ({
   display_name: name,
   bytes: bytes.length,
   width: 1,
-  height: 1
+  height: 1,
+  orientation: 1,
+  upright_width: 1,
+  upright_height: 1
 })
 
 const checks: Record<string, Effect.Effect<void, unknown, FileSystem.FileSystem | Path.Path>> = {

@@ -28,6 +28,7 @@ import { mkdirSync, rmSync } from "node:fs"
 import * as Http from "node:http"
 import { join } from "node:path"
 import { InitImageApi, InitImageError, InitImageHttp, InitImageLimits, InitImageSpool } from "../../src/index.js"
+import { uprightSize } from "../utils/descriptions.js"
 import { list, makeDirectory, openIn } from "../utils/directory.js"
 import { type Bytes, jpeg, jpegOfSize, png, pngOfSize, webp } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
@@ -568,7 +569,7 @@ describe("the client of HttpApiClient", () => {
       const { url } = yield* serve({ limits: { maxBytes: 10_000 } })
       const client = yield* HttpApiClient.make(Api, { baseUrl: url })
       const path = { sessionId: "a" }
-      const description = { mime: "image/png" as const, bytes: 1000, width: 1, height: 1 }
+      const description = { mime: "image/png" as const, bytes: 1000, ...uprightSize(1, 1) }
       const image = pngOfSize(1000)
       assert.isUndefined(yield* client.initImage.delete({ path }))
       assert.instanceOf(yield* Effect.flip(client.initImage.get({ path })), InitImageApi.NotFound)

@@ -29,6 +29,7 @@ import {
 } from "../../src/index.js"
 import * as quotas from "../../src/internal/spool/quota.js"
 import * as rooms from "../../src/internal/spool/room.js"
+import { uprightSize } from "../utils/descriptions.js"
 import { list, makeDirectory, openIn } from "../utils/directory.js"
 import { type Hook, layerHooked } from "../utils/hookedFileSystem.js"
 import { jpeg, png, pngOfSize } from "../utils/images.js"
@@ -1105,7 +1106,7 @@ describe("describe", () => {
       const { directory, handle } = yield* webHandler()
       const headers = { "content-type": "image/png" }
       const { text } = yield* handle({ body: pngOfSize(1000), headers }, "/?name=a.png")
-      const description = { mime: "image/png", display_name: "a.png", bytes: 1000, width: 1, height: 1 }
+      const description = { mime: "image/png", display_name: "a.png", bytes: 1000, ...uprightSize(1, 1) }
       assert.deepStrictEqual(JSON.parse(text), description)
       assert.notInclude(text, directory)
       const decode = Schema.decodeUnknown(InitImageHttp.ImageDescription)

@@ -23,6 +23,7 @@ import { BadBase64 } from "../../src/InitImageError.js"
 import * as protocol from "../../src/internal/protocol.js"
 import { bytesReadOf } from "../../src/internal/socket/bytesRead.js"
 import { imagesIn } from "../integration/server/testServer.js"
+import { uprightSize } from "../utils/descriptions.js"
 import { makeDirectory } from "../utils/directory.js"
 import { makeFakeSocket } from "../utils/fakeSocket.js"
 import { layerHooked } from "../utils/hookedFileSystem.js"
@@ -37,7 +38,7 @@ const update = (image: unknown) => JSON.stringify({ type: protocol.updateType, [
 const announce = (bytes: unknown, mime = "image/png") => ({ mime, name: "ref.png", bytes })
 
 const described = (bytes: Uint8Array) =>
-  protocol.imageMessage({ mime: "image/png", display_name: "ref.png", bytes: bytes.length, width: 1, height: 1 })
+  protocol.imageMessage({ mime: "image/png", display_name: "ref.png", bytes: bytes.length, ...uprightSize(1, 1) })
 const progress = protocol.progressMessage
 const noImage = protocol.imageMessage(null)
 const cancel = JSON.stringify({ type: protocol.cancelType })

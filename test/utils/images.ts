@@ -9,7 +9,9 @@ export * from "./bytes.js"
 export interface ExifOptions {
   readonly orientation: number
   readonly littleEndian?: boolean
+  /** A type of TIFF: 3, a SHORT, by default. */
   readonly type?: number
+  /** Equal values, 1 by default. They follow the directory where they do not fit into the entry. */
   readonly count?: number
   /** The offset of the directory from the start of the TIFF header, after zeros. */
   readonly directory?: number
@@ -23,6 +25,17 @@ export const exif = (options: ExifOptions): Bytes => {
   const u32 = options.littleEndian === true ? u32le : u32be
   const directory = options.directory ?? 8
   const others = options.others ?? 0
+  const type = options.type ?? 3
+  const count = options.count ?? 1
+  const value = options.orientation
+  const values = concat(
+    ...Array.from(
+      { length: count },
+      () => type === 1 || type === 6 ? bytes(value) : type === 4 || type === 9 ? u32(value) : u16(value)
+    )
+  )
+  const isInline = values.length <= 4
+  const end = directory + 2 + (others + 1) * 12 + 4
   const other = concat(u16(0x010f), u16(3), u32(1), u16(7), u16(0))
   return concat(
     ascii(options.littleEndian === true ? "II" : "MM"),
@@ -31,8 +44,9 @@ export const exif = (options: ExifOptions): Bytes => {
     new Uint8Array(Math.max(0, directory - 8)),
     u16(others + 1),
     ...Array.from({ length: others }, () => other),
-    concat(u16(0x0112), u16(options.type ?? 3), u32(options.count ?? 1), u16(options.orientation), u16(0)),
-    u32(0)
+    concat(u16(0x0112), u16(type), u32(count), isInline ? concat(values, new Uint8Array(4 - values.length)) : u32(end)),
+    u32(0),
+    isInline ? bytes() : values
   )
 }
 

@@ -14,12 +14,19 @@ const entryCountLength = 2
 /** TIFF 6.0, section 2: tag, type, count, and value or offset. */
 const entryLength = 12
 const orientationTag = 0x0112
-const shortType = 3
+/** TIFF 6.0, section 2: the bytes of each integer type: BYTE, SHORT, LONG, SBYTE, SSHORT and SLONG. */
+const integerBytes: Readonly<Record<number, 1 | 2 | 4>> = { 1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4 }
+/** TIFF 6.0, section 2: longer values stand at an offset. */
+const inlineBytes = 4
 
 /**
  * Reads the orientation from the EXIF block in the next `length` bytes, with or without the prefix: PNG and WebP define
  * none, but some encoders write it. A broken block has no orientation. The position stays within the block and only
- * moves forward, so a directory that overlaps the header is ignored. The block's length bounds the number of entries.
+ * moves forward, so a directory that overlaps the header is ignored, and so is a value before its entry. The block's length
+ * bounds the number of entries.
+ *
+ * EXIF defines one SHORT. As in libexif, and so in sharp, a value of any integer type counts, and of several the first:
+ * cameras and editors write a LONG or a BYTE too.
  */
 export function* readOrientation(
   reader: ByteReader,
@@ -42,7 +49,10 @@ export function* readOrientation(
   }
   const little = order === littleEndian
   const u16 = (index: number): number => little ? reader.u16le(index) : reader.u16be(index)
-  const directory = little ? reader.u32le(4) : reader.u32be(4)
+  const u32 = (index: number): number => little ? reader.u32le(index) : reader.u32be(index)
+  const integer = (index: number, bytes: 1 | 2 | 4): number =>
+    bytes === 1 ? reader.u8(index) : bytes === 2 ? u16(index) : u32(index)
+  const directory = u32(4)
   if (u16(2) !== magicNumber || directory < tiffHeaderLength || start + directory + entryCountLength > end) {
     return undefined
   }
@@ -53,11 +63,22 @@ export function* readOrientation(
   reader.at += entryCountLength
   for (; entries > 0 && reader.offset + entryLength <= end; entries--) {
     yield entryLength
-    if (u16(0) === orientationTag && u16(2) === shortType && (little ? reader.u32le(4) : reader.u32be(4)) === 1) {
-      const value = u16(8)
+    const bytes = u16(0) === orientationTag ? integerBytes[u16(2)] : undefined
+    const length = (bytes ?? 0) * u32(4)
+    const offset = start + u32(8)
+    if (bytes !== undefined && length > 0 && length <= inlineBytes) {
+      const value = integer(8, bytes)
       if (isOrientation(value)) {
         return value
       }
+    }
+    if (
+      bytes !== undefined && length > inlineBytes && offset >= reader.offset + entryLength && offset + length <= end
+    ) {
+      reader.skipTo(offset)
+      yield bytes
+      const value = integer(0, bytes)
+      return isOrientation(value) ? value : undefined
     }
     reader.at += entryLength
   }

@@ -62,7 +62,7 @@ const duration = (milliseconds: number): string =>
 export const facts = (image: ImageDescription, milliseconds: number): ReadonlyArray<string> => [
   image.display_name,
   kinds[image.mime],
-  `${image.width} × ${image.height} pixels`,
+  `${image.upright_width} × ${image.upright_height} pixels`,
   size(image.bytes),
   duration(milliseconds)
 ]

@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { openingType, updateType } from "../../../src/internal/protocol.js"
 import { faces } from "../../unit/browser/faces.js"
+import { uprightSize } from "../../utils/descriptions.js"
 import { jpegOfSize, pngOfSize, webpOfSize } from "../../utils/images.js"
 import * as Server from "../server/testServer.js"
 
@@ -26,8 +27,7 @@ const descriptionOf = ({ bytes, mime, name }: (typeof pictures)[number]) => ({
   mime,
   display_name: name,
   bytes: bytes.length,
-  width: 1,
-  height: 1
+  ...uprightSize(1, 1)
 })
 
 const opening = { type: openingType } as const

@@ -1,4 +1,5 @@
 /** Messages of the session protocol, with images of distinct widths. */
+import { uprightSize } from "../../utils/descriptions.js"
 import { png } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 
@@ -13,8 +14,7 @@ export const image = (width: number) => ({
   mime: "image/png",
   display_name: `${width}.png`,
   bytes: png({ width, height: 2 }).length,
-  width,
-  height: 2
+  ...uprightSize(width, 2)
 })
 
 export const answer = (image: unknown) => ({ type: "session_init_image", image })

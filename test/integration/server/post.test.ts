@@ -4,6 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import * as Http from "node:http"
+import { uprightSize } from "../../utils/descriptions.js"
 import { png, pngOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { connect, connectRaw, eventually } from "../../utils/webSocketClient.js"
@@ -38,8 +39,7 @@ describe("POST /v1/init-image", () => {
           mime: payload.mime,
           display_name: payload.name,
           bytes: Buffer.from(payload.data, "base64").length,
-          width,
-          height
+          ...uprightSize(width, height)
         })
         yield* server.empty
       }
@@ -50,7 +50,7 @@ describe("POST /v1/init-image", () => {
       const server = yield* serve()
       for (const { height, payload, width } of yield* Effect.promise(makePictures)) {
         const bytes = Buffer.from(payload.data, "base64")
-        const image = { mime: payload.mime, bytes: bytes.length, width, height }
+        const image = { mime: payload.mime, bytes: bytes.length, ...uprightSize(width, height) }
         const named = yield* postAs(server.url, payload.mime, bytes, "?name=..%2Fa%0Ab.png")
         assert.deepStrictEqual({ status: 200, ...JSON.parse(named.text) }, {
           status: 200,

@@ -4,6 +4,7 @@ import * as Random from "effect/Random"
 import { Buffer } from "node:buffer"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { uprightSize } from "../../utils/descriptions.js"
 import { png, pngOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { connect, connectRaw, encodeFrame, upgradeRequest } from "../../utils/webSocketClient.js"
@@ -28,7 +29,7 @@ describe("WS /v1/stream", () => {
         const bytes = Buffer.from(payload.data, "base64")
         assert.deepStrictEqual(
           yield* client.next,
-          answer({ mime: payload.mime, display_name: payload.name, bytes: bytes.length, width, height })
+          answer({ mime: payload.mime, display_name: payload.name, bytes: bytes.length, ...uprightSize(width, height) })
         )
         const [file, ...others] = server.files()
         assert.isEmpty(others)

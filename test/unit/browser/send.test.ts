@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import { Buffer } from "node:buffer"
 import * as promiseFace from "../../../src/browser/promise.js"
 import * as protocol from "../../../src/internal/protocol.js"
+import { uprightSize } from "../../utils/descriptions.js"
 import { ascii, concat, png, pngOfSize } from "../../utils/images.js"
 import { failingBlob } from "./blobs.js"
 import { type Face, faces } from "./faces.js"
@@ -26,8 +27,7 @@ const description = (bytes = big.length): protocol.ImageDescription => ({
   mime: "image/png",
   display_name: "a.png",
   bytes,
-  width: 1,
-  height: 1
+  ...uprightSize(1, 1)
 })
 const taken = (bytes?: number) => protocol.imageMessage(description(bytes))
 const refused = (code: string, retryable = false): protocol.ErrorMessage => ({

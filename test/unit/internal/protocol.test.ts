@@ -1,7 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import { type ImageFormat, InitImageError, type InitImageHttp, InitImageLimits } from "../../../src/index.js"
+import {
+  type ImageFormat,
+  InitImageError,
+  type InitImageHttp,
+  InitImageLimits,
+  SessionInitImage
+} from "../../../src/index.js"
 import * as protocol from "../../../src/internal/protocol.js"
 
 describe("the session protocol", () => {
@@ -60,6 +65,32 @@ describe("the session protocol", () => {
     const decoded = Schema.decodeUnknownSync(InitImageError.InitImageError)(answers[1])
     assert.instanceOf(decoded, TooManyPixels)
     assert.deepStrictEqual({ ...decoded }, { ...tooMany })
+  })
+
+  it("describes an image without its path, as it is stored and as it is seen upright", () => {
+    for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8] as const) {
+      const image = new SessionInitImage.SessionInitImage({
+        path: "/secret",
+        displayName: "a.jpg",
+        mime: "image/jpeg",
+        bytes: 9,
+        width: 4,
+        height: 3,
+        orientation
+      })
+      const [upright_width, upright_height] = orientation < 5 ? [4, 3] : [3, 4]
+      assert.deepStrictEqual([image.uprightWidth, image.uprightHeight], [upright_width, upright_height])
+      assert.deepStrictEqual(protocol.describe(image), {
+        mime: "image/jpeg",
+        display_name: "a.jpg",
+        bytes: 9,
+        width: 4,
+        height: 3,
+        orientation,
+        upright_width,
+        upright_height
+      })
+    }
   })
 
   it("has the types of the public modules", () => {

@@ -36,19 +36,38 @@ describe("EXIF", () => {
     assert.strictEqual(read(prefixed ? concat(exifPrefix, block) : block), orientation)
   })
 
-  it.prop("ignores an orientation that is not one SHORT from 1 to 8", [
-    FastCheck.nat(0xffff),
-    FastCheck.nat(12),
-    FastCheck.nat(3),
-    inBothOrders
-  ], ([orientation, type, count, littleEndian]) => {
-    const valid = orientation >= 1 && orientation <= 8 && type === 3 && count === 1
-    assert.strictEqual(read(exif({ orientation, type, count, littleEndian })), valid ? orientation : 0)
-    assert.strictEqual(
-      read(exif({ orientation: orientation % 10, type: 3, count, littleEndian })) > 0,
-      count === 1 && orientation % 10 % 9 > 0
-    )
-    assert.strictEqual(read(exif({ orientation: 6, type, count: 1, littleEndian })), type === 3 ? 6 : 0)
+  const integerTypes = [1, 3, 4, 6, 8, 9]
+
+  it.prop("reads the first of one or more values of any integer type, from 1 to 8", [
+    FastCheck.oneof(FastCheck.integer({ min: 0, max: 9 }), FastCheck.nat(0xff)),
+    FastCheck.oneof(FastCheck.constantFrom(...integerTypes), FastCheck.nat(13)),
+    FastCheck.nat(9),
+    inBothOrders,
+    FastCheck.integer({ min: 8, max: 100 })
+  ], ([orientation, type, count, littleEndian, directory]) => {
+    const isRead = orientation >= 1 && orientation <= 8 && integerTypes.includes(type) && count > 0
+    assert.strictEqual(read(exif({ orientation, type, count, littleEndian, directory })), isRead ? orientation : 0)
+  })
+
+  it("ignores a large value that ends like an orientation", () => {
+    for (const littleEndian of [false, true]) {
+      for (const orientation of [0x106, 0x60000]) {
+        for (const count of [1, 3]) assert.strictEqual(read(exif({ orientation, type: 4, count, littleEndian })), 0)
+      }
+      assert.strictEqual(read(exif({ orientation: 0x106, littleEndian })), 0)
+    }
+  })
+
+  it("ignores several values that reach beyond the end, and those before their entry", () => {
+    const block = exif({ orientation: 6, count: 3 })
+    assert.strictEqual(read(concat(block, noise(99)), block.length), 6)
+    assert.strictEqual(read(concat(block, noise(99)), block.length - 1), 0)
+    const before = exif({ orientation: 6, count: 3, directory: 20 })
+    before.set(concat(u16be(6), u16be(6), u16be(6)), 8)
+    before.set(u32be(8), before.length - 14)
+    assert.strictEqual(read(before), 0)
+    block.set(u32be(0xffffffff), 14)
+    assert.strictEqual(read(block), 0)
   })
 
   it.each<[string, Uint8Array]>([
