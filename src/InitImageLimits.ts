@@ -2,11 +2,12 @@
  * The limits of an init image.
  *
  * Each limit is a `Context.Reference` with a default, so it adds nothing to an effect's requirements. Its `withX` sets it
- * for one effect, `layer` and `layerConfig` for a whole program.
+ * for one effect, `layer` and `layerConfig` for a whole program. A limit that is out of range is a defect where it is given.
  *
  * @since 0.1.0
  * @module
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -39,7 +40,7 @@ export const withMaxBytes: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, bytes: number): Effect.Effect<A, E, R> =>
-    Effect.provideService(self, MaxBytes, bytes)
+    withLimits(self, { maxBytes: bytes })
 )
 
 /**
@@ -68,7 +69,7 @@ export const withMaxPixels: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, pixels: number): Effect.Effect<A, E, R> =>
-    Effect.provideService(self, MaxPixels, pixels)
+    withLimits(self, { maxPixels: pixels })
 )
 
 /**
@@ -98,7 +99,7 @@ export const withAcceptedFormats: {
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     formats: ReadonlyArray<ImageFormat.Mime>
-  ): Effect.Effect<A, E, R> => Effect.provideService(self, AcceptedFormats, formats)
+  ): Effect.Effect<A, E, R> => withLimits(self, { acceptedFormats: formats })
 )
 
 /**
@@ -131,7 +132,7 @@ export const withDeclaredType: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, declaredType: "required" | "optional"): Effect.Effect<A, E, R> =>
-    Effect.provideService(self, DeclaredType, declaredType)
+    withLimits(self, { declaredType })
 )
 
 /**
@@ -160,7 +161,7 @@ export const withMaxMessageBytes: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, bytes: number): Effect.Effect<A, E, R> =>
-    Effect.provideService(self, MaxMessageBytes, bytes)
+    withLimits(self, { maxMessageBytes: bytes })
 )
 
 /**
@@ -182,6 +183,29 @@ export interface Limits {
   readonly declaredType?: "required" | "optional" | undefined
 }
 
+/** The mistake in limits that are out of range. */
+const problemOf = ({ acceptedFormats, declaredType, maxBytes, maxMessageBytes, maxPixels }: Limits) => {
+  for (const [name, size] of Object.entries({ maxBytes, maxPixels, maxMessageBytes })) {
+    if (size !== undefined && !(size >= 0)) return `${name} must be a number that is not negative`
+  }
+  if (acceptedFormats !== undefined) {
+    const { literals } = ImageFormat.Mime
+    if (acceptedFormats.length === 0 || !acceptedFormats.every((mime) => literals.includes(mime))) {
+      return `acceptedFormats must be one or more of ${literals.join(", ")}`
+    }
+  }
+  return declaredType === undefined || declaredType === "required" || declaredType === "optional"
+    ? undefined
+    : "declaredType must be required or optional"
+}
+
+const checked = (limits: Limits): Effect.Effect<Context.Context<never>> => {
+  const problem = problemOf(limits)
+  return problem === undefined
+    ? Effect.succeed(toContext(limits))
+    : Effect.die(new Cause.IllegalArgumentException(`InitImageLimits: ${problem}`))
+}
+
 const toContext = (limits: Limits): Context.Context<never> => {
   let context = Context.empty()
   if (limits.maxBytes !== undefined) context = Context.add(context, MaxBytes, limits.maxBytes)
@@ -193,7 +217,8 @@ const toContext = (limits: Limits): Context.Context<never> => {
 }
 
 /**
- * Sets any of the limits for one effect.
+ * Sets any of the limits for one effect. Dies with an `IllegalArgumentException` if a limit is out of range: a size that is
+ * negative or not a number, or an empty list of formats.
  *
  * @function
  * @since 0.1.0
@@ -214,19 +239,19 @@ export const withLimits: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, limits: Limits): Effect.Effect<A, E, R> =>
-    Effect.provide(self, toContext(limits))
+    Effect.flatMap(checked(limits), (context) => Effect.provide(self, context))
 )
 
 /**
- * Sets any of the limits for every effect that the layer is provided to.
+ * Sets any of the limits for every effect that the layer is provided to. Dies as {@link withLimits} does.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (limits: Limits): Layer.Layer<never> => Layer.succeedContext(toContext(limits))
+export const layer = (limits: Limits): Layer.Layer<never> => Layer.effectContext(checked(limits))
 
 /**
- * Reads the limits from `Config`. Fails with a `ConfigError` if a limit is negative or not a number.
+ * Reads the limits from `Config`. Fails with a `ConfigError` if a limit is out of range; see {@link withLimits}.
  *
  * @since 0.1.0
  * @category layers
@@ -245,12 +270,8 @@ export const layerConfig = (
 ): Layer.Layer<never, ConfigError.ConfigError> =>
   Config.unwrap(limits).pipe(
     Config.mapOrFail((limits) => {
-      for (const size of [limits.maxBytes, limits.maxPixels, limits.maxMessageBytes]) {
-        if (size !== undefined && !(size >= 0)) {
-          return Either.left(ConfigError.InvalidData([], "Expected a limit that is not negative"))
-        }
-      }
-      return Either.right(limits)
+      const problem = problemOf(limits)
+      return problem === undefined ? Either.right(limits) : Either.left(ConfigError.InvalidData([], problem))
     }),
     Effect.map(toContext),
     Layer.effectContext

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as InitImageLimits from "../../src/InitImageLimits.js"
 
@@ -10,14 +12,16 @@ const current = Effect.all({
   maxBytes: InitImageLimits.MaxBytes,
   maxPixels: InitImageLimits.MaxPixels,
   maxMessageBytes: InitImageLimits.MaxMessageBytes,
-  acceptedFormats: InitImageLimits.AcceptedFormats
+  acceptedFormats: InitImageLimits.AcceptedFormats,
+  declaredType: InitImageLimits.DeclaredType
 })
 
 const defaults = {
   maxBytes: 33_554_432,
   maxPixels: 89_478_485,
   maxMessageBytes: 1_048_576,
-  acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const
+  acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const,
+  declaredType: "required"
 }
 
 const fromEnvironment = InitImageLimits.layerConfig({
@@ -49,6 +53,10 @@ describe("InitImageLimits", () => {
         ...defaults,
         acceptedFormats: ["image/png"]
       })
+      assert.deepStrictEqual<unknown>(yield* InitImageLimits.withDeclaredType(current, "optional"), {
+        ...defaults,
+        declaredType: "optional"
+      })
       assert.deepStrictEqual<unknown>(yield* current, defaults)
     }))
 
@@ -56,15 +64,66 @@ describe("InitImageLimits", () => {
     Effect.gen(function*() {
       const limits = yield* current.pipe(
         InitImageLimits.withLimits({ maxPixels: 5, acceptedFormats: undefined }),
-        InitImageLimits.withLimits({ maxBytes: 9, maxMessageBytes: 2, acceptedFormats: ["image/webp"] })
+        InitImageLimits.withLimits({ maxBytes: 9, maxMessageBytes: 2, acceptedFormats: ["image/webp"] }),
+        InitImageLimits.withLimits({ declaredType: "optional" })
       )
       assert.deepStrictEqual<unknown>(limits, {
         maxBytes: 9,
         maxPixels: 5,
         maxMessageBytes: 2,
-        acceptedFormats: ["image/webp"]
+        acceptedFormats: ["image/webp"],
+        declaredType: "optional"
       })
     }))
+
+  const outOfRange: ReadonlyArray<readonly [problem: string, limits: unknown]> = [
+    ["maxBytes must be a number that is not negative", { maxBytes: -1 }],
+    ["maxBytes must be a number that is not negative", { maxBytes: Number.NaN }],
+    ["maxPixels must be a number that is not negative", { maxPixels: -Infinity }],
+    ["maxPixels must be a number that is not negative", { maxPixels: Number.NaN }],
+    ["maxMessageBytes must be a number that is not negative", { maxMessageBytes: -0.5 }],
+    ["acceptedFormats must be one or more of image/png, image/jpeg, image/webp", { acceptedFormats: [] }],
+    ["acceptedFormats must be one or more of image/png, image/jpeg, image/webp", { acceptedFormats: ["image/gif"] }],
+    ["declaredType must be required or optional", { declaredType: "maybe" }]
+  ]
+
+  it.effect.each(outOfRange)(
+    "%s: a defect of withX, withLimits and layer, and an error of layerConfig",
+    ([problem, bad]) =>
+      Effect.gen(function*() {
+        // The types refuse some of these: callers of JavaScript and configuration do not.
+        const limits = bad as InitImageLimits.Limits
+        const single = limits.maxBytes !== undefined
+          ? InitImageLimits.withMaxBytes(limits.maxBytes)
+          : limits.maxPixels !== undefined
+          ? InitImageLimits.withMaxPixels(limits.maxPixels)
+          : limits.maxMessageBytes !== undefined
+          ? InitImageLimits.withMaxMessageBytes(limits.maxMessageBytes)
+          : limits.acceptedFormats !== undefined
+          ? InitImageLimits.withAcceptedFormats(limits.acceptedFormats)
+          : InitImageLimits.withDeclaredType(limits.declaredType ?? "required")
+        const defect = new Cause.IllegalArgumentException(`InitImageLimits: ${problem}`)
+        for (
+          const effect of [
+            single(current),
+            InitImageLimits.withLimits(current, limits),
+            Effect.provide(current, InitImageLimits.layer(limits))
+          ]
+        ) {
+          const exit = yield* Effect.exit(effect)
+          assert.strictEqual(Exit.isFailure(exit) && String(Cause.squash(exit.cause)), String(defect))
+          assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+        }
+        const config = InitImageLimits.layerConfig(Config.succeed(limits))
+        const error = yield* Effect.flip(Effect.provide(current, config))
+        assert.strictEqual(String(error), `(Invalid data at : "${problem}")`)
+      })
+  )
+
+  it.effect("accepts the limits at the ends of their ranges", () =>
+    Effect.map(current, (limits) => {
+      assert.deepStrictEqual<unknown>([limits.maxBytes, limits.maxPixels], [0, Infinity])
+    }).pipe(InitImageLimits.withLimits({ maxBytes: 0, maxPixels: Infinity })))
 
   it.effect("a layer sets the limits of a program", () =>
     Effect.map(current, (limits) => {
@@ -82,10 +141,10 @@ describe("InitImageLimits", () => {
     }).pipe(Effect.provide(fromEnvironment.pipe(Layer.provide(provider({ MAX_PIXELS: "0" }))))))
 
   it("uses the same keys in every copy of the library", () => {
-    const { AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels } = InitImageLimits
+    const { AcceptedFormats, DeclaredType, MaxBytes, MaxMessageBytes, MaxPixels } = InitImageLimits
     assert.deepStrictEqual<ReadonlyArray<string>>(
-      [AcceptedFormats, MaxBytes, MaxMessageBytes, MaxPixels].map(({ key }) => key),
-      ["AcceptedFormats", "MaxBytes", "MaxMessageBytes", "MaxPixels"].map((name) =>
+      [AcceptedFormats, DeclaredType, MaxBytes, MaxMessageBytes, MaxPixels].map(({ key }) => key),
+      ["AcceptedFormats", "DeclaredType", "MaxBytes", "MaxMessageBytes", "MaxPixels"].map((name) =>
         `session-init-image/InitImageLimits/${name}`
       )
     )
@@ -97,7 +156,7 @@ describe("InitImageLimits", () => {
       const error = yield* Effect.flip(Effect.provide(current, layer))
       assert.isTrue(ConfigError.isConfigError(error))
       if (value === "-1") {
-        assert.strictEqual(String(error), "(Invalid data at : \"Expected a limit that is not negative\")")
+        assert.strictEqual(String(error), "(Invalid data at : \"maxPixels must be a number that is not negative\")")
       }
     }))
 })

@@ -24,6 +24,13 @@ export interface Head {
   readonly name: string | undefined
 }
 
+/** Throws where `maxBytes` is no limit: a comparison with `NaN` would accept anything. */
+export const checkOptions = ({ maxBytes }: { readonly maxBytes?: number | undefined }): void => {
+  if (maxBytes !== undefined && !(maxBytes >= 0)) {
+    throw new RangeError("maxBytes must be a number that is not negative")
+  }
+}
+
 const unreadable = (cause: unknown): UnreadableBlob => ({ _tag: "UnreadableBlob", cause })
 
 /** Reads a range. A file that was changed or removed after it was chosen rejects or is shorter. */
@@ -61,11 +68,12 @@ const toBase64 = (bytes: Uint8Array): string => {
   return btoa(binary)
 }
 
-/** Encodes a blob as a payload. Rejects only with the reason of an aborted signal. */
+/** Encodes a blob as a payload. Rejects only with the reason of an aborted signal, or where an option is out of range. */
 export const toPayload = async (
   blob: Blob,
   options: { readonly maxBytes?: number | undefined; readonly signal?: AbortSignal | undefined }
 ): Promise<Payload | BlobFailure> => {
+  checkOptions(options)
   options.signal?.throwIfAborted()
   const head = await check(blob, options.maxBytes)
   if ("_tag" in head) return head

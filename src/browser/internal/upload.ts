@@ -15,7 +15,7 @@ import {
   type updateType
 } from "../../internal/protocol.js"
 import { type Answer, decode, type Image } from "./answer.js"
-import { check, readBytes } from "./blob.js"
+import { check, checkOptions, readBytes } from "./blob.js"
 import type { Failure, SocketClosed } from "./failure.js"
 
 /**
@@ -165,6 +165,7 @@ class Upload implements PendingAnswers {
   #received = 0
 
   constructor(channel: Channel, blob: Blob, options: Options, onDone: (outcome: Image | Failure) => void) {
+    checkOptions(options)
     this.#channel = channel
     this.#blob = blob
     this.#options = options
