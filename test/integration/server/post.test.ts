@@ -71,11 +71,14 @@ describe("POST /v1/init-image", () => {
       for (const type of ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"]) {
         assert.strictEqual((yield* postAs(server.url, type, body)).status, 200)
       }
-      for (const type of ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]) {
+      for (const type of ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"]) {
         const { status, text } = yield* postAs(server.url, type, body)
         assert.strictEqual(status, 415)
         assert.strictEqual(JSON.parse(text)._tag, "InvalidMime")
       }
+      const { status, text } = yield* postAs(server.url, "", body)
+      assert.strictEqual(status, 415)
+      assert.include(JSON.parse(text), { _tag: "ContentMismatch", detected: "unknown" })
     }))
 
   const refusedRaw = {
@@ -101,11 +104,15 @@ describe("POST /v1/init-image", () => {
       }))
   }
 
-  it.scopedLive("answers null when there is no image", () =>
+  it.scopedLive("answers null to null, and refuses everything else without an image", () =>
     Effect.gen(function*() {
       const server = yield* serve()
       assert.deepStrictEqual(yield* post(server.url, "null"), { status: 200, text: "null" })
-      assert.deepStrictEqual(yield* post(server.url, "{}"), { status: 200, text: "null" })
+      for (const body of ["{}", "[]", "\"\"", "false", "0"]) {
+        const { status, text } = yield* post(server.url, body)
+        assert.strictEqual(status, 400)
+        assert.deepStrictEqual(JSON.parse(text), { _tag: "Empty", message: "The image is empty." })
+      }
     }))
 
   it.scopedLive("sanitises a hostile display name", () =>
@@ -122,6 +129,7 @@ describe("POST /v1/init-image", () => {
         const answer = yield* postJson(server.url, payload())
         assert.strictEqual(answer.status, status)
         assert.include(JSON.parse(answer.text), { _tag: tag })
+        assert.match(JSON.parse(answer.text).message, /^The .*\.$/)
         assert.isBelow(answer.text.length, 1024)
         assert.deepStrictEqual(server.files(), [])
       }))
@@ -133,7 +141,11 @@ describe("POST /v1/init-image", () => {
       for (const body of ["", "hello", "{\"mime\":"]) {
         const { status, text } = yield* post(server.url, body)
         assert.strictEqual(status, 400)
-        assert.deepStrictEqual(JSON.parse(text), { _tag: "InvalidPayload", reason: "NotJson" })
+        assert.deepStrictEqual(JSON.parse(text), {
+          _tag: "InvalidPayload",
+          reason: "NotJson",
+          message: "The message with the image is not valid JSON."
+        })
       }
     }))
 
@@ -234,13 +246,13 @@ describe("POST /v1/init-image", () => {
   it.scopedLive("reads its limits from the environment", () =>
     Effect.gen(function*() {
       const server = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "1000", INIT_IMAGE_MAX_PIXELS: "100" } })
-      assert.deepStrictEqual(JSON.parse((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1001)))).text), {
+      assert.deepInclude(JSON.parse((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1001)))).text), {
         _tag: "TooLarge",
         bytes: 1001,
         limit: 1000
       })
       const wide = payloadOf("image/png", png({ width: 101 }))
-      assert.deepStrictEqual(JSON.parse((yield* postJson(server.url, wide)).text), {
+      assert.deepInclude(JSON.parse((yield* postJson(server.url, wide)).text), {
         _tag: "TooManyPixels",
         width: 101,
         height: 1,
@@ -249,12 +261,15 @@ describe("POST /v1/init-image", () => {
       assert.strictEqual((yield* postJson(server.url, payloadOf("image/png", pngOfSize(1000)))).status, 200)
     }))
 
-  it.scopedLive("answers a storage failure with an empty 500, also while the client is still sending", () =>
+  it.scopedLive("answers a storage failure with a 500 that does not say why, also while the client is still sending", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* serve({ log: (line) => log.push(line) })
       yield* moveAway(server.directory)
-      assert.deepStrictEqual(yield* postJson(server.url, payloadOf("image/png", png())), { status: 500, text: "" })
+      const { status, text } = yield* postJson(server.url, payloadOf("image/png", png()))
+      assert.strictEqual(status, 500)
+      const failed = { _tag: "InternalServerError", message: "The server failed to handle the request." }
+      assert.deepStrictEqual(JSON.parse(text), failed)
       const client = yield* connectRaw(server.port)
       client.socket.write([
         "POST /v1/init-image HTTP/1.1",
@@ -269,7 +284,7 @@ describe("POST /v1/init-image", () => {
       yield* client.until("\"ok\"")
       assert.match(
         client.received().toString(),
-        /^HTTP\/1\.1 500 [^]*\r\ncontent-length: 0\r\n[^]*\r\n\r\nHTTP\/1\.1 200 /i
+        /^HTTP\/1\.1 500 [^]*\r\n\r\n\{"_tag":"InternalServerError"[^}]*\}HTTP\/1\.1 200 /
       )
       const errors = log.filter((line) => line.includes("level=ERROR"))
       assert.lengthOf(errors, 2)
@@ -355,10 +370,15 @@ describe("the server", () => {
       assert.deepStrictEqual(yield* Effect.promise(() => response.json()), { status: "ok" })
     }))
 
-  it.scopedLive("answers an unknown path with 404", () =>
+  it.scopedLive("answers an unknown path with 404, and a message", () =>
     Effect.gen(function*() {
       const server = yield* serve()
-      assert.strictEqual((yield* Effect.promise(() => fetch(`${server.url}/nothing`))).status, 404)
+      for (const method of ["GET", "POST"]) {
+        const response = yield* Effect.promise(() => fetch(`${server.url}/nothing`, { method }))
+        assert.strictEqual(response.status, 404)
+        const body = yield* Effect.promise(() => response.json())
+        assert.deepStrictEqual(body, { _tag: "NotFound", message: "There is nothing here." })
+      }
     }))
 
   it.scopedLive("logs its address and nothing about requests", () =>

@@ -16,7 +16,7 @@ import { isHealthy, moveAway, serve } from "./testServer.js"
 
 const assertError = (message: unknown, code: string, retryable = false) => {
   assert.include(message, { type: "error", code, retryable })
-  assert.hasAllKeys(message, ["type", "code", "message", "retryable"])
+  assert.containsAllKeys(message, ["type", "code", "message", "retryable"])
 }
 
 describe("WS /v1/stream", () => {
@@ -62,13 +62,15 @@ describe("WS /v1/stream", () => {
       assert.deepStrictEqual(yield* client.next, answer({ ...image(3), display_name: safeName }))
     }))
 
-  for (const { code, payload, title } of refusals) {
+  for (const { code, payload, tag, title } of refusals) {
     it.scopedLive(`refuses an opening message with ${title}: ${code}, 1003`, () =>
       Effect.gen(function*() {
         const server = yield* serve()
         const client = yield* connect(server.stream)
         yield* client.sendJson(init(payload()))
-        assertError(yield* client.next, code)
+        const refused = yield* client.next
+        assertError(refused, code)
+        assert.include(refused, { _tag: tag })
         assert.strictEqual(yield* client.closed, 1003)
         assert.deepStrictEqual(server.files(), [])
       }))
