@@ -1,0 +1,27 @@
+/** Programs that npm does not install. Where one is missing, its tests are left out and say so; in CI that is a failure. */
+import { assert, it } from "@effect/vitest"
+import { execFile, spawnSync } from "node:child_process"
+import { promisify } from "node:util"
+
+/** The first of the commands that succeeds with these arguments. */
+export const findCommand = (commands: ReadonlyArray<string>, args: ReadonlyArray<string>): string | undefined =>
+  commands.find((command) => spawnSync(command, args, { stdio: "ignore" }).status === 0)
+
+/** Debian's interpreter has Debian's modules; another one may come first on the path. */
+export const findPython = (module: string): string | undefined =>
+  findCommand(["/usr/bin/python3", "python3"], ["-c", `import ${module}`])
+
+/** Adds a test in place of those that need a missing program. */
+export const leaveOut = (program: string, promise: string): void => {
+  const title = `${program} is not installed: it has not been tested that ${promise}.`
+  it.skipIf(process.env["CI"] === undefined)(title, () => assert.fail(`CI must test that ${promise}.`))
+  process.stderr.write(`${title}\n`)
+}
+
+const run = promisify(execFile)
+
+/** Runs a program to its end and answers its output. Fails with its error output. */
+export const output = async (command: string, args: ReadonlyArray<string>): Promise<string> => {
+  const { stdout } = await run(command, args, { timeout: 60_000, env: { PATH: process.env["PATH"] } })
+  return stdout
+}
