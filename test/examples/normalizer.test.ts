@@ -63,7 +63,10 @@ describe("a session that normalises its images", () => {
         type: "error",
         code: "undecodable_image",
         message: "The webp image's data is damaged and cannot be decoded.",
-        retryable: false
+        retryable: false,
+        _tag: "UndecodableImage",
+        format: "webp",
+        reason: "Corrupt"
       })
       assert.strictEqual(images().join(), current.join())
     }).pipe(Effect.provide(NodeContext.layer)))
