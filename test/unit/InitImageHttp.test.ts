@@ -980,6 +980,21 @@ describe("messageFromRequest", () => {
       yield* eventually(() => assert.deepStrictEqual(list(directory), []))
     }))
 
+  it.scopedLive("reads the longest form that may hold the fields, the skipped files and the image", () =>
+    Effect.gen(function*() {
+      for (const over of [0, 1]) {
+        const { handle } = handlerOf(
+          messageApp({ at: [], field: "image" }).pipe(
+            InitImageLimits.withLimits({ maxBytes: 1000, maxMessageBytes: 100 }),
+            Effect.provide(NodeContext.layer)
+          )
+        )
+        const headers = { "content-type": form, "content-length": String(100 + 1000 + 1000 + over) }
+        const { status } = yield* handle({ body: "", headers })
+        assert.strictEqual(status, over === 0 ? 400 : 413)
+      }
+    }))
+
   it.scopedLive("bounds a form's fields by MaxMessageBytes, before and behind the file", () =>
     Effect.gen(function*() {
       const { directory, send } = yield* messageHandler({}, { maxMessageBytes: 2000 })

@@ -579,6 +579,7 @@ describe("FormReader", () => {
         reason: "MessageTooLarge"
       })
     }
+    assert.deepInclude(readMessage([formOf(field("x", "photo"), field("x", "image"))]), { field: "photo" })
     assert.deepStrictEqual(readMessage([formOf(field("x", "secret"))], { keepsFields: false }), {
       _tag: "InvalidPayload",
       reason: "NoFile"
