@@ -141,7 +141,8 @@ export interface FromBlobOptions {
 }
 
 /**
- * Encodes a picture as the payload of a JSON message, with the name of a `File`.
+ * Encodes a picture as the payload of a JSON message, with the name of a `File`. The first bytes of a blob without a
+ * specific type (`""`, `application/octet-stream`, `image/*`) decide its type.
  *
  * Fails with `InvalidMime`, `Empty`, `TooLarge` or `ContentMismatch` of `InitImageError` after reading at most the first
  * kilobyte, and with {@link UnreadableBlob}.

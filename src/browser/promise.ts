@@ -51,7 +51,8 @@ abstract class Tagged<Tag extends string> extends Error {
 }
 
 /**
- * Refuses a blob of a type other than the `accepted` ones. A file of unknown type has the type `""`.
+ * Refuses a blob of a type other than the `accepted` ones. For a blob without a specific type (`""`,
+ * `application/octet-stream`) its bytes decide.
  *
  * @since 0.1.0
  * @category errors
@@ -222,7 +223,8 @@ export interface FromBlobOptions {
 }
 
 /**
- * Encodes a picture as the payload of a JSON message, with the name of a `File`.
+ * Encodes a picture as the payload of a JSON message, with the name of a `File`. The first bytes of a blob without a
+ * specific type (`""`, `application/octet-stream`, `image/*`) decide its type.
  *
  * Rejects with {@link InvalidMime}, {@link Empty}, {@link TooLarge} or {@link ContentMismatch} after reading at most the
  * first kilobyte, with {@link UnreadableBlob}, or with the signal's reason.

@@ -363,16 +363,29 @@ describe("InitImageFrame", () => {
       }
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scopedLive("refuses a byte order mark as not JSON, as JSON.parse does", () =>
+  it.scopedLive("reads a message behind a byte order mark, cut at any byte", () =>
     Effect.gen(function*() {
+      const directory = yield* makeDirectory
       const json = `\ufeff${JSON.stringify(payloadOf("image/png", png()))}`
-      for (const input of sources(json, [7])) {
-        assert.deepStrictEqual(
-          yield* outcome(InitImageFrame.persist(input, { at: [] })),
-          Either.left(encodeError(notJson))
-        )
+      for (const size of [1, 2, 3, 7]) {
+        for (const input of sources(json, [size])) {
+          const { image } = yield* InitImageFrame.persistScoped(input, { at: [] }, { directory })
+          assert.isTrue(Option.isSome(image))
+        }
       }
     }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("lets the bytes decide where the declared type is optional", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const { data } = payloadOf("", png())
+      for (const mime of [undefined, null, "image/gif", "image/webp", 5]) {
+        for (const input of sources(JSON.stringify({ mime, data }), [7])) {
+          const { image } = yield* InitImageFrame.persistScoped(input, { at: [] }, { directory })
+          assert.strictEqual(Option.getOrThrow(image).mime, "image/png")
+        }
+      }
+    }).pipe(InitImageLimits.withDeclaredType("optional"), Effect.provide(NodeContext.layer)))
 
   it.scopedLive("refuses empty data as Empty", () =>
     Effect.gen(function*() {

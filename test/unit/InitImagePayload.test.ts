@@ -4,10 +4,13 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { Buffer } from "node:buffer"
 import { inspect } from "node:util"
+import { runInNewContext } from "node:vm"
 import { InitImageError, InvalidMime, InvalidPayload } from "../../src/InitImageError.js"
 import * as InitImageLimits from "../../src/InitImageLimits.js"
 import * as InitImagePayload from "../../src/InitImagePayload.js"
+import { mimeNeighbours } from "../../src/internal/errorText.js"
 
 const encodeError = Schema.encodeSync(InitImageError)
 
@@ -24,24 +27,136 @@ describe("InitImagePayload", () => {
     assert.isTrue(Option.isNone(Either.getOrThrow(decode(payload))))
   })
 
-  it.each([["image"], [1], [true], [[1]], [[null]], [Number.NaN], [() => 1], [Symbol("image")], [1n]])(
+  it.each([["image"], [1], [true], [[1]], [[null]]])(
     "refuses %o because it is not an object",
     (payload) => {
       assert.deepStrictEqual(decode(payload), refused(new InvalidPayload({ reason: "NotAnObject" })))
     }
   )
 
+  class Empty {
+    read(): string {
+      return "AAAA"
+    }
+  }
+  class Payload {
+    readonly mime = "image/png"
+    readonly data = "AAAA"
+  }
+
+  it.each<readonly [string, unknown]>([
+    ["a Blob", new Blob(["AAAA"])],
+    ["a File", new File([], "a.png", { type: "image/png" })],
+    ["an empty Map", new Map()],
+    ["a Set", new Set([1])],
+    ["a Date", new Date(0)],
+    ["a promise", Promise.resolve({ mime: "image/png", data: "AAAA" })],
+    ["an error", new Error("x")],
+    ["an instance of a class without fields", new Empty()],
+    ["an instance of a class", new Payload()],
+    ["an object that inherits from another", Object.create({ mime: "image/png", data: "AAAA" })],
+    ["an empty typed array", new Uint8Array()],
+    ["a typed array", new Uint8Array(3)],
+    ["a Buffer", Buffer.from("AAAA")],
+    ["an ArrayBuffer", new ArrayBuffer(0)],
+    ["a function", () => 1],
+    ["a symbol", Symbol("image")],
+    ["a bigint", 1n],
+    ["NaN", Number.NaN],
+    ["Infinity", Infinity]
+  ])("refuses %s because it is not a JSON value", (_, payload) => {
+    assert.deepStrictEqual(decode(payload), refused(new InvalidPayload({ reason: "NotJsonValue" })))
+  })
+
+  it("takes objects without a class from any realm, and decoded payloads", () => {
+    const fields = { mime: "image/png", data: "AAAA" } as const
+    for (
+      const payload of [
+        Object.assign(Object.create(null), fields),
+        runInNewContext(`(${JSON.stringify(fields)})`),
+        new InitImagePayload.InitImagePayload(fields)
+      ]
+    ) {
+      assert.strictEqual(Option.getOrThrow(Either.getOrThrow(decode(payload))).data, "AAAA")
+    }
+    for (const empty of ["{}", "[]"]) {
+      assert.isTrue(Option.isNone(Either.getOrThrow(decode(runInNewContext(`(${empty})`)))))
+    }
+    assert.isTrue(Option.isNone(Either.getOrThrow(decode(Object.create(null)))))
+  })
+
   it.each([
     [{ data: "AAAA" }],
     [{ data: 5 }],
+    [{ mime: null, data: "AAAA" }],
+    [{ mime: "", data: "AAAA" }],
+    [{ mime: " ; q=1", data: "AAAA" }],
+    [{ mime: "application/octet-stream", data: "AAAA" }],
+    [{ mime: "Binary/Octet-Stream; charset=binary", data: "AAAA" }],
+    [{ mime: "image/*", data: "AAAA" }],
+    [{ type: "image", data: "AAAA" }],
+    [{ media_type: 5, data: "AAAA" }],
+    [{ name: "a.png" }]
+  ])("refuses %j because it has no specific type, before it checks the data", (payload) => {
+    assert.deepStrictEqual(decode(payload), refused(new InvalidMime({ reason: "Missing", accepted })))
+  })
+
+  it("names the field that was probably meant as the type", () => {
+    for (const field of mimeNeighbours) {
+      for (const value of ["image/png", "Image/JPEG; q=1", "image/gif"]) {
+        for (const mime of [{}, { mime: null }, { mime: "image/*" }]) {
+          assert.deepStrictEqual(
+            decode({ ...mime, data: "AAAA", [field]: value }),
+            refused(new InvalidMime({ reason: "Missing", accepted, field }))
+          )
+        }
+      }
+      assert.deepStrictEqual(
+        decode({ mime: "image/gif", data: "AAAA", [field]: "image/png" }),
+        refused(new InvalidMime({ reason: "NotAccepted", accepted }))
+      )
+    }
+    assert.deepStrictEqual(
+      decode({ type: "image/png", media_type: "image/png", data: "AAAA" }),
+      refused(new InvalidMime({ reason: "Missing", accepted, field: "media_type" }))
+    )
+  })
+
+  it.effect("ignores the type where it is optional", () =>
+    Effect.gen(function*() {
+      for (const mime of [undefined, null, "", "image/gif", "image/png", 5, []]) {
+        const payload = Option.getOrThrow(yield* InitImagePayload.decode({ mime, data: "AAAA" }))
+        assert.isUndefined(payload.mime)
+      }
+      const error = yield* Effect.flip(InitImagePayload.decode({ mime: "image/png" }))
+      assert.strictEqual(error._tag, "InvalidPayload")
+    }).pipe(InitImageLimits.withDeclaredType("optional")))
+
+  it.effect("decodeMime takes any spelling of a declared type, and tells a missing one", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* InitImagePayload.decodeMime(" IMAGE/X-PNG;a=b")).mime, "image/png")
+      assert.strictEqual((yield* InitImagePayload.decodeMime("image/pjpeg")).mime, "image/jpeg")
+      for (
+        const [mime, reason] of [
+          [undefined, "Missing"],
+          ["image/*", "Missing"],
+          ["image/gif", "NotAccepted"],
+          [5, "NotAccepted"]
+        ] as const
+      ) {
+        const error = yield* Effect.flip(InitImagePayload.decodeMime(mime))
+        assert.deepStrictEqual({ ...error }, { ...new InvalidMime({ reason, accepted }) })
+      }
+    }))
+
+  it.each([
     [{ mime: [] }],
     [{ mime: ["image/png"], data: "AAAA" }],
-    [{ mime: null, data: "AAAA" }],
     [{ mime: { toString: "image/png" }, data: "AAAA" }],
-    [{ mime: "", data: "AAAA" }],
     [{ mime: "image/gif", data: "AAAA" }],
-    [{ mime: "image/png; charset=utf-8", data: "AAAA" }],
-    [{ mime: " image/png", data: "AAAA" }],
+    [{ mime: "text/plain; image/png", data: "AAAA" }],
+    [{ mime: "image/png, image/png", data: "AAAA" }],
+    [{ mime: "image /png", data: "AAAA" }],
     [{ mime: "image/svg+xml", data: "AAAA" }],
     [{ mime: "\u0130mage/png", data: "AAAA" }],
     [{ mime: "image/png".repeat(20), data: "AAAA" }],
@@ -63,7 +178,10 @@ describe("InitImagePayload", () => {
     ["image/jpg", "image/jpeg"],
     ["Image/JPG", "image/jpeg"],
     ["image/jpeg", "image/jpeg"],
-    ["image/WEBP", "image/webp"]
+    ["image/WEBP", "image/webp"],
+    ["image/png; charset=utf-8", "image/png"],
+    [" image/x-png\t;", "image/png"],
+    ["Image/PJPEG;q=0.5", "image/jpeg"]
   ])("decodes the type %s to %s", (mime, canonical) => {
     const payload = Option.getOrThrow(Either.getOrThrow(decode({ mime, name: "a", data: "AAAA", more: 1 })))
     assert.strictEqual(payload.mime, canonical)

@@ -50,8 +50,25 @@ const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
   ["a string", "image", { _tag: "InvalidPayload", reason: "NotAnObject" }],
   ["a number", 7, { _tag: "InvalidPayload", reason: "NotAnObject" }],
   ["a non-empty array", [{}], { _tag: "InvalidPayload", reason: "NotAnObject" }],
+  ["a Blob", new Blob([png()], { type: "image/png" }), { _tag: "InvalidPayload", reason: "NotJsonValue" }],
+  ["a payload that was not awaited", Promise.resolve(payloadOf("image/png", png())), {
+    _tag: "InvalidPayload",
+    reason: "NotJsonValue"
+  }],
+  ["a payload without a type", { data: "AAAA" }, {
+    _tag: "InvalidMime",
+    reason: "Missing",
+    accepted: ["image/png", "image/jpeg", "image/webp"]
+  }],
+  ["a payload with a neighbour of mime", { media_type: "image/png", data: "AAAA" }, {
+    _tag: "InvalidMime",
+    reason: "Missing",
+    accepted: ["image/png", "image/jpeg", "image/webp"],
+    field: "media_type"
+  }],
   ["a mime that is a list", { mime: [] }, {
     _tag: "InvalidMime",
+    reason: "NotAccepted",
     accepted: ["image/png", "image/jpeg", "image/webp"]
   }],
   ["data that is a number", { mime: "image/png", data: 1 }, { _tag: "InvalidPayload", reason: "DataNotAString" }],
@@ -64,10 +81,30 @@ const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
   ["a length that no base64 has", { mime: "image/png", data: "AAAAA" }, { _tag: "BadBase64", reason: "Length" }],
   ["a line break in the base64", { mime: "image/png", data: "iVBORw0K\nGgoAAAA" }, {
     _tag: "BadBase64",
-    reason: "Character",
+    reason: "LineBreaks",
     offset: 8
   }],
-  ["URL-safe base64", { mime: "image/png", data: "iVB-" }, { _tag: "BadBase64", reason: "Character", offset: 3 }],
+  ["a line break at the end", { mime: "image/png", data: `${payloadOf("", png()).data}\n` }, {
+    _tag: "BadBase64",
+    reason: "LineBreaks",
+    offset: payloadOf("", png()).data.length
+  }],
+  ["a data URL", { mime: "image/png", data: `data:image/png;base64,${payloadOf("", png()).data}` }, {
+    _tag: "BadBase64",
+    reason: "DataUrl",
+    offset: 4
+  }],
+  ["base64 without its padding", { mime: "image/png", data: "iVBORw0KGg" }, {
+    _tag: "BadBase64",
+    reason: "Unpadded",
+    offset: 10
+  }],
+  ["a space in the base64", { mime: "image/png", data: "iVBO Rw0K" }, {
+    _tag: "BadBase64",
+    reason: "WhiteSpace",
+    offset: 4
+  }],
+  ["URL-safe base64", { mime: "image/png", data: "iVB-" }, { _tag: "BadBase64", reason: "UrlSafe", offset: 3 }],
   ["padding in the middle", { mime: "image/png", data: "iQ==iVBO" }, {
     _tag: "BadBase64",
     reason: "Padding",
@@ -112,7 +149,7 @@ const refusals: ReadonlyArray<readonly [string, unknown, object]> = [
     _tag: "TooManyPixels",
     width: 64250,
     height: 64250,
-    limit: 50_000_000
+    limit: 89_478_485
   }]
 ]
 
@@ -144,7 +181,7 @@ const hostile = FastCheck.record({
   replace: FastCheck.option(
     FastCheck.tuple(
       FastCheck.oneof(FastCheck.double({ min: 0, max: 1, noNaN: true }), FastCheck.constantFrom(0, 0.00001, 1)),
-      FastCheck.constantFrom("=", "-", "\n", "\u0141", "A")
+      FastCheck.constantFrom("=", "-", "\n", "\u0141", "A", "", "==\n")
     )
   )
 }).map(({ cut, flip, image, mime, replace }) => {
@@ -290,10 +327,69 @@ describe("SessionInitImage", () => {
         assert.deepStrictEqual(list(directory), [])
       }).pipe(Effect.provide(NodeContext.layer)))
 
+    it.scopedLive("compares types without parameters, case, white space and aliases", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        for (
+          const [mime, bytes, expected] of [
+            [" IMAGE/PNG ; charset=utf-8", png(), "image/png"],
+            ["image/x-png", png(), "image/png"],
+            ["image/pjpeg;q=1", jpeg(), "image/jpeg"]
+          ] as const
+        ) {
+          const image = yield* SessionInitImage.required(
+            SessionInitImage.persistScoped(payloadOf(mime, bytes), { directory })
+          )
+          const streamed = yield* SessionInitImage.persistStreamScoped({ mime }, Stream.make(bytes), { directory })
+          assert.deepStrictEqual([image.mime, streamed.mime], [expected, expected])
+        }
+      }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.scopedLive("lets the bytes decide where the declared type is optional, among the accepted formats", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        for (const [mime, bytes, extension] of images) {
+          for (const declared of [undefined, null, "", "image/gif", "image/jpeg", "image/webp", 7, []]) {
+            const payload = { mime: declared, data: payloadOf("", bytes).data }
+            for (
+              const image of [
+                yield* SessionInitImage.persistScoped(payload, { directory }),
+                yield* bySteps(payload, { directory })
+              ]
+            ) {
+              assert.strictEqual(Option.getOrThrow(image).mime, mime)
+              assert.isTrue(Option.getOrThrow(image).path.endsWith(extension))
+            }
+          }
+        }
+        const refused = (bytes: Uint8Array) =>
+          refusal(SessionInitImage.persist(payloadOf("image/png", bytes), { directory }))
+        const accepted = list(directory).length
+        assert.deepStrictEqual(
+          yield* refused(jpeg()).pipe(InitImageLimits.withAcceptedFormats(["image/png"])),
+          Either.left({ _tag: "ContentMismatch", detected: "jpeg" })
+        )
+        assert.deepStrictEqual(
+          yield* refused(Buffer.from("GIF89a\u0001\u0000\u0001\u0000", "latin1")),
+          Either.left({ _tag: "ContentMismatch", detected: "gif" })
+        )
+        assert.deepStrictEqual(
+          yield* refused(webp().subarray(0, -1)),
+          Either.left({ _tag: "MalformedImage", format: "webp", reason: "Truncated" })
+        )
+        assert.lengthOf(list(directory), accepted)
+      }).pipe(InitImageLimits.withDeclaredType("optional"), Effect.provide(NodeContext.layer)))
+
+    it.effect("gives the image of an effect, or Empty", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(SessionInitImage.required(SessionInitImage.persist(null)))
+        assert.strictEqual(error._tag, "Empty")
+      }).pipe(Effect.provide(NodeContext.layer)))
+
     it.live.prop(
       "is equal to its public steps one after the other, for all payloads",
-      { payload: hostile },
-      ({ payload }) =>
+      { payload: hostile, declaredType: FastCheck.constantFrom("required" as const, "optional" as const) },
+      ({ declaredType, payload }) =>
         Effect.gen(function*() {
           const directory = yield* makeDirectory
           const options = { directory }
@@ -310,7 +406,7 @@ describe("SessionInitImage", () => {
             assert.deepStrictEqual(whole, steps)
             assert.deepStrictEqual(list(directory), [])
           }
-        }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)),
+        }).pipe(InitImageLimits.withDeclaredType(declaredType), Effect.scoped, Effect.provide(NodeContext.layer)),
       { fastCheck: { numRuns: 150 } }
     )
 
@@ -423,6 +519,46 @@ describe("SessionInitImage", () => {
         assert.isTrue(readFileSync(image.path).equals(sent))
       }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)), { fastCheck: { numRuns: 60 } })
 
+    it.scopedLive("lets the bytes decide without a specific type, however they are cut", () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        for (const [mime, bytes, extension] of images) {
+          for (const type of [undefined, "", "application/octet-stream", "Binary/Octet-Stream; a=b", " image/* "]) {
+            for (const size of [1, 7, 10_000]) {
+              const stream = inPieces(bytes, size)
+              for (
+                const image of [
+                  yield* SessionInitImage.persistStreamScoped({ mime: type }, stream, { directory }),
+                  yield* Stream.run(stream, SessionInitImage.sink({ mime: type }, { directory }))
+                ]
+              ) {
+                assert.strictEqual(image.mime, mime)
+                assert.strictEqual(image.displayName, `init${extension}`)
+                assert.match(basename(image.path), new RegExp(`^session-init-[0-9a-f]{32}\\${extension}$`))
+              }
+            }
+          }
+          const verified = yield* Stream.runCollect(SessionInitImage.verify(inPieces(bytes, 5), {}))
+          assert.isTrue(Buffer.concat(Chunk.toReadonlyArray(verified)).equals(bytes))
+        }
+        const svg = Buffer.from(`<!--${"x".repeat(6000)}--><svg></svg>`)
+        for (
+          const [bytes, detected] of [[Buffer.from("hello"), "unknown"], [svg, "svg"], [jpeg(), "jpeg"]] as const
+        ) {
+          const onlyPng = InitImageLimits.withAcceptedFormats(["image/png"])
+          for (const size of [1, 4096, 10_000]) {
+            assert.deepStrictEqual(
+              yield* onlyPng(refusal(SessionInitImage.persistStream({}, inPieces(bytes, size), { directory }))),
+              Either.left({ _tag: "ContentMismatch", detected })
+            )
+          }
+        }
+        assert.deepStrictEqual(
+          yield* refusal(SessionInitImage.persistStream({}, Stream.empty, { directory })),
+          Either.left({ _tag: "Empty" })
+        )
+      }).pipe(Effect.provide(NodeContext.layer)))
+
     it.scopedLive("accepts empty chunks", () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
@@ -475,6 +611,7 @@ describe("SessionInitImage", () => {
           yield* persist("image/gif", Stream.dieMessage("pulled")),
           Either.left({
             _tag: "InvalidMime",
+            reason: "NotAccepted",
             accepted: ["image/png", "image/jpeg", "image/webp"]
           })
         )
@@ -674,7 +811,7 @@ describe("SessionInitImage", () => {
         const run = (mime: string, bytes: Stream.Stream<Uint8Array>) =>
           refusal(Stream.run(bytes, SessionInitImage.sink({ mime }, { directory })))
         assert.deepInclude(yield* run("image/gif", Stream.dieMessage("pulled")), {
-          left: { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }
+          left: { _tag: "InvalidMime", reason: "NotAccepted", accepted: ["image/png", "image/jpeg", "image/webp"] }
         })
         assert.deepStrictEqual(yield* run("image/png", Stream.empty), Either.left({ _tag: "Empty" }))
         assert.deepStrictEqual(

@@ -1,14 +1,8 @@
 /** Checks a blob by its type, size and first bytes, and encodes it as base64. */
+import { isGeneral, nameOf } from "../../internal/format/mediaType.js"
 import { detect, detectBytes } from "../../internal/format/signature.js"
-import { defaultMaxBytes, type Mime, type Name, type Payload } from "../../internal/protocol.js"
+import { defaultMaxBytes, type Mime, type Payload } from "../../internal/protocol.js"
 import type { BlobFailure, UnreadableBlob } from "./failure.js"
-
-const names: ReadonlyMap<string, Name> = new Map([
-  ["image/png", "png"],
-  ["image/jpeg", "jpeg"],
-  ["image/jpg", "jpeg"],
-  ["image/webp", "webp"]
-])
 
 const accepted: ReadonlyArray<Mime> = ["image/png", "image/jpeg", "image/webp"]
 
@@ -43,21 +37,21 @@ export const readBytes = async (blob: Blob, start: number, end: number): Promise
   }
 }
 
-const nameOf = (blob: Blob): string | undefined =>
+const fileNameOf = (blob: Blob): string | undefined =>
   "name" in blob && typeof blob.name === "string" ? blob.name : undefined
 
 /** Checks a blob in the server's order. Reads no more than its first bytes. */
 export const check = async (blob: Blob, maxBytes: number = defaultMaxBytes): Promise<Head | BlobFailure> => {
-  const declared = names.get(blob.type.toLowerCase())
-  if (declared === undefined) return { _tag: "InvalidMime", reason: "NotAccepted", accepted }
+  const declared = nameOf(blob.type)
+  if (declared === undefined && !isGeneral(blob.type)) return { _tag: "InvalidMime", reason: "NotAccepted", accepted }
   if (blob.size === 0) return { _tag: "Empty" }
   if (blob.size > maxBytes) return { _tag: "TooLarge", bytes: blob.size, limit: maxBytes }
   const head = await readBytes(blob, 0, Math.min(blob.size, detectBytes))
   if ("_tag" in head) return head
   const detected = detect(new Uint8Array(head))
-  return detected === declared
-    ? { mime: `image/${declared}`, name: nameOf(blob) }
-    : { _tag: "ContentMismatch", declared, detected }
+  if (declared !== undefined && detected !== declared) return { _tag: "ContentMismatch", declared, detected }
+  const mime = accepted.find((mime) => mime === `image/${detected}`)
+  return mime === undefined ? { _tag: "ContentMismatch", detected } : { mime, name: fileNameOf(blob) }
 }
 
 const toBase64 = (bytes: Uint8Array): string => {

@@ -41,6 +41,10 @@ export interface MessageText<in Chunk> {
 
 const quote = 0x22
 
+/** RFC 8259 section 8.1: a text may begin with one, which is ignored. */
+const byteOrderMark = 0xfeff
+const byteOrderMarkBytes = Buffer.from("\ufeff")
+
 const noBytes = Buffer.alloc(0)
 
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff
@@ -53,6 +57,7 @@ export const fromStrings = (): MessageText<string> => {
   const kept: Array<string> = []
   /** The last kept unit. */
   let lastUnit = 0
+  let isBegun = false
   let chunk = ""
   let at = 0
   /** The part of the chunk that is in `codes`. */
@@ -62,7 +67,8 @@ export const fromStrings = (): MessageText<string> => {
     isUtf8: false,
     push: (next) => {
       chunk = next
-      at = 0
+      at = !isBegun && chunk.charCodeAt(0) === byteOrderMark ? 1 : 0
+      isBegun ||= chunk !== ""
       start = 0
       end = 0
     },
@@ -109,6 +115,9 @@ export const fromBytes = (): MessageText<Uint8Array> => {
   let keptBytes = 0
   let chunk: Buffer = noBytes
   let at = 0
+  let isBegun = false
+  /** Bytes of the byte order mark so far. */
+  let markBytes = 0
 
   // Copied, so that a chunk is not held or changed under it; into one buffer, since a small buffer takes ten times its
   // bytes.
@@ -123,11 +132,22 @@ export const fromBytes = (): MessageText<Uint8Array> => {
     keptBytes = needed
   }
 
+  const skipMark = (): void => {
+    while (at < chunk.length && chunk[at] === byteOrderMarkBytes[markBytes]) {
+      at += 1
+      markBytes += 1
+    }
+    isBegun = at < chunk.length || markBytes === byteOrderMarkBytes.length
+    // A part of a mark is no JSON: kept, so that the text is not taken for one without it.
+    if (isBegun && markBytes < byteOrderMarkBytes.length) append(byteOrderMarkBytes.subarray(0, markBytes))
+  }
+
   return {
     isUtf8: true,
     push: (bytes) => {
       chunk = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       at = 0
+      if (!isBegun) skipMark()
     },
     window: () => chunk.subarray(at, at + windowUnits),
     peek: () => chunk[at],
@@ -144,6 +164,7 @@ export const fromBytes = (): MessageText<Uint8Array> => {
     },
     kept: () => {
       const bytes = kept.subarray(0, keptBytes)
+      if (!isBegun && markBytes > 0) return undefined
       return isUtf8(bytes) ? bytes.toString() : undefined
     },
     untilQuote: (max) => {

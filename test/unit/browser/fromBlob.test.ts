@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { Buffer } from "node:buffer"
 import * as promiseFace from "../../../src/browser/promise.js"
 import { InitImageError, InitImagePayload, SessionInitImage } from "../../../src/index.js"
@@ -20,14 +21,14 @@ const classes = { ContentMismatch, Empty, InvalidMime, TooLarge }
 
 const refusals = [
   {
-    title: "a blob without a type",
-    blob: new Blob([png()]),
-    error: { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }
-  },
-  {
     title: "an unaccepted type",
     blob: new Blob([png()], { type: "image/gif" }),
-    error: { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }
+    error: { _tag: "InvalidMime", reason: "NotAccepted", accepted: ["image/png", "image/jpeg", "image/webp"] }
+  },
+  {
+    title: "a blob without a type and with bytes of another type",
+    blob: new Blob([concat(ascii("GIF89a"), new Uint8Array(32))]),
+    error: { _tag: "ContentMismatch", detected: "gif" }
   },
   { title: "an empty blob", blob: new Blob([], { type: "image/png" }), error: { _tag: "Empty" } },
   {
@@ -85,6 +86,28 @@ for (const { fromBlob, title } of faces) {
           mime: "image/jpeg",
           data: Buffer.from(jpeg()).toString("base64")
         })
+      }))
+
+    it.live("takes the type of a blob's bytes where it has no specific one, and ignores parameters and aliases", () =>
+      Effect.gen(function*() {
+        for (const { mime, smallest } of samples) {
+          for (const type of ["", "application/octet-stream", "image/*", `${mime}; charset=utf-8`]) {
+            assert.strictEqual((yield* fromBlob(new Blob([smallest], { type }))).mime, mime)
+          }
+        }
+        for (const [type, bytes] of [["image/x-png", png()], ["image/pjpeg", jpeg()]] as const) {
+          assert.match((yield* fromBlob(new Blob([bytes], { type }))).mime, /^image\/(?:png|jpeg)$/)
+        }
+      }))
+
+    it.live("refuses a limit that is no size", () =>
+      Effect.gen(function*() {
+        const blob = new Blob([png()], { type: "image/png" })
+        for (const maxBytes of [Number.NaN, -1]) {
+          const exit = yield* Effect.exit(fromBlob(blob, { maxBytes }))
+          assert.include(String(exit), "maxBytes must be a number that is not negative")
+          assert.isTrue(Exit.isFailure(exit))
+        }
       }))
 
     for (const { blob, error, title } of refusals) {
@@ -151,7 +174,8 @@ describe("fromBlob with promises", () => {
   })
 
   it("rejects with errors that print their tag and message", async () => {
-    const error = await promiseFace.fromBlob(new Blob([])).catch((error: unknown) => error)
+    const gif = new Blob([], { type: "image/gif" })
+    const error = await promiseFace.fromBlob(gif).catch((error: unknown) => error)
     assert.instanceOf(error, promiseFace.InvalidMime)
     assert.strictEqual(String(error), `InvalidMime: ${(error as Error).message}`)
   })

@@ -26,6 +26,7 @@ describe("RawReader", () => {
     const reader = makeReader()
     assert.strictEqual(reader.extension(), "")
     const { bytes, full, ended: result } = drive(reader, [image])
+    assert.strictEqual(reader.extension(), ".png")
     assert.isTrue(bytes.equals(image))
     assert.strictEqual(full, 0)
     assert.deepStrictEqual(

@@ -26,6 +26,7 @@ describe("TextReader", () => {
     const reader = makeReader(image.length)
     assert.strictEqual(reader.extension(), "")
     const { bytes, full, ended: result } = drive(reader, [toBase64(image)])
+    assert.strictEqual(reader.extension(), ".png")
     assert.isTrue(bytes.equals(image))
     assert.strictEqual(full, 0)
     assert.deepStrictEqual(
