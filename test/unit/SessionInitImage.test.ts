@@ -638,10 +638,11 @@ describe("SessionInitImage", () => {
       Effect.gen(function*() {
         for (const length of [1, 2, 3, 5, 6, 7]) {
           const bad = new InitImagePayload.InitImagePayload({ mime: "image/png", data: "A".repeat(length) })
-          assert.deepInclude(yield* Effect.flip(SessionInitImage.checkSize(bad)), {
-            _tag: "BadBase64",
-            reason: "Length"
-          })
+          const error = yield* Effect.flip(SessionInitImage.checkSize(bad))
+          assert.deepStrictEqual(
+            error._tag === "BadBase64" && [error.reason, error.offset],
+            length % 4 === 1 ? ["Length", undefined] : ["Unpadded", length]
+          )
         }
       }))
 
@@ -692,7 +693,15 @@ describe("SessionInitImage", () => {
     it.effect("decode nothing of a text with an impossible length", () =>
       Effect.gen(function*() {
         const { data } = payload
-        for (const text of [`${data.slice(0, 1_500_001)}?`, `?${data.slice(0, 6)}`]) {
+        const whole = data.slice(0, 1_500_001)
+        for (
+          const [text, expected] of [
+            [`${whole}?`, { reason: "Character", offset: whole.length }],
+            [`?${data.slice(0, 6)}`, { reason: "Character", offset: 0 }],
+            [`${whole}AA`, { reason: "Unpadded", offset: whole.length + 2 }],
+            [whole, { reason: "Length" }]
+          ] as const
+        ) {
           const bad = new InitImagePayload.InitImagePayload({ mime: "image/png", data: text })
           let chunks = 0
           const error = yield* SessionInitImage.decode(bad).pipe(
@@ -700,7 +709,7 @@ describe("SessionInitImage", () => {
             Effect.flip
           )
           assert.strictEqual(chunks, 0)
-          assert.deepStrictEqual({ ...error }, { _tag: "BadBase64", reason: "Length" })
+          assert.deepStrictEqual<unknown>({ ...error }, { _tag: "BadBase64", ...expected })
         }
       }))
 
