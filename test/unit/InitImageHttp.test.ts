@@ -682,6 +682,7 @@ describe("fromRequest in a web handler", () => {
           ["APPLICATION/JSON; charset=utf-8", json, 200],
           ["application/json ;a=b", json, 200],
           ["application/vnd.api+json", json, 200],
+          ["application/json", Buffer.concat([Buffer.from("\ufeff"), json]), 200],
           ["Image/PNG\t; a=b;c=d", image, 200],
           ["text/json", json, 415],
           ["application/jsonp", json, 415],

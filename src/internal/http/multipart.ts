@@ -14,15 +14,13 @@ import { ImageBuffer } from "../persist/imageBuffer.js"
 import type { RawReader } from "../persist/rawReader.js"
 import { Done, type Ended, type Step } from "../persist/reader.js"
 import type { ImageReader } from "../persist/writer.js"
+import { type FileMeta, other, type Part, readPart } from "./formHeaders.js"
 
 /** The most parts that are read. */
 const maxParts = 64
 
 /** The longest headers of one part, in bytes. */
 const maxHeaderBytes = 16 * 1024
-
-/** A boundary by RFC 2046 section 5.1.1, and with the other ASCII characters that some clients use. */
-const boundaryPattern = /^[\x20-\x7e]{0,69}[\x21-\x7e]$/
 
 const lineEnd = "\r\n"
 const cr = 0x0d
@@ -31,7 +29,6 @@ const dash = 0x2d
 const isBlank = (byte: number): boolean => byte === 0x20 || byte === 0x09
 
 const notMultipart = new InvalidPayload({ reason: "NotMultipart" })
-const missingBoundary = new InvalidPayload({ reason: "MissingBoundary" })
 const messageTooLarge = new InvalidPayload({ reason: "MessageTooLarge" })
 
 /** Usual names of the file's field. Closed, because clients receive it. */
@@ -45,86 +42,6 @@ const fileFields: ReadonlySet<string> = new Set([
   "photo",
   "picture"
 ])
-
-/** The declared type and name of a file. */
-export interface FileMeta {
-  readonly mime: string
-  readonly name: string | undefined
-}
-
-/** A quoted value may hold escaped quotes; browsers do not escape a backslash, even before the closing quote. */
-const parameterPattern = /;\s*([^\s=;"]+)\s*=\s*(?:"((?:\\"|[^"])*)"|([^\s;"]*))\s*/y
-
-/** The parameters of a header, up to the first malformed one. */
-const parametersOf = (header: string): ReadonlyMap<string, string> => {
-  const parameters = new Map<string, string>()
-  const start = header.indexOf(";")
-  if (start < 0) return parameters
-  parameterPattern.lastIndex = start
-  for (let match = parameterPattern.exec(header); match !== null; match = parameterPattern.exec(header)) {
-    const [, name = "", quoted, token = ""] = match
-    parameters.set(name.toLowerCase(), quoted?.replaceAll("\\\"", "\"") ?? token)
-  }
-  return parameters
-}
-
-/** The media type of a `Content-Type`, without parameters (RFC 9110 section 8.3.1). */
-export const mediaTypeOf = (header: string): string => header.replace(/;.*/s, "").trim().toLowerCase()
-
-/** Decodes an extended value (RFC 8187), which some clients send although RFC 7578 section 4.2 forbids it in forms. */
-const decodeExtended = (value: string | undefined): string | undefined => {
-  const encoded = /^utf-8'[^']*'(.*)$/is.exec(value ?? "")?.[1]
-  try {
-    return encoded === undefined ? undefined : decodeURIComponent(encoded)
-  } catch {
-    return undefined
-  }
-}
-
-/** The headers of a part by name; `undefined` where they are malformed. */
-const parseHeaders = (bytes: Uint8Array): ReadonlyMap<string, string> | undefined => {
-  const headers = new Map<string, string>()
-  const lines = new TextDecoder().decode(bytes).replace(/\r\n(?=[ \t])/g, "").split("\r\n")
-  for (const line of lines.filter((line) => line !== "")) {
-    const colon = line.indexOf(":")
-    if (colon < 1) return undefined
-    const name = line.slice(0, colon).toLowerCase()
-    if (!headers.has(name)) headers.set(name, line.slice(colon + 1))
-  }
-  return headers
-}
-
-/** The boundary of a form's `Content-Type`. */
-export const boundaryOf = (contentType: string): Either.Either<string, InvalidPayload> => {
-  const boundary = parametersOf(contentType).get("boundary") ?? ""
-  if (boundary === "") return Either.left(missingBoundary)
-  return boundaryPattern.test(boundary) ? Either.right(boundary) : Either.left(notMultipart)
-}
-
-const octetStream = "application/octet-stream"
-
-/** The types of a part without a file name that make it a file. */
-const isFileType = (mime: string): boolean =>
-  mime.startsWith("image/") || mime === octetStream || mime === "binary/octet-stream"
-
-type Part =
-  | { readonly _tag: "File"; readonly field: string | undefined; readonly file: FileMeta }
-  | { readonly _tag: "Text"; readonly field: string }
-  | { readonly _tag: "Other" }
-
-/** Not a file, and no text of a field: what is before the first part, and parts without a name. */
-const other: Part = { _tag: "Other" }
-
-const partOf = (headers: ReadonlyMap<string, string>): Part => {
-  const parameters = parametersOf(headers.get("content-disposition") ?? "")
-  const field = parameters.get("name")
-  const name = decodeExtended(parameters.get("filename*")) ?? parameters.get("filename")
-  const mime = mediaTypeOf(headers.get("content-type") ?? (name === undefined ? "text/plain" : octetStream))
-  // A browser sends such a part for a file field without a file.
-  if (name === "" && mime === octetStream) return other
-  if (name !== undefined || isFileType(mime)) return { _tag: "File", field, file: { mime, name } }
-  return field === undefined ? other : { _tag: "Text", field }
-}
 
 /** Bytes of unknown number in one array, which doubles when it is full. */
 class Bytes {
@@ -164,7 +81,7 @@ type Place =
 
 /** Selects what is read of a form. */
 export interface FormSelection {
-  /** The form's boundary; see {@link boundaryOf}. */
+  /** The form's boundary; see `boundaryOf`. */
   readonly boundary: string
   /** The name of the file's field: the first file under this name is taken. By default it is the first file. */
   readonly field: string | undefined
@@ -215,7 +132,7 @@ class FormParser {
     const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
     let at = 0
     while (at < bytes.length && this.isOpen) {
-      if (this.place === "body") at = this.readPart(bytes, at)
+      if (this.place === "body") at = this.readPartBody(bytes, at)
       else this.readByte(bytes[at++])
     }
   }
@@ -235,7 +152,7 @@ class FormParser {
     return this.part._tag === "File" && this.part.file === this.file
   }
 
-  private readPart(bytes: Buffer, from: number): number {
+  private readPartBody(bytes: Buffer, from: number): number {
     const { isTaken, part } = this
     const at = this.readBody(bytes, from)
     if (isTaken) return at
@@ -363,20 +280,20 @@ class FormParser {
   }
 
   private endHeaders(): void {
-    const headers = parseHeaders(this.headers.subarray(0, this.headerLength))
-    if (headers === undefined) {
+    const part = readPart(this.headers.subarray(0, this.headerLength))
+    if (part === undefined) {
       this.error = notMultipart
       return
     }
-    this.part = partOf(headers)
+    this.part = part
     this.place = "body"
     this.matched = lineEnd.length
     this.assumed = lineEnd.length
     const { field } = this.selection
-    if (this.part._tag === "File" && (field === undefined || field === this.part.field)) this.file ??= this.part.file
-    if (this.part._tag === "Text") {
-      const isFileField = field === undefined ? fileFields.has(this.part.field) : field === this.part.field
-      if (isFileField) this.textInPlaceOfFile ??= this.part.field
+    if (part._tag === "File" && (field === undefined || field === part.field)) this.file ??= part.file
+    if (part._tag === "Text") {
+      const isFileField = field === undefined ? fileFields.has(part.field) : field === part.field
+      if (isFileField) this.textInPlaceOfFile ??= part.field
     }
   }
 }
