@@ -9,7 +9,6 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type { RequestError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Path from "@effect/platform/Path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -308,7 +307,10 @@ export const describe: (image: SessionInitImage.SessionInitImage) => ImageDescri
  * @category models
  */
 export interface OriginOptions {
-  /** The origins of other sites whose pages may use the server, such as `https://app.example.com`. */
+  /**
+   * The origins of other sites whose pages may use the server, such as `https://app.example.com`: their requests are not
+   * refused, and their pages may read the responses. A trailing slash, a default port and the case do not matter.
+   */
   readonly origins?: ReadonlyArray<string> | undefined
   /**
    * The server's host names, without ports; any by default. Every request with another `Host` is refused. A server on the
@@ -319,9 +321,18 @@ export interface OriginOptions {
 }
 
 /**
- * Refuses requests of other sites' pages. A WebSocket, or a request other than `GET`, `HEAD` and `OPTIONS`, is answered
- * with 403 if its `Origin` (RFC 6454 section 7) is neither the server's own nor in `origins`. Requests without an
- * `Origin` do not come from a page and pass.
+ * Refuses requests of other sites' pages, and answers those of `origins` by the CORS protocol (Fetch standard, section
+ * 3.2), preflights among them.
+ *
+ * A WebSocket, or a request other than `GET`, `HEAD` and `OPTIONS`, is answered with 403 if its `Origin` (RFC 6454 section
+ * 7) is neither the server's own nor in `origins`; the log says at level debug which option it was missing from. Requests
+ * without an `Origin` do not come from a page and pass.
+ *
+ * The server's own origin is that of the request's `Host`. Behind a proxy, either the proxy passes the `Host` on, or
+ * `HttpMiddleware.xForwardedHeaders` of the platform goes around this; use that only if the proxy sets `X-Forwarded-Host`
+ * itself.
+ *
+ * Throws for an entry of `origins` or `hosts` that is no origin or no host name, and for an empty list of hosts.
  *
  * @since 0.1.0
  * @category middleware
@@ -329,11 +340,4 @@ export interface OriginOptions {
 export const checkOrigin = (options?: OriginOptions): <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<
   E,
   R | HttpServerRequest.HttpServerRequest
-> => {
-  const isAllowed = origin.makeCheck(options ?? {})
-  return (app) =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      isAllowed(request)
-        ? app
-        : Effect.as(requestBody.open(request), HttpServerResponse.empty({ status: 403 })))
-}
+> => origin.middleware(options ?? {})

@@ -4,10 +4,10 @@
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger"
-import type * as HttpApp from "@effect/platform/HttpApp"
-import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as InitImageApi from "../InitImageApi.js"
@@ -26,6 +26,8 @@ export class Api extends HttpApi.make("sessionInitImage")
 export interface Options {
   readonly socket: InitImageSocket.Options
   readonly origins: InitImageHttp.OriginOptions
+  /** Whether `X-Forwarded-Host` and `X-Forwarded-For` are those of a proxy. */
+  readonly trustProxy: boolean
 }
 
 const layer = (options: InitImageSocket.Options) =>
@@ -49,10 +51,14 @@ const answerNotFound = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<unkno
 /**
  * Makes the app. When the scope closes, uploads are interrupted first, and then the sessions end.
  */
-export const make = ({ origins, socket }: Options) =>
+export const make = ({ origins, socket, trustProxy }: Options) =>
   Effect.gen(function*() {
     const context = yield* Layer.build(layer(socket))
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, context)
     const handleUploads = yield* uploads.makeMiddleware
-    return app.pipe(answerNotFound, InitImageHttp.checkOrigin(origins), handleUploads)
+    return app.pipe(
+      InitImageHttp.checkOrigin(origins),
+      trustProxy ? HttpMiddleware.xForwardedHeaders : identity,
+      handleUploads
+    )
   })

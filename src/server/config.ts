@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as InitImageLimits from "../InitImageLimits.js"
 import * as InitImageSpool from "../InitImageSpool.js"
+import * as origin from "../internal/http/origin.js"
 import * as originPolicy from "./originPolicy.js"
 
 const port = Config.integer("PORT").pipe(
@@ -14,7 +15,15 @@ const port = Config.integer("PORT").pipe(
   Config.withDefault(8787)
 )
 
-const list = (name: string) => Config.array(Config.nonEmptyString(), name).pipe(Config.withDefault(undefined))
+/** A list separated by commas. */
+const list = (name: string, problemOf: (entries: ReadonlyArray<string>) => string | undefined) =>
+  Config.array(Config.nonEmptyString(), name).pipe(
+    Config.mapOrFail((entries) => {
+      const problem = problemOf(entries)
+      return problem === undefined ? Either.right(entries) : Either.left(ConfigError.InvalidData([name], problem))
+    }),
+    Config.withDefault(undefined)
+  )
 
 /**
  * - `HOST`: the address to listen on; the loopback address by default, which other machines cannot reach
@@ -23,14 +32,23 @@ const list = (name: string) => Config.array(Config.nonEmptyString(), name).pipe(
  * - `INIT_IMAGE_ORIGINS`: the origins of other sites whose pages may use the server, such as `https://app.example.com`,
  *   separated by commas
  * - `INIT_IMAGE_HOSTS`: the host names that the server answers to, separated by commas; see `originPolicy.ts` for the
- *   default
+ *   default. To be set for a server on the loopback address behind a proxy
+ * - `INIT_IMAGE_TRUST_PROXY`: `true` takes the host of a request from `X-Forwarded-Host`, and its address from
+ *   `X-Forwarded-For`; only behind a proxy that sets both. `false` by default
  */
 export const server = Config.all({
   host: Config.nonEmptyString("HOST").pipe(Config.withDefault("127.0.0.1")),
   port,
-  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
-  origins: list("INIT_IMAGE_ORIGINS"),
-  hosts: list("INIT_IMAGE_HOSTS")
+  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(
+    Config.validate({
+      message: "Expected a duration above zero, such as 10 seconds",
+      validation: Duration.greaterThan(Duration.zero)
+    }),
+    Config.withDefault(Duration.seconds(10))
+  ),
+  trustProxy: Config.boolean("INIT_IMAGE_TRUST_PROXY").pipe(Config.withDefault(false)),
+  origins: list("INIT_IMAGE_ORIGINS", origin.originsProblem),
+  hosts: list("INIT_IMAGE_HOSTS", origin.hostsProblem)
 }).pipe(
   Config.map(({ hosts, origins, ...server }) => ({
     ...server,

@@ -49,8 +49,8 @@ const makePrepare = Effect.gen(function*() {
  * `shutdownTimeout`.
  */
 const make = Effect.gen(function*() {
-  const { host, openingTimeout, origins, port } = yield* config.server
-  const server = NodeServer.make({ shutdownTimeout })
+  const { host, openingTimeout, origins, port, trustProxy } = yield* config.server
+  const { endConnections, server } = makeNodeServer()
 
   // A separate scope: `NodeHttpServer.make` adds a finalizer later that waits until every WebSocket is closed. In the
   // parent scope it would run before the WebSockets are closed.
@@ -62,7 +62,7 @@ const make = Effect.gen(function*() {
   const directory = yield* spool.directory
   if (directory !== undefined) (yield* shutdown.OwnDirectory)(directory)
   const prepare = yield* makePrepare
-  yield* http.serve(yield* app.make({ origins, socket: { openingTimeout, prepare } }))
+  yield* http.serve(yield* app.make({ origins, trustProxy, socket: { openingTimeout, prepare } }))
   yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
   return http
 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { request } from "node:http"
+import { type IncomingHttpHeaders, request } from "node:http"
 import { png } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { connect, connectRaw, upgradeRequest } from "../../utils/webSocketClient.js"
@@ -8,15 +8,21 @@ import { serve } from "./testServer.js"
 
 const json = JSON.stringify(payloadOf("image/png", png(), "ref.png"))
 
+interface Answer {
+  readonly status: number | undefined
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+}
+
 /** Sends a request; `fetch` cannot set `Origin` and `Host`. */
 const send = (port: number, method: string, path: string, headers: Record<string, string>, body = "") =>
-  Effect.async<{ readonly status: number | undefined; readonly text: string }>((resume) => {
+  Effect.async<Answer>((resume) => {
     const outgoing = request({ host: "127.0.0.1", port, method, path, headers }, (response) => {
       let text = ""
       response.setEncoding("utf8").on("data", (chunk) => {
         text += chunk
       })
-      response.on("end", () => resume(Effect.succeed({ status: response.statusCode, text })))
+      response.on("end", () => resume(Effect.succeed({ status: response.statusCode, headers: response.headers, text })))
     })
     outgoing.end(body)
   })
@@ -79,6 +85,53 @@ describe("the origin policy", () => {
       assert.strictEqual(yield* post(port, { origin: "http://other.example:81" }), 200)
       assert.strictEqual(yield* post(port, { host: "images.example", origin: "https://images.example" }), 200)
       assert.strictEqual(yield* post(port, { host: `localhost:${port}` }), 403)
+    }))
+
+  it.scopedLive("answers the preflight of a configured origin, and lets its pages read what follows", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ env: { INIT_IMAGE_ORIGINS: "https://app.example/" } })
+      const origin = "https://app.example"
+      const path = "/sessions/a/init-image"
+      const asked = { origin, "access-control-request-method": "PUT", "access-control-request-headers": "content-type" }
+      const preflight = yield* send(port, "OPTIONS", path, asked)
+      assert.strictEqual(preflight.status, 204)
+      const put = yield* send(port, "PUT", path, { origin, "content-type": "application/json" }, json)
+      assert.strictEqual(put.status, 200)
+      const refused = yield* send(port, "PUT", path, { origin, "content-type": "application/json" }, "{")
+      assert.strictEqual(refused.status, 400)
+      for (const { headers } of [preflight, put, refused]) {
+        assert.strictEqual(headers["access-control-allow-origin"], origin)
+      }
+    }))
+
+  it.scopedLive("takes a host from X-Forwarded-Host only where the operator says so", () =>
+    Effect.gen(function*() {
+      const env = { INIT_IMAGE_HOSTS: "images.example" }
+      const headers = {
+        "x-forwarded-host": "images.example",
+        "x-forwarded-proto": "https",
+        "origin": "https://images.example"
+      }
+      const trusting = yield* serve({ env: { ...env, INIT_IMAGE_TRUST_PROXY: "true" } })
+      assert.strictEqual(yield* post(trusting.port, headers), 200)
+      assert.strictEqual(yield* post(trusting.port, { ...headers, "x-forwarded-host": "evil.example" }), 403)
+      const other = yield* serve({ env })
+      assert.strictEqual(yield* post(other.port, headers), 403)
+    }))
+
+  it.scopedLive("does not start with origins, hosts or a timeout that make no sense", () =>
+    Effect.gen(function*() {
+      for (
+        const [name, value] of [
+          ["INIT_IMAGE_ORIGINS", "app.example"],
+          ["INIT_IMAGE_ORIGINS", "https://app.example,*"],
+          ["INIT_IMAGE_HOSTS", "https://app.example"],
+          ["INIT_IMAGE_OPENING_TIMEOUT", "0 seconds"]
+        ] as const
+      ) {
+        const error = yield* Effect.flip(serve({ env: { [name]: value } }))
+        assert.include(String(error), name)
+      }
     }))
 })
 
