@@ -4,7 +4,9 @@
  * The client's first message is a text frame: a JSON object of the type `session_init_v2` with the payload as its
  * `initial_image`. The server answers with an {@link ImageMessage}, or with an {@link ErrorMessage} and closes with
  * 1003, or 1013 for `Busy`. Later messages of the type `init_image_updated` replace the image in the same way. If one of
- * them is refused, the server answers with an {@link ErrorMessage}, and the session keeps its image.
+ * them is refused, the server answers with an {@link ErrorMessage}, and the session keeps its image. A message without
+ * `initial_image` is one without an image; it is refused where an image stands under a key that was probably meant, such
+ * as `image`.
  *
  * A payload may have `bytes`, the size of the image, in place of `data`. The image then follows in binary frames of at
  * most 1 MiB each and is written as it arrives. The server sends a {@link ProgressMessage} as soon as it has room for
@@ -12,6 +14,10 @@
  * bytes by these messages fills no buffers on the way. A text frame before the last byte ends the image, which is
  * refused, and is then handled as a message. A message of the type `init_image_cancelled` only ends the image and is not
  * answered itself.
+ *
+ * A client that cannot send pings of the WebSocket protocol, such as a web page, may send `{"type":"ping"}` at any time,
+ * also between the binary frames of an image; it is answered with a {@link PongMessage} at once. Neither pings nor pongs
+ * count as progress of an image. A client that leaves 1 MiB of answers unread gets no more of them.
  *
  * With `ws`, a text frame of 43 MiB (an image of 32 MiB) blocks the event loop for about 0.2 s before this module
  * receives it. Binary frames do not.
@@ -34,6 +40,7 @@ import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSlot from "./InitImageSlot.js"
 import * as metrics from "./internal/metrics.js"
+import { check, sizeProblem } from "./internal/options.js"
 import * as sources from "./internal/persist/sources.js"
 import { withBytesRead } from "./internal/socket/bytesRead.js"
 import * as handshake from "./internal/socket/handshake.js"
@@ -51,6 +58,11 @@ export type {
    * @category messages
    */
   ImageMessage,
+  /**
+   * @since 0.1.0
+   * @category messages
+   */
+  PongMessage,
   /**
    * @since 0.1.0
    * @category messages
@@ -241,6 +253,7 @@ export class FrameLimitTooLow
  */
 export const checkFrameLimit = (frameBytes: number = defaultFrameBytes): Effect.Effect<void, FrameLimitTooLow> =>
   Effect.gen(function*() {
+    check("InitImageSocket.checkFrameLimit", sizeProblem("frameBytes", frameBytes))
     const required = requiredFrameBytes(yield* InitImageLimits.MaxBytes, yield* InitImageLimits.MaxMessageBytes)
     if (required > frameBytes) return yield* new FrameLimitTooLow({ required, actual: frameBytes })
   })

@@ -67,6 +67,16 @@ export const payloadKey = "initial_image"
 /** The type of a message that ends an announced image and is not answered itself. */
 export const cancelType = "init_image_cancelled"
 
+/**
+ * The type of a message that asks whether the connection lives. It is answered at once, by {@link pongMessage}, and belongs
+ * to no image: it may stand between the binary frames of one.
+ */
+export const pingType = "ping"
+export const pongType = "pong"
+
+/** The longest ping, in bytes: one that needs no length field of its own in its frame. */
+export const maxPingBytes = 125
+
 export const imageType = "session_init_image"
 export const progressType = "init_image_progress"
 export const errorType = "error"
@@ -135,12 +145,22 @@ export interface ErrorMessage {
 }
 
 /**
+ * The server's answer to a message of the type `ping`.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export interface PongMessage {
+  readonly type: "pong"
+}
+
+/**
  * Every message that the server sends by itself.
  *
  * @since 0.1.0
  * @category messages
  */
-export type ServerMessage = ImageMessage | ProgressMessage | ErrorMessage
+export type ServerMessage = ImageMessage | ProgressMessage | ErrorMessage | PongMessage
 
 /** Describes an image to its client: without its path. */
 export const describe = (image: {
@@ -170,6 +190,8 @@ export const progressMessage = (received: number, bytes: number): ProgressMessag
   received,
   bytes
 })
+
+export const pongMessage: PongMessage = { type: pongType }
 
 const snakeCase = (tag: string): string => tag.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase()
 

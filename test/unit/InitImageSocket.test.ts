@@ -6,6 +6,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
@@ -304,11 +305,10 @@ describe("a refused message", () => {
     "has an invalid image": {
       frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
       error: () =>
-        errorOf("bad_base64", new BadBase64({ reason: "Padding", offset: 0 }).message, {
-          _tag: "BadBase64",
-          reason: "Padding",
-          offset: 0
-        })
+        errorOf(
+          "bad_base64",
+          "The image's data is not valid base64: it has padding in the wrong place (at character 0)."
+        )
     },
     "has an image that the spool has no room for": {
       frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),
@@ -391,6 +391,179 @@ describe("a refused message", () => {
         yield* Fiber.join(fiber)
       }
     }).pipe(Effect.provide(NodeContext.layer)))
+})
+
+describe("an image under another key than the payload's", () => {
+  const payload = payloadOf("image/png", png(), "ref.png")
+  const keys = [
+    "initialImage",
+    "init_image",
+    "initImage",
+    "image",
+    "input_image",
+    "inputImage",
+    "session_init_image"
+  ]
+  const misplaced = (found: string, at = "initial_image") => ({
+    type: "error",
+    code: "invalid_message",
+    message: `The message's image must be under ${at}, and not under ${found}.`,
+    retryable: false
+  })
+
+  for (const key of keys) {
+    live(`is refused, with the right key in place of ${key}`, () =>
+      Effect.gen(function*() {
+        const values = [payload, announce(10), "data:image/png;base64,", { data: "a" }]
+        for (const value of values) {
+          const { answer, deliver } = yield* open()
+          yield* deliver(JSON.stringify({ type: protocol.openingType, [key]: value }))
+          assert.deepStrictEqual(yield* answer, misplaced(key))
+          assert.strictEqual(yield* answer, 1003)
+        }
+        const { answer, deliver, images } = yield* open()
+        yield* deliver(init(payload))
+        yield* answer
+        for (const value of values) {
+          yield* deliver(JSON.stringify({ type: protocol.updateType, [key]: value }))
+          assert.deepStrictEqual(yield* answer, misplaced(key))
+        }
+        assert.lengthOf(images(), 1)
+      }))
+  }
+
+  live("is refused too if the message is larger than a message without an image may be", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      yield* deliver(init(null))
+      yield* answer
+      const data = "A".repeat(2_000_000)
+      for (const value of [{ data }, data]) {
+        yield* deliver(JSON.stringify({ type: protocol.updateType, image: value }))
+        assert.deepStrictEqual(yield* answer, misplaced("image"))
+      }
+      const others = [
+        { type: "other", image: data },
+        { type: protocol.updateType, image: data, initial_image: null },
+        { type: protocol.updateType, picture: data },
+        { type: protocol.updateType, image: [data] }
+      ]
+      for (const other of others) {
+        yield* deliver(JSON.stringify(other))
+        assertError(yield* answer, "invalid_payload")
+      }
+    }))
+
+  live(
+    "is left alone beside the payload's own key, without content, and in the application's messages",
+    () =>
+      Effect.gen(function*() {
+        const { answer, deliver } = yield* open(() => Effect.never, {
+          onMessage: (message, { send }) => send({ got: message })
+        })
+        yield* deliver(init(payload))
+        yield* answer
+        for (const image of [null, false, 0, "", {}, [], 7, [payload]]) {
+          yield* deliver(JSON.stringify({ type: protocol.updateType, image }))
+          assert.deepStrictEqual(yield* answer, noImage)
+        }
+        yield* deliver(JSON.stringify({ type: protocol.updateType, initial_image: null, image: payload }))
+        assert.deepStrictEqual(yield* answer, noImage)
+        yield* deliver(JSON.stringify({ type: protocol.updateType, initial_image: payload, image: payload }))
+        assert.deepStrictEqual(yield* answer, described(png()))
+        yield* deliver(JSON.stringify({ type: "other", image: 1 }))
+        assert.deepStrictEqual(yield* answer, { got: { type: "other", image: 1 } })
+      })
+  )
+
+  live("is sought beside the configured key only", () =>
+    Effect.gen(function*() {
+      const at = ["input", "image"]
+      const { answer, deliver } = yield* open(() => Effect.never, { at })
+      yield* deliver(JSON.stringify({ type: protocol.openingType, image: payload, input: 1 }))
+      assert.deepStrictEqual(yield* answer, noImage)
+      yield* deliver(JSON.stringify({ type: protocol.updateType, input: { initial_image: payload } }))
+      assert.deepStrictEqual(yield* answer, misplaced("initial_image", "input.image"))
+      yield* deliver(JSON.stringify({ type: protocol.updateType, input: { image: payload } }))
+      assert.deepStrictEqual(yield* answer, described(png()))
+    }))
+
+  live("is the message itself if the options say so", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open(() => Effect.never, { at: [] })
+      yield* deliver(JSON.stringify({ type: protocol.openingType, ...payload }))
+      assert.deepStrictEqual(yield* answer, described(png()))
+    }))
+})
+
+describe("a ping", () => {
+  const ping = "{\"type\":\"ping\"}"
+  const pong = { type: "pong" }
+
+  live(
+    "is answered before the opening, in a session, and while the application handles a message",
+    () =>
+      Effect.gen(function*() {
+        const gate = yield* Deferred.make<void>()
+        const { answer, deliver } = yield* open(() => Effect.never, {
+          onMessage: (_, { send }) => Effect.zipRight(Deferred.await(gate), send("handled"))
+        })
+        yield* deliver(ping)
+        assert.deepStrictEqual(yield* answer, pong)
+        yield* deliver(init(null), ping)
+        assert.sameDeepMembers([yield* answer, yield* answer], [noImage, pong])
+        yield* deliver("{\"type\":\"other\"}", ping)
+        assert.deepStrictEqual(yield* answer, pong)
+        yield* Deferred.succeed(gate, void 0)
+        assert.strictEqual(yield* answer, "handled")
+      })
+  )
+
+  live("is answered between the frames of an image, which it does not end", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      const image = pngOfSize(1000)
+      yield* deliver(init(announce(1000)), image.slice(0, 500), ping, image.slice(500))
+      assert.deepStrictEqual(yield* answer, pong)
+      assert.deepStrictEqual(yield* answer, described(image))
+    }))
+
+  live("is no progress of an image or an opening", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open(() => Effect.never, { openingTimeout: "300 millis" })
+      const pinging = Effect.forever(Effect.delay(deliver(ping), "50 millis"))
+      const first = yield* Effect.raceFirst(
+        pinging,
+        Effect.repeat(answer, { until: (message) => (message as { readonly type?: unknown }).type !== "pong" })
+      )
+      assertError(first, "invalid_message", "No message arrived in time.")
+    }))
+})
+
+describe("the options of a session", () => {
+  it.effect("are refused where they make no sense", () =>
+    Effect.gen(function*() {
+      const { socket } = yield* makeFakeSocket
+      const problems: ReadonlyArray<readonly [InitImageSocket.Options, string]> = [
+        [{ at: ["a", ""] }, "each key of at must not be empty"],
+        [{ openingType: "" }, "openingType must not be empty"],
+        [{ updateType: "" }, "updateType must not be empty"],
+        [{ openingType: "ping" }, "openingType must not be ping, which is a type of the protocol"],
+        [{ updateType: "init_image_cancelled" }, "updateType must not be init_image_cancelled"],
+        ...(["openingTimeout", "stallTimeout", "keepAlive"] as const).flatMap((name) =>
+          [0, -1, NaN, "-1 seconds", "soon"].map((value) =>
+            [{ [name]: value }, `${name} must be a duration above zero`] as const
+          )
+        )
+      ]
+      for (const [options, problem] of problems) {
+        assert.throws(
+          () => InitImageSocket.run(socket, () => Effect.void, options),
+          `InitImageSocket.run: ${problem}`
+        )
+      }
+      InitImageSocket.run(socket, () => Effect.void, { at: [], keepAlive: Infinity, stallTimeout: Duration.infinity })
+    }))
 })
 
 describe("an image in binary frames", () => {
@@ -770,5 +943,9 @@ describe("the frame limit of a transport", () => {
       assert.deepInclude(error, { _tag: "FrameLimitTooLow", required: 45_787_820, actual: 45_787_819 })
       assert.include(error.message, "45787820")
       yield* Effect.flip(InitImageLimits.withMaxBytes(InitImageSocket.checkFrameLimit(), 100_000_000))
+      for (const frameBytes of [NaN, -1]) {
+        const exit = yield* Effect.exit(InitImageSocket.checkFrameLimit(frameBytes))
+        assert.include(String(exit), "InitImageSocket.checkFrameLimit: frameBytes must be a number")
+      }
     }))
 })

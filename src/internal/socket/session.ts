@@ -4,7 +4,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import type * as Socket from "@effect/platform/Socket"
 import * as Data from "effect/Data"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -24,11 +24,12 @@ import {
 import * as InitImageLimits from "../../InitImageLimits.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import type { SessionInitImage } from "../../SessionInitImage.js"
-import { turn } from "../eventLoop.js"
+import { check, textProblem, timeoutProblem } from "../options.js"
 import { prepared } from "../prepare.js"
 import * as protocol from "../protocol.js"
 import * as frames from "./frames.js"
 import { Inbox } from "./inbox.js"
+import * as misplacedImage from "./misplacedImage.js"
 import * as refusal from "./refusal.js"
 
 /**
@@ -59,7 +60,8 @@ export type Prepare<R = never> = (image: SessionInitImage) => Effect.Effect<
 >
 
 /**
- * The message types, timeouts and handlers of a session.
+ * The message types, timeouts and handlers of a session. A type that is empty or that the protocol has already, an empty
+ * key and a timeout that is not above zero are defects of `run`.
  *
  * @since 0.1.0
  * @category models
@@ -73,7 +75,8 @@ export interface Options<E = never, R = never> {
   readonly updateType?: string | undefined
   /**
    * Handles messages of all other types, one at a time and in order with those that replace the image. Ends the session
-   * if it fails. By default such messages are answered with `invalid_message`.
+   * if it fails. By default such messages are answered with `invalid_message`. Gets no message of the type `ping` of at
+   * most 125 bytes.
    */
   readonly onMessage?: ((message: unknown, session: Session) => Effect.Effect<void, E, R>) | undefined
   /** Acquires the session's slot, which lives as long as the session; `InitImageSlot.make` by default. */
@@ -87,13 +90,35 @@ export interface Options<E = never, R = never> {
   readonly openingTimeout?: Duration.DurationInput | undefined
   /** The idle timeout of an announced image; 30 seconds by default. Restarts while its bytes arrive. */
   readonly stallTimeout?: Duration.DurationInput | undefined
+  /**
+   * The time between two pings of the server (RFC 6455 section 5.5.2), which keep a quiet connection open through proxies
+   * that close idle ones; 20 seconds by default, `Duration.infinity` for none. From the client's first frame on. Only a
+   * socket of `ws` can ping, as those of `@effect/platform-node` are.
+   */
+  readonly keepAlive?: Duration.DurationInput | undefined
 }
 
 const defaultOpeningTimeout: Duration.DurationInput = "10 seconds"
 const defaultStallTimeout: Duration.DurationInput = "30 seconds"
 
-/** Invalid messages in a row after which the session ends. */
-const maxInvalidMessages = 64
+/** Below the 60 seconds after which most proxies close an idle connection, also where one ping is lost. */
+const defaultKeepAlive: Duration.DurationInput = "20 seconds"
+
+const typeProblem = (name: string, type: string | undefined): string | undefined =>
+  type === protocol.pingType || type === protocol.cancelType
+    ? `${name} must not be ${type}, which is a type of the protocol`
+    : textProblem(name, type)
+
+const checkOptions = (options: Options<unknown, unknown>): void =>
+  check(
+    "InitImageSocket.run",
+    ...(options.at ?? []).map((key) => textProblem("each key of at", key)),
+    typeProblem("openingType", options.openingType),
+    typeProblem("updateType", options.updateType),
+    timeoutProblem("openingTimeout", options.openingTimeout),
+    timeoutProblem("stallTimeout", options.stallTimeout),
+    timeoutProblem("keepAlive", options.keepAlive)
+  )
 
 type Storage = FileSystem.FileSystem | Path.Path | Scope.Scope
 
@@ -133,6 +158,9 @@ const typeOf = (message: unknown): unknown => Predicate.isRecord(message) ? mess
 
 const wrongType = (expected: string) => refusal.invalidMessage(`The message's type must be ${expected}.`)
 
+const misplaced = (found: string, at: ReadonlyArray<string>) =>
+  refusal.invalidMessage(`The message's image must be under ${at.join(".")}, and not under ${found}.`)
+
 const bytesNotACount = new InvalidPayload({ reason: "BytesNotACount" })
 
 const isCount = (u: unknown): u is number => Number.isSafeInteger(u) && Number(u) >= 0
@@ -141,13 +169,13 @@ const imageMessage = (image: Option.Option<SessionInitImage>) =>
   protocol.imageMessage(Option.getOrNull(Option.map(image, protocol.describe)))
 
 const refuse = <A, R>(
-  effect: Effect.Effect<A, InitImageError | UndecodableImage | DecodeTimeout | PlatformError, R>
+  effect: Effect.Effect<A, InitImageError | UndecodableImage | DecodeTimeout | PlatformError | refusal.Refusal, R>
 ): Effect.Effect<A, refusal.Refusal, R> => {
   const log = (error: PlatformError) => Effect.logError("An init image could not be stored", error)
   return effect.pipe(
     Effect.tapErrorTag("SystemError", log),
     Effect.tapErrorTag("BadArgument", log),
-    Effect.mapError(refusal.fromError)
+    Effect.mapError((error) => error._tag === "Refusal" ? error : refusal.fromError(error))
   )
 }
 
@@ -182,9 +210,18 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   /** Errors of the image come before those of the type: the type may follow the image in the message. */
   const persist = (text: string, type: string) =>
     Effect.gen(function*() {
-      const { announced, image, message } = yield* refuse(images.persistMessage(text, at))
+      const { announced, image, message } = yield* images.persistMessage(text, at).pipe(
+        Effect.catchTag("InvalidPayload", (error) => {
+          const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, at, type) : undefined
+          return Effect.fail(found === undefined ? error : misplaced(found, at))
+        }),
+        refuse
+      )
       if (typeOf(message) !== type) return yield* new OtherMessage({ received: message })
-      if (announced === undefined) return { message, image }
+      if (announced === undefined) {
+        const found = Option.isNone(image) ? misplacedImage.find(message, at) : undefined
+        return found === undefined ? { message, image } : yield* misplaced(found, at)
+      }
       return { message, image: Option.some(yield* refuse(persistAnnounced(announced))) }
     })
 
@@ -250,9 +287,10 @@ export const run = <E, R, E2, R2>(
   socket: Socket.Socket,
   handler: (session: Session) => Effect.Effect<void, E, R>,
   options: Options<E2, R2>
-): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope> | FileSystem.FileSystem | Path.Path> =>
-  Effect.scoped(
-    Effect.flatMap(frames.make(socket), (connection) =>
+): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope> | FileSystem.FileSystem | Path.Path> => {
+  checkOptions(options)
+  return Effect.scoped(
+    Effect.flatMap(frames.make(socket, Duration.decode(options.keepAlive ?? defaultKeepAlive)), (connection) =>
       // An app without a router runs in an uninterruptible region; each side must still be able to end the other.
       Effect.raceFirst(
         Effect.interruptible(converse(images, connection, handler, options)),
@@ -265,3 +303,4 @@ export const run = <E, R, E2, R2>(
         })
       ))
   )
+}

@@ -1,5 +1,6 @@
 import * as Socket from "@effect/platform/Socket"
 import { assert, describe, it, vi } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
@@ -9,10 +10,14 @@ import { withBytesRead } from "../../../../src/internal/socket/bytesRead.js"
 import * as Frames from "../../../../src/internal/socket/frames.js"
 import { makeFakeSocket } from "../../../utils/fakeSocket.js"
 
-const makeSocket = Effect.gen(function*() {
+const never = Duration.infinity
+
+const makeSocketWith = Effect.fnUntraced(function*(keepAlive: Duration.Duration) {
   const { deliver, sent, socket, ws } = yield* makeFakeSocket
-  return { frames: yield* Frames.make(socket), ws, sent, deliver }
+  return { frames: yield* Frames.make(socket, keepAlive), ws, sent, deliver }
 })
+
+const makeSocket = makeSocketWith(never)
 
 describe("frames", () => {
   it.scoped("pause the socket at 16 in the queue, and resume it when one is taken", () =>
@@ -115,7 +120,7 @@ describe("frames", () => {
           return Effect.ensuring(Effect.never, Effect.sync(() => waiting.delete(data)))
         })
       yield* Effect.gen(function*() {
-        const frames = yield* Frames.make({ ...socket, writer: Effect.succeed(write) })
+        const frames = yield* Frames.make({ ...socket, writer: Effect.succeed(write) }, never)
         yield* frames.send("message")
         yield* frames.close(1000)
         assert.strictEqual(waiting.size, 2)
@@ -142,7 +147,7 @@ describe("frames", () => {
     Effect.gen(function*() {
       const { deliver, socket } = yield* makeFakeSocket
       const connection = { bytesRead: 0 }
-      const frames = yield* Frames.make(withBytesRead(socket, { source: { socket: connection } }))
+      const frames = yield* Frames.make(withBytesRead(socket, { source: { socket: connection } }), never)
       const fiber = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
       yield* TestClock.adjust("500 millis")
       for (let i = 0; i < 10; i++) {
@@ -155,5 +160,134 @@ describe("frames", () => {
       const silent = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* Fiber.join(silent), Either.left(idle))
+    }))
+
+  it.scoped("restart no timeout by pings and pongs", () =>
+    Effect.gen(function*() {
+      const { deliver, socket, ws } = yield* makeFakeSocket
+      const connection = { bytesRead: 0 }
+      const frames = yield* Frames.make(withBytesRead(socket, { source: { socket: connection } }), never)
+      const arrive = (bytes: number) => {
+        connection.bytesRead += bytes
+      }
+      yield* deliver("first")
+      yield* frames.take
+      const messages = [
+        Effect.suspend(() => {
+          arrive(6 + ping.length)
+          return deliver(ping)
+        }),
+        ...(["ping", "pong"] as const).flatMap((event) =>
+          [0, 4, 125].map((length) =>
+            Effect.sync(() => {
+              arrive(6 + length)
+              ws.listeners.get(event)?.(new Uint8Array(length))
+            })
+          )
+        )
+      ]
+      for (const message of messages) {
+        const fiber = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
+        yield* TestClock.adjust("500 millis")
+        yield* message
+        yield* TestClock.adjust("500 millis")
+        assert.deepStrictEqual(yield* Fiber.join(fiber), Either.left(idle))
+      }
+      yield* deliver(ping)
+      assert.strictEqual(yield* frames.received, -6 - ping.length)
+    }))
+})
+
+const ping = "{\"type\":\"ping\"}"
+const pong = "{\"type\":\"pong\"}"
+
+describe("a ping of the client", () => {
+  it.scoped("is answered at once, and is not queued", () =>
+    Effect.gen(function*() {
+      const { deliver, frames, sent, ws } = yield* makeSocket
+      yield* deliver(ping, "message", ...Array.from({ length: 40 }, () => ping))
+      assert.isFalse(ws.paused)
+      assert.deepStrictEqual(sent, Array.from({ length: 41 }, () => pong))
+      assert.strictEqual(yield* frames.received, 1)
+      assert.strictEqual(yield* frames.take, "message")
+    }))
+
+  it.scoped("may have other fields, white space and a byte order mark, in at most 125 characters", () =>
+    Effect.gen(function*() {
+      const { deliver, frames, sent } = yield* makeSocket
+      const ofLength = (length: number) => `{"type":"ping","at":"${"a".repeat(length - 23)}"}`
+      assert.lengthOf(ofLength(125), 125)
+      const pings = ["{ \"n\": 1, \"type\" : \"ping\" }\n", `\uFEFF${ping}`, ofLength(125)]
+      yield* deliver(...pings)
+      assert.deepStrictEqual(sent, pings.map(() => pong))
+      const others = [
+        "{\"type\":\"pings\"}",
+        "[\"ping\"]",
+        "\"ping\"",
+        "ping",
+        "{\"type\":[\"ping\"]}",
+        "null",
+        ofLength(126)
+      ]
+      yield* deliver(...others)
+      for (const other of others) assert.strictEqual(yield* frames.take, other)
+      yield* deliver(new TextEncoder().encode(ping))
+      assert.instanceOf(yield* frames.take, Uint8Array)
+      assert.lengthOf(sent, pings.length)
+    }))
+
+  it.scoped("is not answered while the client does not read its answers, nor after the close", () =>
+    Effect.gen(function*() {
+      const { deliver, frames, sent, ws } = yield* makeSocket
+      yield* deliver("first")
+      ws.bufferedAmount = 1024 * 1024 + 1
+      yield* deliver(ping, ping)
+      assert.isEmpty(sent)
+      ws.bufferedAmount = 0
+      yield* deliver(ping)
+      assert.deepStrictEqual(sent, [pong])
+      yield* frames.close(1000)
+      yield* deliver(ping)
+      assert.lengthOf(sent, 2)
+    }))
+})
+
+describe("pings of the server", () => {
+  it.scoped("are sent after each interval, from the first frame on", () =>
+    Effect.gen(function*() {
+      const { deliver, ws } = yield* makeSocketWith(Duration.seconds(20))
+      yield* TestClock.adjust("60 seconds")
+      assert.strictEqual(ws.pings, 0)
+      yield* deliver(ping)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(ws.pings, 1)
+      yield* TestClock.adjust("19 seconds")
+      assert.strictEqual(ws.pings, 1)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(ws.pings, 2)
+    }))
+
+  it.effect("end with the scope, also in an uninterruptible region", () =>
+    Effect.gen(function*() {
+      const { socket, ws } = yield* makeFakeSocket
+      yield* Effect.uninterruptible(Effect.scoped(Frames.make(socket, Duration.seconds(20))))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(ws.pings, 0)
+    }))
+
+  it.scoped("are not sent without an interval, nor by a socket that cannot", () =>
+    Effect.gen(function*() {
+      const endless = yield* makeSocket
+      yield* endless.deliver("first")
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual(endless.ws.pings, 0)
+      for (const name of ["ping", "on"]) {
+        const { deliver, frames, ws } = yield* makeSocketWith(Duration.seconds(1))
+        Object.assign(ws, { [name]: undefined })
+        yield* deliver("first")
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(ws.pings, 0)
+        assert.strictEqual(yield* frames.take, "first")
+      }
     }))
 })
