@@ -8,7 +8,6 @@
  * @since 0.1.0
  * @module
  */
-import * as Error from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
@@ -25,8 +24,10 @@ import { tmpdir } from "node:os"
 import type * as ImageFormat from "./ImageFormat.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as metrics from "./internal/metrics.js"
-import { heartbeatThread } from "./internal/process.js"
+import { check, sizeProblem, textProblem, timeoutProblem } from "./internal/options.js"
+import * as removal from "./internal/persist/removal.js"
 import * as admission from "./internal/spool/admission.js"
+import * as spoolLeftovers from "./internal/spool/leftovers.js"
 import * as spoolOwner from "./internal/spool/owner.js"
 import * as quotas from "./internal/spool/quota.js"
 import * as room from "./internal/spool/room.js"
@@ -66,7 +67,11 @@ export interface Spool {
   /** Makes unreserved room for one image. The caller owns the room and releases it. */
   readonly makeRoom: (
     size: room.RoomSize,
-    options?: { readonly directory?: string | undefined; readonly prefix?: string | undefined }
+    options?: {
+      readonly directory?: string | undefined
+      readonly prefix?: string | undefined
+      readonly mode?: number | undefined
+    }
   ) => Effect.Effect<room.Room, never, FileSystem.FileSystem | Path.Path>
 }
 
@@ -79,7 +84,8 @@ const unlimited = makeSpool({
   directory: Effect.succeed(undefined),
   limit: Infinity,
   admission: admission.unlimited,
-  quota: quotas.unlimited
+  quota: quotas.unlimited,
+  onLeft: removal.warn
 })
 
 /**
@@ -124,8 +130,20 @@ export interface Options {
   /**
    * An existing directory, in which the spool makes its own. Spools that share it, also from other containers or hosts,
    * sweep the files of dead ones. The operating system's folder for temporary files by default.
+   *
+   * No other user may be able to replace the spool's directory in it. So an `emptyDir` of Kubernetes is refused, which
+   * every user may write to, and so is a directory of a user outside of the container's user namespace. There, create a
+   * directory of the server's own in it: with the volume at `/spool`, start the container by
+   * `mkdir -p -m 700 /spool/images && exec node server.js`, and set `directory` to `/spool/images`.
    */
   readonly directory?: string | undefined
+  /**
+   * The permissions of the spool's own directory; `0o700` by default, for its owner only. For files that another user
+   * reads, see `mode` of `SessionInitImage.PersistOptions`, it needs `0o010` added for the directory's group or `0o001` for
+   * all users: entering it by the file's path, and `0o040` or `0o004` to list it. The files and the directory have the
+   * group of the process, or that of `directory` where that has the set-group-ID bit. No other user may write to it.
+   */
+  readonly directoryMode?: number | undefined
   /** The bytes of all images that are being persisted at a time. No limit by default. */
   readonly maxBytesInFlight?: number | undefined
   /**
@@ -149,23 +167,35 @@ export interface Options {
 
 const leastStaleAfter = Duration.millis(10)
 
-const problemOf = (options: Options): string | undefined => {
-  for (const name of ["maxBytesInFlight", "maxBytesKept", "maxFilesKept"] as const) {
-    const limit = options[name]
-    if (limit !== undefined && !(limit >= 0)) return `${name} must not be negative`
-  }
-  return options.staleAfter !== undefined && Duration.lessThan(options.staleAfter, leastStaleAfter)
-    ? `staleAfter must be at least ${Duration.format(leastStaleAfter)}`
-    : undefined
-}
+/** The bits that a directory's mode may add to those of its owner: listing and entering. */
+const addableDirectoryMode = 0o055
+
+const directoryModeProblem = (mode: unknown): string | undefined =>
+  mode === undefined
+    || (typeof mode === "number" && (mode & ~addableDirectoryMode) === spoolOwner.defaultDirectoryMode
+      && (mode >>> 0) === mode)
+    ? undefined
+    : "directoryMode must be 0o700, with bits of 0o055 added: no other user may write to the directory"
+
+const problemOf = (options: Options): string | undefined =>
+  textProblem("directory", options.directory)
+    ?? sizeProblem("maxBytesInFlight", options.maxBytesInFlight)
+    ?? sizeProblem("maxBytesKept", options.maxBytesKept)
+    ?? sizeProblem("maxFilesKept", options.maxFilesKept)
+    ?? timeoutProblem("staleAfter", options.staleAfter, leastStaleAfter)
+    ?? (options.onFull === undefined || options.onFull === "wait" || options.onFull === "fail"
+      ? undefined
+      : "onFull must be \"wait\" or \"fail\"")
+    ?? directoryModeProblem(options.directoryMode)
 
 /**
- * Makes a spool that owns a directory as long as the scope is open: created with mode 0700, kept alive by a heartbeat,
- * and removed with all of its files at the end, also those that were handed over and still exist.
+ * Makes a spool that owns a directory as long as the scope is open: kept alive by a heartbeat, and removed with all of its
+ * files at the end, also those that were handed over and still exist. A file that could not be removed when its time was
+ * over is tried again with each sweep, every tenth of `staleAfter`.
  *
  * Fails with `PlatformError`: `PermissionDenied` where others may write to `options.directory` and it is not sticky, as
- * `/tmp` is, or where it belongs to another user that is not root; `BadArgument` for options out of range; or as the disk
- * does.
+ * `/tmp` is, or where it belongs to another user that is not root; or as the disk does. Options that make no sense are a
+ * defect.
  *
  * @function
  * @since 0.1.0
@@ -176,16 +206,14 @@ export const make: (options?: Options) => Effect.Effect<
   PlatformError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
 > = Effect.fn("InitImageSpool.make")(function*(options: Options = {}) {
-  const problem = problemOf(options)
-  if (problem !== undefined) {
-    return yield* new Error.BadArgument({ module: "FileSystem", method: "InitImageSpool", description: problem })
-  }
+  check("InitImageSpool", problemOf(options))
   const maxBytesInFlight = options.maxBytesInFlight ?? Infinity
   const maxBytesKept = options.maxBytesKept ?? Infinity
   const staleAfter = Duration.decode(options.staleAfter ?? Duration.minutes(1))
 
   const fs = yield* FileSystem.FileSystem
-  const owner = yield* spoolOwner.make(options.directory ?? tmpdir())
+  const leftovers = yield* spoolLeftovers.make(fs)
+  const owner = yield* spoolOwner.make(options.directory ?? tmpdir(), options.directoryMode)
   const quota = yield* quotas.make(
     { bytes: maxBytesKept, files: options.maxFilesKept ?? Infinity },
     fs,
@@ -202,15 +230,17 @@ export const make: (options?: Options) => Effect.Effect<
   )
   // A fiber inherits an uninterruptible region from the acquisition that forks it, and would never end.
   const repeat = (effect: Effect.Effect<void>) => Effect.forkScoped(Effect.interruptible(Effect.forever(effect)))
+  const sweep = Effect.all([sweeper.sweep, leftovers.sweep, quota.refresh], { discard: true })
   // In two fibers, so that a long sweep delays no heartbeat.
-  yield* repeat(Effect.zipRight(beat, pause))
-  yield* repeat(Effect.zipRight(Effect.zipRight(sweeper.sweep, quota.refresh), pause))
+  yield* repeat(Effect.zipRight(pause, beat))
+  yield* repeat(Effect.zipRight(sweep, pause))
 
   return makeSpool({
     directory: owner.directory,
     limit: Math.min(maxBytesInFlight, maxBytesKept),
     admission: admission.make(maxBytesInFlight, options.onFull ?? "wait"),
-    quota
+    quota,
+    onLeft: leftovers.add
   })
 })
 

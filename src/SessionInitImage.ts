@@ -45,7 +45,7 @@ import * as writer from "./internal/persist/writer.js"
 import * as rooms from "./internal/spool/room.js"
 
 /**
- * An init image on disk: verified, closed, readable and writable by its owner only.
+ * An init image on disk: verified, closed, and by default readable and writable by its owner only.
  *
  * Printing, logging or stringifying it leaves out the path, so the output may be shown to the client.
  *
@@ -99,7 +99,7 @@ export class SessionInitImage extends Data.Class<{
 }
 
 /**
- * Where the file goes, and how its name begins.
+ * Where the file goes, how its name begins, and who may read it.
  *
  * @since 0.1.0
  * @category models
@@ -109,6 +109,15 @@ export interface PersistOptions {
   readonly directory?: string | undefined
   /** `session-init-` by default. Anything but `A-Z a-z 0-9 . _ -` in it is a `BadArgument`. */
   readonly prefix?: string | undefined
+  /**
+   * The file's permissions; `0o600` by default, for its owner only. For a pipeline that runs as another user add `0o040`,
+   * `0o020` or `0o004`: reading and writing by the file's group, and reading by all. A mode other than the default is set
+   * whatever the umask is. Anything else is a defect: no image is executable or writable by all.
+   *
+   * The other user must also reach the file: a spool's directory is closed to other users unless `directoryMode` of
+   * `InitImageSpool.Options` opens it. Windows has no such permissions.
+   */
+  readonly mode?: number | undefined
 }
 
 /**

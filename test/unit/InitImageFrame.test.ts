@@ -15,6 +15,7 @@ import { extname } from "node:path"
 import { InitImageError, InitImageFrame, InitImageLimits, InitImageSpool, SessionInitImage } from "../../src/index.js"
 import { persistOrAnnounced } from "../../src/InitImageFrame.js"
 import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
+import { warn } from "../../src/internal/persist/removal.js"
 import * as quotas from "../../src/internal/spool/quota.js"
 import * as rooms from "../../src/internal/spool/room.js"
 import { list, makeDirectory } from "../utils/directory.js"
@@ -37,7 +38,7 @@ const spoolIn = (
     acquire: (bytes: number) => Effect.sync(() => onReserve(bytes)),
     giveBack: () => {}
   }
-  const context = { directory: Effect.succeed(directory), limit, admission, quota: quotas.unlimited }
+  const context = { directory: Effect.succeed(directory), limit, admission, quota: quotas.unlimited, onLeft: warn }
   return { directory: context.directory, makeRoom: (size, options) => rooms.make(context, size, options) }
 }
 

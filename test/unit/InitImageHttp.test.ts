@@ -19,14 +19,8 @@ import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
 import { Buffer } from "node:buffer"
 import * as Http from "node:http"
-import {
-  InitImageError,
-  InitImageHttp,
-  InitImageLimits,
-  InitImageSlot,
-  InitImageSpool,
-  SessionInitImage
-} from "../../src/index.js"
+import { InitImageHttp, InitImageLimits, InitImageSlot, InitImageSpool, SessionInitImage } from "../../src/index.js"
+import { warn } from "../../src/internal/persist/removal.js"
 import * as quotas from "../../src/internal/spool/quota.js"
 import * as rooms from "../../src/internal/spool/room.js"
 import { uprightSize } from "../utils/descriptions.js"
@@ -747,7 +741,13 @@ describe("fromRequest in a web handler", () => {
         const directory = yield* makeDirectory
         const reserved: Array<number> = []
         const admission = { acquire: (bytes: number) => Effect.sync(() => reserved.push(bytes)), giveBack: () => {} }
-        const context = { directory: Effect.succeed(directory), limit: Infinity, admission, quota: quotas.unlimited }
+        const context = {
+          directory: Effect.succeed(directory),
+          limit: Infinity,
+          admission,
+          quota: quotas.unlimited,
+          onLeft: warn
+        }
         const { handle } = handlerOf(
           answer(InitImageHttp.fromRequest()).pipe(
             Effect.provideService(InitImageSpool.InitImageSpool, {

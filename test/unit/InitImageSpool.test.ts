@@ -1,11 +1,13 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -16,9 +18,21 @@ import * as TestServices from "effect/TestServices"
 import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
-import { InitImageError, InitImageSpool } from "../../src/index.js"
+import { InitImageError, InitImageSpool, SessionInitImage } from "../../src/index.js"
 import { list, makeDirectory } from "../utils/directory.js"
-import { collecting, figures, idle, isIdle, layerWith, makeDead, openScoped, quiet } from "../utils/spools.js"
+import { png, pngOfSize } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+import {
+  collecting,
+  diskError,
+  figures,
+  idle,
+  isIdle,
+  layerWith,
+  makeDead,
+  openScoped,
+  quiet
+} from "../utils/spools.js"
 
 /** A room with its bytes reserved, which is released when the scope closes. */
 const reserve = (spool: InitImageSpool.Spool, size: Partial<InitImageSpool.RoomSize>) =>
@@ -407,23 +421,90 @@ describe("InitImageSpool", () => {
     ))
 
   const invalid: ReadonlyArray<readonly [InitImageSpool.Options, problem: string]> = [
-    [{ maxBytesInFlight: -1 }, "maxBytesInFlight must not be negative"],
-    [{ maxBytesKept: NaN }, "maxBytesKept must not be negative"],
-    [{ maxFilesKept: -0.5 }, "maxFilesKept must not be negative"],
+    [{ maxBytesInFlight: -1 }, "maxBytesInFlight must be a number that is not negative"],
+    [{ maxBytesKept: NaN }, "maxBytesKept must be a number that is not negative"],
+    [{ maxFilesKept: -0.5 }, "maxFilesKept must be a number that is not negative"],
     [{ staleAfter: 9 }, "staleAfter must be at least 10ms"],
-    [{ staleAfter: "0 seconds" }, "staleAfter must be at least 10ms"]
+    [{ staleAfter: "0 seconds" }, "staleAfter must be a duration above zero, such as \"30 seconds\""],
+    [{ staleAfter: NaN }, "staleAfter must be a duration above zero, such as \"30 seconds\""],
+    ...[0o600, 0o720, 0o702, 0o1700, NaN, -1, 755].map((directoryMode) =>
+      [
+        { directoryMode },
+        "directoryMode must be 0o700, with bits of 0o055 added: no other user may write to the directory"
+      ] as const
+    )
   ]
   for (const [options, problem] of invalid) {
     it.scopedLive(`refuses invalid options: ${Object.entries(options).join()}`, () =>
       Effect.gen(function*() {
         const parent = yield* makeDirectory
         const all = { directory: parent, ...options }
-        assert.deepInclude(yield* Effect.flip(InitImageSpool.make(all)), { _tag: "BadArgument", description: problem })
+        const exit = yield* Effect.exit(InitImageSpool.make(all))
+        assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+        assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", `InitImageSpool: ${problem}`)
         const error = yield* Effect.flip(Layer.build(InitImageSpool.layerConfig(Config.succeed(all))))
         assert.deepInclude(error, { _op: "InvalidData", message: problem, path: [] })
         assert.deepStrictEqual(list(parent), [])
       }).pipe(Effect.provide(NodeContext.layer)))
   }
+
+  it.scopedLive("refuses an empty directory, and an answer that does not exist", () =>
+    Effect.gen(function*() {
+      for (const [options, problem] of [[{ directory: "" }, "directory"], [{ onFull: "drop" }, "onFull"]] as const) {
+        // What a program without types may pass.
+        const exit = yield* Effect.exit(InitImageSpool.make(options as InitImageSpool.Options))
+        assert.include(String(exit), `InitImageSpool: ${problem} must`)
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("lets other users reach files of a mode in a directory of a mode, whatever the umask is", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const spool = yield* InitImageSpool.make({ directory, directoryMode: 0o710 })
+      const umask = process.umask(0o077)
+      const pictures = [png(), pngOfSize(3_000_000)]
+      const images = yield* Effect.forEach(
+        pictures,
+        (picture) => Effect.flatten(SessionInitImage.persistScoped(payloadOf("image/png", picture), { mode: 0o640 }))
+      ).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spool),
+        Effect.ensuring(Effect.sync(() => process.umask(umask)))
+      )
+      const modeOf = (path: string) => statSync(path).mode & 0o7777
+      assert.strictEqual(modeOf((yield* spool.directory) ?? ""), 0o710)
+      assert.deepStrictEqual(images.map(({ path }) => modeOf(path)), [0o640, 0o640])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scoped("removes with its sweeps a file that could not be removed for a longer time, and counts it until then", () => {
+    let isBusy = true
+    return Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const { files } = yield* figures
+      const spool = yield* InitImageSpool.make({ directory: parent })
+      const directory = (yield* spool.directory) ?? ""
+      yield* SessionInitImage.persistScoped(payloadOf("image/png", png())).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spool),
+        Effect.scoped
+      )
+      const images = () => list(directory).filter((name) => name.endsWith(".png"))
+      /** Passes time in the steps of the sweeps. */
+      const pass = (done: Effect.Effect<boolean>) => until(Effect.zipRight(TestClock.adjust("6 seconds"), done))
+      const counted = Effect.map(figures, (now) => now.files - files)
+      let steps = 0
+      yield* pass(Effect.sync(() => ++steps === 5))
+      assert.strictEqual(yield* counted, 1)
+      assert.lengthOf(images(), 1)
+      isBusy = false
+      yield* pass(Effect.sync(() => images().length === 0))
+      yield* pass(Effect.map(counted, (files) => files === 0))
+    }).pipe(
+      Effect.provide(quiet),
+      Effect.provide(layerWith((fs) => ({
+        remove: (path, options) =>
+          isBusy && path.endsWith(".png") ? Effect.fail(diskError("remove", "EBUSY")) : fs.remove(path, options)
+      })))
+    )
+  })
 
   it.scopedLive("accepts a limit of 0", () =>
     Effect.gen(function*() {

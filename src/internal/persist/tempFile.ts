@@ -1,6 +1,6 @@
 /**
- * The operations on an image's file: created exclusively under an unguessable name, for its owner only, and removed
- * without ever hiding an earlier error. No error carries a path.
+ * The operations on an image's file: created exclusively under an unguessable name, by default for its owner only. No
+ * error carries a path.
  */
 import * as Error from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -12,29 +12,42 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import { tmpdir } from "node:os"
+import { check, textProblem } from "../options.js"
 import { randomNames } from "../process.js"
 
-/** The options of a file's place and name; see `PersistOptions`. */
+/** The options of a file's place, name and mode; see `PersistOptions`. */
 export interface Options {
   readonly directory?: string | undefined
   readonly prefix?: string | undefined
+  readonly mode?: number | undefined
 }
 
 const defaultPrefix = "session-init-"
 const validPrefix = /^[A-Za-z0-9._-]*$/
 
 /** Readable and writable by the owner only. */
-const mode = 0o600
+const defaultMode = 0o600
+
+/** What a mode may add: reading and writing by the group, and reading by all. */
+const addableMode = 0o064
 
 /** Immediate retries of a removal that fails. */
 const removeRetries = 2
 
-/** Fails with `BadArgument` where the prefix could lead out of the directory. */
+const modeProblem = (mode: unknown): string | undefined =>
+  mode === undefined || (typeof mode === "number" && (mode & ~addableMode) === defaultMode && (mode >>> 0) === mode)
+    ? undefined
+    : "mode must be 0o600, with 0o040, 0o020 or 0o004 added: no image is executable or writable by all"
+
+/** Fails with `BadArgument` where the prefix could lead out of the directory. Dies for options that make no sense. */
 export const checkOptions = (options: Options | undefined): Effect.Effect<void, Error.BadArgument> =>
-  options?.prefix === undefined || validPrefix.test(options.prefix) ? Effect.void : new Error.BadArgument({
-    module: "FileSystem",
-    method: "open",
-    description: "a prefix may hold only A-Z, a-z, 0-9, '.', '_' and '-'"
+  options === undefined ? Effect.void : Effect.suspend(() => {
+    check("PersistOptions", textProblem("directory", options.directory), modeProblem(options.mode))
+    return options.prefix === undefined || validPrefix.test(options.prefix) ? Effect.void : new Error.BadArgument({
+      module: "FileSystem",
+      method: "open",
+      description: "a prefix may hold only A-Z, a-z, 0-9, '.', '_' and '-'"
+    })
   })
 
 const errnoOf = (cause: unknown): string | undefined =>
@@ -70,13 +83,25 @@ export interface OpenFile {
 }
 
 /**
+ * Gives a new file all of the mode, from which the process's umask may have taken bits. The default mode is left as the
+ * umask makes it, so that it costs no further call.
+ */
+const setMode = (fs: FileSystem.FileSystem, path: string, mode: number): Effect.Effect<void, Error.PlatformError> =>
+  mode === defaultMode ? Effect.void : fs.chmod(path, mode)
+
+/**
  * Creates a file exclusively and opens it. Uninterruptible, as the other operations: a system call cannot be called
  * back, and a descriptor must not be closed under it.
  */
-export const open = (fs: FileSystem.FileSystem, path: string): Effect.Effect<OpenFile, Error.PlatformError> =>
+export const open = (
+  fs: FileSystem.FileSystem,
+  path: string,
+  mode: number = defaultMode
+): Effect.Effect<OpenFile, Error.PlatformError> =>
   Effect.uninterruptible(
     Effect.flatMap(Scope.make(), (descriptor) =>
       Scope.extend(fs.open(path, { flag: "wx", mode }), descriptor).pipe(
+        Effect.zipLeft(setMode(fs, path, mode)),
         Effect.map((file) => ({ file, descriptor })),
         Effect.onError(() => Effect.exit(close({ descriptor }))),
         Effect.mapError(withoutPath)
@@ -87,9 +112,14 @@ export const open = (fs: FileSystem.FileSystem, path: string): Effect.Effect<Ope
 export const createWhole = (
   fs: FileSystem.FileSystem,
   path: string,
-  bytes: Uint8Array
+  bytes: Uint8Array,
+  mode: number = defaultMode
 ): Effect.Effect<void, Error.PlatformError> =>
-  Effect.uninterruptible(Effect.mapError(fs.writeFile(path, bytes, { flag: "wx", mode }), withoutPath))
+  fs.writeFile(path, bytes, { flag: "wx", mode }).pipe(
+    Effect.zipRight(setMode(fs, path, mode)),
+    Effect.mapError(withoutPath),
+    Effect.uninterruptible
+  )
 
 /** Appends to an open file. */
 export const append = ({ file }: OpenFile, bytes: Uint8Array): Effect.Effect<void, Error.PlatformError> =>
@@ -119,20 +149,17 @@ export const isCollision = (error: Error.PlatformError): boolean =>
 export const checkExists = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void, Error.PlatformError> =>
   Effect.uninterruptible(Effect.mapError(fs.access(path), withoutPath))
 
-/** Removes the file; answers whether it is gone. A removal that fails is tried again, and logged in the end. */
-export const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<boolean> => {
+/** Removes the file, if it is there. A removal that fails is tried again at once. */
+export const remove = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void, Error.PlatformError> => {
   const once = fs.remove(path, { force: true })
-  return Effect.uninterruptible(Effect.matchCauseEffect(once, {
-    onFailure: () => removeAgain(fs, path, once),
-    onSuccess: () => Effect.succeed(true)
-  }))
+  return Effect.uninterruptible(Effect.catchAll(once, () => removeAgain(fs, path, once)))
 }
 
 const removeAgain = (
   fs: FileSystem.FileSystem,
   path: string,
   once: Effect.Effect<void, Error.PlatformError>
-): Effect.Effect<boolean> =>
+): Effect.Effect<void, Error.PlatformError> =>
   once.pipe(
     Effect.retry({ times: removeRetries - 1 }),
     // Bun fails with EROFS also where there is nothing to remove.
@@ -142,13 +169,5 @@ const removeAgain = (
         (exists) => exists ? Effect.fail(error) : Effect.void
       )
     ),
-    Effect.mapError(withoutPath),
-    Effect.as(true),
-    Effect.catchAllCause((cause) =>
-      // The one place that names a path: from here on only the operator can remove the file.
-      Effect.logWarning("An init image could not be removed", cause).pipe(
-        Effect.annotateLogs("path", path),
-        Effect.as(false)
-      )
-    )
+    Effect.mapError(withoutPath)
   )

@@ -31,7 +31,9 @@ export interface Owner {
   readonly beat: Effect.Effect<string, PlatformError>
 }
 
-const directoryMode = 0o700
+/** For its owner only. */
+export const defaultDirectoryMode = 0o700
+
 const fileMode = 0o600
 
 /** Write permission for the group and for other users. */
@@ -48,13 +50,26 @@ const refused = (
 /** Windows has no POSIX modes and reports every directory as writable by all users. */
 const hasModes = platform() !== "win32"
 
+const wayOut =
+  "create a directory in it that belongs to this process's user, with mode 0700, and use that as the parent"
+
 /** A user with write permission on a parent without the sticky bit can replace the spool's directory. */
 const checkMode = (parent: string, { mode }: FileSystem.File.Info): Effect.Effect<void, PlatformError> =>
   hasModes && (mode & writableByOthers) !== 0 && (mode & sticky) === 0
-    ? refused("PermissionDenied", parent, "the spool's parent directory is writable by other users and is not sticky")
+    ? refused(
+      "PermissionDenied",
+      parent,
+      `the spool's parent directory is writable by other users and is not sticky, like an emptyDir of Kubernetes: ${wayOut}`
+    )
     : Effect.void
 
-/** The parent's owner can replace the spool's directory, in any mode. */
+/** The id that stands for every user that a user namespace does not map (user_namespaces(7)). */
+const overflowUid = 65534
+
+/**
+ * The parent's owner can replace the spool's directory, in any mode. In a user namespace that may be any user of the host,
+ * root among them: they all have the same id.
+ */
 const checkUser = (
   parent: string,
   { uid }: FileSystem.File.Info,
@@ -62,7 +77,13 @@ const checkUser = (
 ): Effect.Effect<void, PlatformError> =>
   Option.isNone(uid) || uid.value === 0 || Option.contains(own.uid, uid.value)
     ? Effect.void
-    : refused("PermissionDenied", parent, "the spool's parent directory belongs to another user")
+    : refused(
+      "PermissionDenied",
+      parent,
+      uid.value === overflowUid
+        ? `the spool's parent directory belongs to a user outside of the user namespace (id ${overflowUid}): ${wayOut}`
+        : `the spool's parent directory belongs to another user (id ${uid.value}): ${wayOut}`
+    )
 
 const sameNumber = Option.getEquivalence<number>((a, b) => a === b)
 
@@ -79,7 +100,16 @@ type State = Data.TaggedEnum<{
 }>
 const { Closed, Owned } = Data.taggedEnum<State>()
 
-export const make = (parentDirectory: string): Effect.Effect<
+/** The bits of a directory's mode that `chmod` would drop: its files get its group, not the process's. */
+const setGroupId = 0o2000
+
+/**
+ * Owns a new directory until the scope closes. A mode that lets other users in is set whatever the umask is.
+ */
+export const make = (
+  parentDirectory: string,
+  directoryMode: number = defaultDirectoryMode
+): Effect.Effect<
   Owner,
   PlatformError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
@@ -107,6 +137,7 @@ export const make = (parentDirectory: string): Effect.Effect<
       return yield* Effect.gen(function*() {
         const info = yield* fs.stat(path)
         yield* checkUser(parent, parentInfo, info)
+        if (directoryMode !== defaultDirectoryMode) yield* fs.chmod(path, directoryMode | (info.mode & setGroupId))
         yield* createHeartbeat(path)
         return { path, info }
       }).pipe(Effect.onError(() => Effect.ignore(fs.remove(path, { recursive: true, force: true }))))

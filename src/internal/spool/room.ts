@@ -20,6 +20,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { type Busy, TooLarge } from "../../InitImageError.js"
+import * as removal from "../persist/removal.js"
 import * as tempFile from "../persist/tempFile.js"
 import type { Admission } from "./admission.js"
 import type { Quota } from "./quota.js"
@@ -54,7 +55,10 @@ export interface Room {
   readonly discard: Effect.Effect<void>
   /** Leaves the published file to its new owner, who removes it. */
   readonly handOver: Effect.Effect<void>
-  /** Removes the file and gives everything back. Idempotent; never fails. */
+  /**
+   * Removes the file and gives everything back. A file that cannot be removed now counts as kept until it is. Idempotent;
+   * never fails.
+   */
   readonly release: Effect.Effect<void>
   /** Whether a file is published and not handed over or released. */
   readonly isPublished: () => boolean
@@ -81,11 +85,13 @@ export interface RoomContext {
   readonly limit: number
   readonly admission: Admission
   readonly quota: Pick<Quota, "check" | "count" | "forget">
+  /** Takes over a file that cannot be removed. */
+  readonly onLeft: removal.Outcome["onLeft"]
 }
 
 /** Makes an unreserved room, for a file with these options. */
 export const make = (
-  { admission, directory, limit, quota }: RoomContext,
+  { admission, directory, limit, onLeft, quota }: RoomContext,
   size: RoomSize,
   options: tempFile.Options | undefined
 ): Effect.Effect<Room, never, FileSystem.FileSystem | Path.Path> =>
@@ -137,12 +143,15 @@ export const make = (
     })
 
     const create = (extension: string) =>
-      Effect.flatMap(newPath(extension), (path) =>
-        Effect.map(forgetOnCollision(tempFile.open(fs, path)), (open) => {
-          const writing = { _tag: "Writing", path, open, bytes: 0 } as const
-          state = writing
-          return writing
-        }))
+      Effect.flatMap(
+        newPath(extension),
+        (path) =>
+          Effect.map(forgetOnCollision(tempFile.open(fs, path, options?.mode)), (open) => {
+            const writing = { _tag: "Writing", path, open, bytes: 0 } as const
+            state = writing
+            return writing
+          })
+      )
 
     const write = (writing: Writing, bytes: Uint8Array) => {
       state = { ...writing, bytes: writing.bytes + bytes.length }
@@ -174,7 +183,7 @@ export const make = (
     const createWhole = (extension: string, bytes: Uint8Array) =>
       Effect.flatMap(
         newPath(extension),
-        (path) => Effect.as(forgetOnCollision(tempFile.createWhole(fs, path, bytes)), path)
+        (path) => Effect.as(forgetOnCollision(tempFile.createWhole(fs, path, bytes, options?.mode)), path)
       )
 
     const giveBack = (): void => admission.giveBack(inFlight)
@@ -192,10 +201,12 @@ export const make = (
           }))
       })
 
+    const remove = (path: string) => removal.remove(fs, path, { onRemoved: quota.forget(path), onLeft })
+
     const closeAndRemove = ({ open, path }: Writing) =>
       tempFile.close(open).pipe(
         Effect.catchAllCause(warnOfClose),
-        Effect.zipRight(tempFile.remove(fs, path))
+        Effect.zipRight(remove(path))
       )
 
     const discard = Effect.uninterruptible(Effect.suspend(() => {
@@ -214,12 +225,9 @@ export const make = (
         case "Writing":
           return Effect.map(closeAndRemove(last), giveBack)
         case "Closed":
-          return Effect.map(tempFile.remove(fs, last.path), giveBack)
+          return Effect.map(remove(last.path), giveBack)
         case "Published":
-          return Effect.flatMap(
-            tempFile.remove(fs, last.path),
-            (removed) => removed ? quota.forget(last.path) : Effect.void
-          )
+          return remove(last.path)
         default:
           return Effect.void
       }

@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
@@ -11,7 +12,7 @@ import { tmpdir } from "node:os"
 import { inspect } from "node:util"
 import * as tempFile from "../../../../src/internal/persist/tempFile.js"
 import { makeDisk } from "../../../utils/fakeDisk.js"
-import { collecting, diskError } from "../../../utils/spools.js"
+import { diskError } from "../../../utils/spools.js"
 
 const bytes = new Uint8Array(10).fill(7)
 
@@ -161,7 +162,7 @@ describe("tempFile", () => {
     assert.isFalse(tempFile.isCollision(new BadArgument({ module: "FileSystem", method: "open" })))
   })
 
-  it.effect("retries a removal, and logs the path of a file that cannot be removed", () =>
+  it.effect("retries a removal, and fails where the file is still there", () =>
     Effect.gen(function*() {
       for (
         const [failures, exists, expected] of [
@@ -172,7 +173,6 @@ describe("tempFile", () => {
           [3, Effect.fail(diskError("exists", "EIO")), false]
         ] as const
       ) {
-        const lines: Array<string> = []
         const removals: Array<unknown> = []
         const { fs } = makeDisk({
           remove: (_, options) =>
@@ -181,23 +181,67 @@ describe("tempFile", () => {
             ),
           exists: () => exists
         })
-        const isGone = yield* Effect.provide(tempFile.remove(fs, path), collecting(lines))
-        assert.strictEqual(isGone, expected)
+        const removed = yield* Effect.either(tempFile.remove(fs, path))
+        assert.strictEqual(Either.isRight(removed), expected)
         assert.deepStrictEqual(removals, Array.from({ length: Math.min(failures + 1, 3) }, () => ({ force: true })))
-        assert.lengthOf(lines, expected ? 0 : 1)
-        if (!expected) {
-          assert.include(lines[0], `path=${path}`)
-          assert.include(lines[0], "EIO")
-        }
+        if (Either.isLeft(removed)) assert.strictEqual(removed.left.description, "EIO")
       }
     }))
 
-  it.effect("logs a removal that dies", () =>
+  const modes = { "0o600": true, "0o640": true, "0o660": true, "0o604": true, "0o644": true, "0o664": true }
+  const nonsense = [
+    NaN,
+    Infinity,
+    -1,
+    0,
+    640,
+    0o400,
+    0o602,
+    0o606,
+    0o666,
+    0o700,
+    0o610,
+    0o601,
+    0o1600,
+    0o4644,
+    384.5,
+    2 ** 32 + 0o600,
+    "640",
+    null
+  ]
+
+  it.effect("refuses a mode that makes the file executable, writable by all or unusable, and other options without sense", () =>
     Effect.gen(function*() {
-      const lines: Array<string> = []
-      const { fs } = makeDisk({ remove: () => Effect.die("a bug") })
-      assert.isFalse(yield* Effect.provide(tempFile.remove(fs, path), collecting(lines)))
-      assert.include(lines[0], "a bug")
+      for (const mode of Object.keys(modes)) yield* tempFile.checkOptions({ mode: Number(mode) })
+      const dies = (options: unknown, problem: string) =>
+        Effect.map(
+          // What a program without types may pass.
+          Effect.exit(tempFile.checkOptions(options as tempFile.Options)),
+          (exit) => {
+            assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause), String(options))
+            assert.include(String(exit), `PersistOptions: ${problem}`)
+          }
+        )
+      for (const mode of nonsense) yield* dies({ mode }, "mode must be 0o600, with 0o040, 0o020 or 0o004 added")
+      yield* dies({ directory: "" }, "directory must not be empty")
+    }))
+
+  it.effect("sets a mode other than the default after the creation, and closes the descriptor where that fails", () =>
+    Effect.gen(function*() {
+      const fail = Effect.fail(diskError("chmod", "EPERM"))
+      const chmods: Array<unknown> = []
+      const chmod = (_: string, mode: number) => Effect.sync(() => void chmods.push(mode))
+      const { fs } = makeDisk({ chmod })
+      yield* tempFile.createWhole(fs, path, bytes, 0o640)
+      yield* tempFile.open(fs, path, 0o660)
+      assert.deepStrictEqual(chmods, [0o640, 0o660])
+      const failing = makeDisk({ chmod: () => fail })
+      assert.strictEqual(
+        (yield* Effect.flip(tempFile.createWhole(failing.fs, path, bytes, 0o640))).description,
+        "EPERM"
+      )
+      assert.strictEqual((yield* Effect.flip(tempFile.open(failing.fs, path, 0o640))).description, "EPERM")
+      assert.deepStrictEqual(failing.operations.at(-1), ["close"])
     }))
 
   it.effect("finishes each system call before it is interrupted", () =>

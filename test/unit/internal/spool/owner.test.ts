@@ -32,6 +32,9 @@ const signatureOf = (directory: string) =>
 const refused = (reason: "PermissionDenied" | "BadResource", description: string) =>
   ({ _tag: "SystemError", method: "InitImageSpool", reason, description }) as const
 
+const wayOut =
+  "create a directory in it that belongs to this process's user, with mode 0700, and use that as the parent"
+
 const replaced = refused("PermissionDenied", "the spool's directory has been replaced")
 
 /** Only root may change the owner of a directory. */
@@ -87,7 +90,10 @@ describe("a spool's directory", () => {
         const error = yield* Effect.flip(spoolOwner.make(parent))
         assert.deepInclude(
           error,
-          refused("PermissionDenied", "the spool's parent directory is writable by other users and is not sticky")
+          refused(
+            "PermissionDenied",
+            `the spool's parent directory is writable by other users and is not sticky, like an emptyDir of Kubernetes: ${wayOut}`
+          )
         )
         assert.deepStrictEqual(list(parent), [])
       }).pipe(Effect.provide(NodeContext.layer)))
@@ -108,7 +114,10 @@ describe("a spool's directory", () => {
       const parent = yield* makeDirectory
       if (isRoot) chownSync(parent, 12345, 12345)
       const error = yield* Effect.flip(spoolOwner.make(parent))
-      assert.deepInclude(error, refused("PermissionDenied", "the spool's parent directory belongs to another user"))
+      assert.deepInclude(
+        error,
+        refused("PermissionDenied", `the spool's parent directory belongs to another user (id 12345): ${wayOut}`)
+      )
       assert.deepStrictEqual(list(parent), [])
     }).pipe(
       Effect.provide(
@@ -119,6 +128,57 @@ describe("a spool's directory", () => {
         }))
       )
     ))
+
+  it.scoped("is not created in a directory of a user outside of the user namespace", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const error = yield* Effect.flip(spoolOwner.make(parent))
+      assert.deepInclude(
+        error,
+        refused(
+          "PermissionDenied",
+          `the spool's parent directory belongs to a user outside of the user namespace (id 65534): ${wayOut}`
+        )
+      )
+      assert.deepStrictEqual(list(parent), [])
+      mkdirSync(join(parent, "own"), { mode: 0o700 })
+      yield* spoolOwner.make(join(parent, "own"))
+    }).pipe(Effect.provide(layerWith((fs) => ({
+      stat: (path) =>
+        Effect.map(fs.stat(path), (info) =>
+          basename(path).startsWith("session-init-test-") ? { ...info, uid: Option.some(65534) } : info)
+    })))))
+
+  it.scoped("may be created by a process without a user of its own in a directory of the same id", () =>
+    Effect.gen(function*() {
+      yield* spoolOwner.make(yield* makeDirectory)
+    }).pipe(Effect.provide(layerWith((fs) => ({
+      stat: (path) => Effect.map(fs.stat(path), (info) => ({ ...info, uid: Option.some(65534) }))
+    })))))
+
+  it.scoped("is created in a directory of its own in one that other users may write to, like an emptyDir", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      chmodSync(parent, 0o2777)
+      mkdirSync(join(parent, "images"), { mode: 0o700 })
+      chmodSync(join(parent, "images"), 0o2700)
+      const owner = yield* spoolOwner.make(join(parent, "images"))
+      assert.strictEqual(dirname(yield* owner.directory), join(parent, "images"))
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scoped("has the mode that lets other users in, whatever the umask is, and its parent's group", () =>
+    Effect.gen(function*() {
+      for (const mode of [0o710, 0o750, 0o711, 0o755]) {
+        const parent = yield* makeDirectory
+        if (isRoot) chownSync(parent, 0, 12345)
+        chmodSync(parent, 0o2700)
+        const umask = process.umask(0o077)
+        const owner = yield* Effect.ensuring(spoolOwner.make(parent, mode), Effect.sync(() => process.umask(umask)))
+        const info = statSync(yield* owner.directory)
+        assert.strictEqual(info.mode & 0o7777, mode | 0o2000)
+        if (isRoot) assert.strictEqual(info.gid, 12345)
+      }
+    }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scoped("may be created by any user in a directory that belongs to root", () =>
     Effect.gen(function*() {

@@ -7,12 +7,13 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
 import { Busy, TooLarge } from "../../../../src/InitImageError.js"
 import * as admissions from "../../../../src/internal/spool/admission.js"
 import * as rooms from "../../../../src/internal/spool/room.js"
 import { makeDisk } from "../../../utils/fakeDisk.js"
 import { atEachStep, interruptAt } from "../../../utils/interruptions.js"
-import { collecting, diskError, quiet } from "../../../utils/spools.js"
+import { collecting, diskError } from "../../../utils/spools.js"
 
 const bytes = new Uint8Array(10).fill(7)
 const open = { flag: "wx", mode: 0o600 }
@@ -32,6 +33,7 @@ const makeRoom = ({ context, disk = [], size = { maxBytes: 100, bytes: 20 } }: O
     const reservations: Array<number> = []
     const checked: Array<number> = []
     const counted = new Map<string, number>()
+    const left: Array<string> = []
     const room = yield* Effect.provide(
       rooms.make(
         {
@@ -46,6 +48,7 @@ const makeRoom = ({ context, disk = [], size = { maxBytes: 100, bytes: 20 } }: O
             count: (path, bytes) => Effect.sync(() => void counted.set(path, bytes)),
             forget: (path) => Effect.sync(() => void counted.delete(path))
           },
+          onLeft: (path) => Effect.sync(() => void left.push(path)),
           ...context
         },
         size,
@@ -54,7 +57,7 @@ const makeRoom = ({ context, disk = [], size = { maxBytes: 100, bytes: 20 } }: O
       layer
     )
     const inFlight = () => reservations.reduce((sum, bytes) => sum + bytes, 0)
-    return { room, operations, reservations, inFlight, checked, counted }
+    return { room, operations, reservations, inFlight, checked, counted, left }
   })
 
 const path = /^\/spool\/session-init-[0-9a-f]{32}\.png$/
@@ -179,13 +182,12 @@ describe("a room", () => {
     it.effect("removes the file and gives everything back when the quota is full by then", () =>
       Effect.gen(function*() {
         for (const isAppended of [false, true]) {
-          const forgotten: Array<string> = []
           const { inFlight, operations, room } = yield* makeRoom({
             context: {
               quota: {
                 check: () => Effect.void,
                 count: () => busy,
-                forget: (path) => Effect.sync(() => void forgotten.push(path))
+                forget: () => Effect.void
               }
             }
           })
@@ -198,7 +200,6 @@ describe("a room", () => {
           assert.deepStrictEqual(operations.filter(([name]) => name === "remove"), [["remove", force]])
           assert.strictEqual(operations.filter(([name]) => name === "close").length, isAppended ? 1 : 0)
           assert.strictEqual(inFlight(), 0)
-          assert.deepStrictEqual(forgotten, [])
         }
       }))
 
@@ -229,7 +230,8 @@ describe("a room", () => {
         ),
         limit: Infinity,
         admission: admissions.unlimited,
-        quota: { check: () => Effect.void, count: () => Effect.void, forget: () => Effect.void }
+        quota: { check: () => Effect.void, count: () => Effect.void, forget: () => Effect.void },
+        onLeft: () => Effect.void
       }
       const publish = (options: { readonly directory?: string; readonly prefix?: string }) =>
         Effect.provide(
@@ -315,21 +317,65 @@ describe("a room", () => {
       assert.strictEqual(inFlight(), 0)
     }))
 
-  it.effect("still counts a file that cannot be removed, and gives its bytes in flight back", () =>
+  it.effect("still counts a file until it can be removed, and gives its bytes in flight back at once", () =>
+    Effect.gen(function*() {
+      for (const retries of [1, Infinity]) {
+        let failures = 3 * retries
+        const disk = {
+          remove: () => Effect.suspend(() => failures-- > 0 ? Effect.fail(diskError("remove", "EBUSY")) : Effect.void),
+          exists: () => Effect.succeed(true)
+        }
+        const { counted, inFlight, left, room } = yield* makeRoom({ disk: [disk] })
+        yield* room.reserve
+        const published = yield* room.publish(".png", bytes)
+        yield* room.release
+        assert.strictEqual(counted.size, 1)
+        assert.strictEqual(inFlight(), 0)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(counted.size, retries === 1 ? 0 : 1)
+        assert.deepStrictEqual(left, retries === 1 ? [] : [published])
+      }
+    }))
+
+  it.effect("gives its bytes in flight back where a file that is being written cannot be removed", () =>
     Effect.gen(function*() {
       const disk = { remove: () => Effect.fail(diskError("remove", "EIO")), exists: () => Effect.succeed(true) }
-      const { counted, inFlight, room } = yield* makeRoom({ disk: [disk] })
-      yield* room.reserve
-      yield* room.publish(".png", bytes)
-      yield* Effect.provide(room.release, quiet)
-      assert.strictEqual(counted.size, 1)
-      assert.strictEqual(inFlight(), 0)
-      const writing = yield* makeRoom({ disk: [disk] })
-      yield* writing.room.reserve
-      yield* writing.room.append(".png", bytes)
-      yield* Effect.provide(writing.room.release, quiet)
-      assert.strictEqual(writing.counted.size, 0)
-      assert.strictEqual(writing.inFlight(), 0)
+      for (const end of ["release", "discard"] as const) {
+        const { counted, inFlight, left, room } = yield* makeRoom({ disk: [disk] })
+        yield* room.reserve
+        yield* room.append(".png", bytes)
+        yield* room[end]
+        assert.strictEqual(inFlight(), end === "release" ? 0 : 20)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(counted.size, 0)
+        assert.lengthOf(left, 1)
+      }
+    }))
+
+  it.effect("gives its file the mode of the options", () =>
+    Effect.gen(function*() {
+      const { layer, operations } = makeDisk({
+        chmod: (path, mode) => Effect.sync(() => void operations.push(["chmod", path.slice(0, 7), mode]))
+      })
+      const context: rooms.RoomContext = {
+        directory: Effect.succeed("/images"),
+        limit: Infinity,
+        admission: admissions.unlimited,
+        quota: { check: () => Effect.void, count: () => Effect.void, forget: () => Effect.void },
+        onLeft: () => Effect.void
+      }
+      const make = Effect.provide(rooms.make(context, { maxBytes: 100 }, { mode: 0o640 }), layer)
+      const whole = yield* make
+      yield* whole.publish(".jpg", bytes)
+      const pieces = yield* make
+      yield* pieces.append(".jpg", bytes)
+      assert.deepStrictEqual(operations, [
+        ["writeFile", 10, { flag: "wx", mode: 0o640 }],
+        ["chmod", "/images", 0o640],
+        ["open", { flag: "wx", mode: 0o640 }],
+        ["chmod", "/images", 0o640],
+        ["writeAll", 10]
+      ])
     }))
 
   it.effect("keeps its reservation when its file is discarded, and takes a new file", () =>
