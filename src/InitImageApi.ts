@@ -30,6 +30,8 @@ import { InternalServerError, NotFound, RequestTimeout } from "./internal/http/f
 import * as internal from "./internal/http/handlers.js"
 import * as openApi from "./internal/http/openApi.js"
 import * as sessions from "./internal/http/sessions.js"
+import { check, durationProblem } from "./internal/options.js"
+import * as tempFile from "./internal/persist/tempFile.js"
 
 /**
  * The slots of sessions, by session id.
@@ -76,7 +78,7 @@ export class Sessions extends Context.Tag("session-init-image/InitImageApi/Sessi
  * @category models
  */
 export interface SessionsOptions {
-  /** How long an unused session keeps its image; 5 minutes by default. */
+  /** How long an unused session keeps its image; 5 minutes by default. A negative one is a defect of the layer. */
   readonly idleTimeToLive?: Duration.DurationInput | undefined
 }
 
@@ -277,6 +279,11 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
     api as unknown as HttpApi.HttpApi<Id, Group, never, never>,
     "initImage",
     Effect.fnUntraced(function*(handlers) {
+      check(
+        "InitImageApi.layer",
+        durationProblem("stallTimeout", options?.stallTimeout),
+        tempFile.optionsProblem(options)
+      )
       const fs = yield* FileSystem.FileSystem
       const service = yield* Sessions
       const store = (slot: InitImageSlot.InitImageSlot) =>

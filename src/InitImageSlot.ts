@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { InitImageError } from "./InitImageError.js"
 import { joinFiber } from "./internal/joinFiber.js"
+import { check, functionProblem } from "./internal/options.js"
 import { prepared } from "./internal/prepare.js"
 import * as SessionInitImage from "./SessionInitImage.js"
 
@@ -237,7 +238,11 @@ export interface Options<E = never, R = never> {
  */
 export const makeWith = <E, R>(
   options: Options<E, R>
-): Effect.Effect<InitImageSlot<E>, never, R | FileSystem.FileSystem | Path.Path | Scope.Scope> => makeSlot(options)
+): Effect.Effect<InitImageSlot<E>, never, R | FileSystem.FileSystem | Path.Path | Scope.Scope> =>
+  Effect.suspend(() => {
+    check("InitImageSlot.makeWith", functionProblem("prepare", options.prepare))
+    return makeSlot(options)
+  })
 
 const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
   Effect.gen(function*() {

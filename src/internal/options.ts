@@ -47,6 +47,9 @@ export const sizeProblem = (name: string, input: unknown): string | undefined =>
     ? undefined
     : `${name} must be a number that is not negative`
 
+export const functionProblem = (name: string, input: unknown): string | undefined =>
+  typeof input === "function" ? undefined : `${name} must be a function`
+
 /** The problem of a text that must not be empty. */
 export const textProblem = (name: string, input: unknown): string | undefined =>
   input === undefined || (typeof input === "string" && input !== "") ? undefined : `${name} must not be empty`

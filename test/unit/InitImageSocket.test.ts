@@ -556,7 +556,15 @@ describe("the options of a session", () => {
           )
         )
       ]
-      for (const [options, problem] of problems) {
+      // What a program without types may pass.
+      const untyped = (options: unknown) => options as InitImageSocket.Options
+      for (
+        const [options, problem] of [
+          ...problems,
+          [untyped({ onMessage: "a" }), "onMessage must be a function"],
+          [untyped({ prepare: {} }), "prepare must be a function"]
+        ] as const
+      ) {
         assert.throws(
           () => InitImageSocket.run(socket, () => Effect.void, options),
           `InitImageSocket.run: ${problem}`

@@ -17,6 +17,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { IncomingMessage } from "node:http"
 import { turn } from "../eventLoop.js"
+import { check, durationProblem } from "../options.js"
 import type { Reader, Step } from "../persist/reader.js"
 import { answer, ended, fromStream, type Source, type Stop } from "../persist/sources.js"
 import { drains } from "../process.js"
@@ -243,6 +244,7 @@ export const open = (
   request: HttpServerRequest.HttpServerRequest,
   bounds: Bounds = defaultBounds
 ): Effect.Effect<RequestBody> => {
+  check("RequestOptions", durationProblem("stallTimeout", bounds.stallTimeout))
   const incoming = request.source
   const length = declaredLength(request)
   const stalled = () => requestError(request, "the client has sent nothing for too long")

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type { InitImageSlot } from "../../InitImageSlot.js"
+import { check, durationProblem } from "../options.js"
 
 /** In characters; the platform's routers accept no longer path parameter by default. */
 export const maxSessionIdLength = 100
@@ -27,6 +28,7 @@ export const make = <R>(
   idleTimeToLive: Duration.DurationInput
 ) =>
   Effect.gen(function*() {
+    check("InitImageApi.layerSessions", durationProblem("idleTimeToLive", idleTimeToLive))
     const sessions = new Map<string, Session>()
     const forget = (session: Session) => {
       if (sessions.get(session.id) === session) sessions.delete(session.id)

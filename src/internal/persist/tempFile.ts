@@ -39,10 +39,14 @@ const modeProblem = (mode: unknown): string | undefined =>
     ? undefined
     : "mode must be 0o600, with 0o040, 0o020 or 0o004 added: no image is executable or writable by all"
 
+/** The problem of options that make no sense. */
+export const optionsProblem = (options: Options | undefined): string | undefined =>
+  textProblem("directory", options?.directory) ?? modeProblem(options?.mode)
+
 /** Fails with `BadArgument` where the prefix could lead out of the directory. Dies for options that make no sense. */
 export const checkOptions = (options: Options | undefined): Effect.Effect<void, Error.BadArgument> =>
   options === undefined ? Effect.void : Effect.suspend(() => {
-    check("PersistOptions", textProblem("directory", options.directory), modeProblem(options.mode))
+    check("PersistOptions", optionsProblem(options))
     return options.prefix === undefined || validPrefix.test(options.prefix) ? Effect.void : new Error.BadArgument({
       module: "FileSystem",
       method: "open",

@@ -24,7 +24,7 @@ import {
 import * as InitImageLimits from "../../InitImageLimits.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import type { SessionInitImage } from "../../SessionInitImage.js"
-import { check, textProblem, timeoutProblem } from "../options.js"
+import { check, functionProblem, textProblem, timeoutProblem } from "../options.js"
 import { prepared } from "../prepare.js"
 import * as protocol from "../protocol.js"
 import * as frames from "./frames.js"
@@ -113,6 +113,8 @@ const checkOptions = (options: Options<unknown, unknown>): void =>
   check(
     "InitImageSocket.run",
     ...(options.at ?? []).map((key) => textProblem("each key of at", key)),
+    options.onMessage === undefined ? undefined : functionProblem("onMessage", options.onMessage),
+    options.prepare === undefined ? undefined : functionProblem("prepare", options.prepare),
     typeProblem("openingType", options.openingType),
     typeProblem("updateType", options.updateType),
     timeoutProblem("openingTimeout", options.openingTimeout),
