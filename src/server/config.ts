@@ -4,7 +4,11 @@
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as InitImageLimits from "../InitImageLimits.js"
 import * as InitImageSpool from "../InitImageSpool.js"
 import * as origin from "../internal/http/origin.js"
@@ -14,6 +18,14 @@ const port = Config.integer("PORT").pipe(
   Config.validate({ message: "Expected a port from 0 to 65535", validation: (n) => n >= 0 && n <= 65535 }),
   Config.withDefault(8787)
 )
+
+const duration = (name: string) =>
+  Config.duration(name).pipe(
+    Config.validate({
+      message: "Expected a duration above zero, such as 10 seconds",
+      validation: Duration.greaterThan(Duration.zero)
+    })
+  )
 
 /** A list separated by commas. */
 const list = (name: string, problemOf: (entries: ReadonlyArray<string>) => string | undefined) =>
@@ -29,6 +41,8 @@ const list = (name: string, problemOf: (entries: ReadonlyArray<string>) => strin
  * - `HOST`: the address to listen on; the loopback address by default, which other machines cannot reach
  * - `PORT`: 8787 by default; 0 takes a free port
  * - `INIT_IMAGE_OPENING_TIMEOUT`: how long a WebSocket may stay open without a first message; 10 seconds by default
+ * - `INIT_IMAGE_KEEP_ALIVE`: the time between two pings on a WebSocket; 20 seconds by default. Below the idle limit of a
+ *   proxy in between
  * - `INIT_IMAGE_ORIGINS`: the origins of other sites whose pages may use the server, such as `https://app.example.com`,
  *   separated by commas
  * - `INIT_IMAGE_HOSTS`: the host names that the server answers to, separated by commas; see `originPolicy.ts` for the
@@ -39,13 +53,8 @@ const list = (name: string, problemOf: (entries: ReadonlyArray<string>) => strin
 export const server = Config.all({
   host: Config.nonEmptyString("HOST").pipe(Config.withDefault("127.0.0.1")),
   port,
-  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(
-    Config.validate({
-      message: "Expected a duration above zero, such as 10 seconds",
-      validation: Duration.greaterThan(Duration.zero)
-    }),
-    Config.withDefault(Duration.seconds(10))
-  ),
+  openingTimeout: duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
+  keepAlive: duration("INIT_IMAGE_KEEP_ALIVE").pipe(Config.withDefault(undefined)),
   trustProxy: Config.boolean("INIT_IMAGE_TRUST_PROXY").pipe(Config.withDefault(false)),
   origins: list("INIT_IMAGE_ORIGINS", origin.originsProblem),
   hosts: list("INIT_IMAGE_HOSTS", origin.hostsProblem)
@@ -66,6 +75,16 @@ export const limits = InitImageLimits.layerConfig({
   maxBytes: optionalInteger("INIT_IMAGE_MAX_BYTES"),
   maxPixels: optionalInteger("INIT_IMAGE_MAX_PIXELS")
 })
+
+/**
+ * `INIT_IMAGE_LOG_LEVEL`: the least level of the messages in the log, such as `DEBUG`; `INFO` by default. At `DEBUG` each
+ * request that is refused with 403 says which of the settings above would allow it.
+ */
+export const logLevel = Config.logLevel("INIT_IMAGE_LOG_LEVEL").pipe(
+  Config.withDefault(LogLevel.Info),
+  Effect.map(Logger.minimumLogLevel),
+  Layer.unwrapEffect
+)
 
 /**
  * `INIT_IMAGE_DIRECTORY`: the parent of the server's own image directory, created if it is missing; the system's

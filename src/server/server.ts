@@ -49,7 +49,7 @@ const makePrepare = Effect.gen(function*() {
  * `shutdownTimeout`.
  */
 const make = Effect.gen(function*() {
-  const { host, openingTimeout, origins, port, trustProxy } = yield* config.server
+  const { host, keepAlive, openingTimeout, origins, port, trustProxy } = yield* config.server
   const { endConnections, server } = makeNodeServer()
 
   // A separate scope: `NodeHttpServer.make` adds a finalizer later that waits until every WebSocket is closed. In the
@@ -62,7 +62,7 @@ const make = Effect.gen(function*() {
   const directory = yield* spool.directory
   if (directory !== undefined) (yield* shutdown.OwnDirectory)(directory)
   const prepare = yield* makePrepare
-  yield* http.serve(yield* app.make({ origins, trustProxy, socket: { openingTimeout, prepare } }))
+  yield* http.serve(yield* app.make({ origins, trustProxy, socket: { keepAlive, openingTimeout, prepare } }))
   yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
   return http
 })
@@ -76,6 +76,6 @@ const makeDirectory = Effect.gen(function*() {
 
 /** The server, configured by the environment variables in `config.ts`. */
 export const layer = HttpServer.withLogAddress(Layer.scoped(HttpServer.HttpServer, make)).pipe(
-  Layer.provide([config.limits, Layer.provide(config.spool, Layer.effectDiscard(makeDirectory))]),
+  Layer.provide([config.limits, config.logLevel, Layer.provide(config.spool, Layer.effectDiscard(makeDirectory))]),
   Layer.provide(NodeHttpServer.layerContext)
 )

@@ -126,7 +126,8 @@ describe("the origin policy", () => {
           ["INIT_IMAGE_ORIGINS", "app.example"],
           ["INIT_IMAGE_ORIGINS", "https://app.example,*"],
           ["INIT_IMAGE_HOSTS", "https://app.example"],
-          ["INIT_IMAGE_OPENING_TIMEOUT", "0 seconds"]
+          ["INIT_IMAGE_OPENING_TIMEOUT", "0 seconds"],
+          ["INIT_IMAGE_KEEP_ALIVE", "0 seconds"]
         ] as const
       ) {
         const error = yield* Effect.flip(serve({ env: { [name]: value } }))
