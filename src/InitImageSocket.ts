@@ -215,13 +215,13 @@ const defaultFrameBytes = 100 * 1024 * 1024
 
 /**
  * Returns the largest text frame that an image of `maxBytes` may need, in bytes: its base64 text, and
- * `InitImageLimits.MaxMessageBytes` for the rest, 1 MiB by default. A transport with a lower limit closes the connection
+ * `InitImageLimits.MaxMessageBytes` for the rest, 64 KiB by default. A transport with a lower limit closes the connection
  * on such a frame without an answer.
  *
  * @since 0.1.0
  * @category limits
  */
-export const requiredFrameBytes = (maxBytes: number, maxMessageBytes: number = 1024 * 1024): number =>
+export const requiredFrameBytes = (maxBytes: number, maxMessageBytes: number = 64 * 1024): number =>
   Math.ceil(maxBytes / 3) * 4 + maxMessageBytes
 
 /**

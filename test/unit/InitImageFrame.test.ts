@@ -42,7 +42,11 @@ const spoolIn = (
   return { directory: context.directory, makeRoom: (size, options) => rooms.make(context, size, options) }
 }
 
-const encodeError = Schema.encodeSync(InitImageError.InitImageError)
+/** The fields of an error; its message is a function of them. */
+const encodeError = (error: InitImageError.InitImageError): object => {
+  const { message: _, ...fields } = Schema.encodeSync(InitImageError.InitImageError)(error)
+  return fields
+}
 
 type Json = string | Uint8Array | Stream.Stream<Uint8Array>
 

@@ -19,7 +19,7 @@ const current = Effect.all({
 const defaults = {
   maxBytes: 33_554_432,
   maxPixels: 89_478_485,
-  maxMessageBytes: 1_048_576,
+  maxMessageBytes: 65_536,
   acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const,
   declaredType: "required"
 }
