@@ -67,6 +67,9 @@ export interface Options {
  * handled as if the field were absent (RFC 9110 section 7.8), and its response closes the connection. `100 Continue` is
  * sent when a handler reads the body. A request that is malformed or too slow is answered with a line of text.
  *
+ * Complete on Node and Deno. The servers of Bun do not read HTTP with Node's parser: there, upgrades, pipelines and the
+ * pace of bodies are as Bun handles them.
+ *
  * @since 0.1.0
  * @category constructors
  * @example

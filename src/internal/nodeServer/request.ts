@@ -1,6 +1,5 @@
 /** A Node request that watches the pace of its body and decides on its upgrade. */
 import * as Http from "node:http"
-import type * as Net from "node:net"
 import { BodyDeadline } from "./bodyDeadline.js"
 import { Connection } from "./connection.js"
 
@@ -18,9 +17,10 @@ export class Request extends Http.IncomingMessage {
   #body: BodyDeadline | undefined
   #invite: (() => void) | undefined
 
-  constructor(socket: Net.Socket) {
-    super(socket)
-    this.#connection = Connection.of(socket)
+  /** Bun passes further parameters. */
+  constructor(...parameters: ConstructorParameters<typeof Http.IncomingMessage>) {
+    super(...parameters)
+    this.#connection = Connection.of(parameters[0])
   }
 
   /** The server takes no further request of this connection. */
