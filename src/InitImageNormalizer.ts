@@ -344,8 +344,9 @@ export interface Options {
    */
   readonly concurrency?: number | undefined
   /**
-   * The bytes of memory that all running decodes may take, by an estimate from format, coding and size. 512 MiB by
-   * default. An image that takes more by itself is refused with `UndecodableImage`.
+   * The bytes of memory that all running decodes may take, by an estimate from format, coding and size. 1 GiB by
+   * default, enough for one image of the default `InitImageLimits.MaxPixels` in any coding. An image that takes more by
+   * itself is refused with `UndecodableImage`.
    */
   readonly maxMemory?: number | undefined
   /**
@@ -380,7 +381,7 @@ export class SharpNotAvailable
   }
 }
 
-const defaultMaxMemory = 512 * 1024 * 1024
+const defaultMaxMemory = 1024 * 1024 * 1024
 const defaultTimeout = Duration.seconds(10)
 
 /** The threads of libuv that decodes leave to file operations. */

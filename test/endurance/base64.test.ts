@@ -18,6 +18,6 @@ describe("base64", () => {
     assert.strictEqual(run(zeros), (longest / 4) * 3)
     const decoder = new Decoder()
     decoder.push(`${zeros.slice(1)}-`, Buffer.allocUnsafeSlow(longest), 0)
-    assert.deepStrictEqual(decoder.invalid, { reason: "Character", offset: longest - 1 })
+    assert.deepStrictEqual(decoder.invalid, { reason: "UrlSafe", offset: longest - 1 })
   })
 })

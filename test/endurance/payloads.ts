@@ -16,6 +16,9 @@ const otherMimes = [
   "image/png;q=1",
   " image/png",
   "image/PNG\0",
+  "Image/X-PNG ; q=1",
+  "application/octet-stream",
+  "",
   "ımage/png"
 ]
 
