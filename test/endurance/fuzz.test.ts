@@ -58,7 +58,7 @@ const persistFrame = (random: Random, json: Uint8Array, at: ReadonlyArray<string
     InitImageLimits.withLimits(limits)
   )
   const tooDeep = expectation.depthOf(json) > 128
-  const { end, stops } = reference(Buffer.from(json).toString(), at)
+  const { end, stops } = reference(new TextDecoder().decode(json), at)
   const isDuplicate = stops.some(([stop]) => stop === "DuplicateKey")
   // Behind the first place that is not JSON, a scanner may still find a key twice.
   const mayBeDuplicate = isDuplicate || end !== Infinity || !isUtf8(json)

@@ -91,7 +91,7 @@ const parseAndPersist = (
     const message = yield* Effect.try({
       try: (): unknown =>
         JSON.parse(
-          typeof json === "string" ? json : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json)
+          typeof json === "string" ? json : new TextDecoder("utf-8", { fatal: true }).decode(json)
         ),
       catch: () => notJson
     })
@@ -127,7 +127,7 @@ const sources = (json: string | Uint8Array, sizes: ReadonlyArray<number>): Reado
  * JSON, a duplicate key may also stand behind the first error.
  */
 const possible = (json: string | Uint8Array, at: ReadonlyArray<string>, options: SessionInitImage.PersistOptions) => {
-  const { end, stops } = scan(typeof json === "string" ? json : Buffer.from(json).toString(), at)
+  const { end, stops } = scan(typeof json === "string" ? json : new TextDecoder().decode(json), at)
   if (end === Infinity && stops.some(([stop]) => stop === "DuplicateKey")) return Effect.succeed([duplicateKey])
   return Effect.map(
     outcome(parseAndPersist(json, at, options)),
@@ -556,7 +556,11 @@ describe("InitImageFrame", () => {
       const directory = yield* makeDirectory
       const { data } = payloadOf("", pngOfSize(999))
       const tooLarge = Either.left({ _tag: "TooLarge", bytes: 999, limit: 998 })
-      const wrongMime = Either.left({ _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] })
+      const wrongMime = Either.left({
+        _tag: "InvalidMime",
+        reason: "NotAccepted",
+        accepted: ["image/png", "image/jpeg", "image/webp"]
+      })
       for (
         const [json, expected] of [
           [`{"mime":"image/png","data":"${data}","name":"a"}`, tooLarge],
@@ -639,8 +643,16 @@ describe("InitImageFrame", () => {
     const [before, error] of [
       ["", { _tag: "TooLarge", bytes: 101, limit: 100 }],
       ["\"mime\":\"image/png\",", { _tag: "TooLarge", bytes: 101, limit: 100 }],
-      ["\"mime\":\"image/gif\",", { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }],
-      ["\"mime\":1,", { _tag: "InvalidMime", accepted: ["image/png", "image/jpeg", "image/webp"] }]
+      ["\"mime\":\"image/gif\",", {
+        _tag: "InvalidMime",
+        reason: "NotAccepted",
+        accepted: ["image/png", "image/jpeg", "image/webp"]
+      }],
+      ["\"mime\":1,", {
+        _tag: "InvalidMime",
+        reason: "NotAccepted",
+        accepted: ["image/png", "image/jpeg", "image/webp"]
+      }]
     ] as const
   ) {
     it.scopedLive(`refuses an endless stream that starts with {"a":{${before}`, () =>

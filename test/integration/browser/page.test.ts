@@ -302,7 +302,7 @@ describe.skipIf(executable === undefined)("the page", () => {
     {
       file: fileOf("wide.png", "image/png", png({ width: 64250, height: 64250 })),
       title: "This picture has too many pixels.",
-      detail: "The image is 64250 by 64250 pixels; at most 50,000,000 are allowed in all."
+      detail: "The image is 64250 by 64250 pixels; at most 89,478,485 are allowed in all."
     }
   ]
   live("explains why a picture is refused, and accepts a valid one after it", async ({ page, sessions }) => {
