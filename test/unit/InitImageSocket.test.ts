@@ -32,7 +32,7 @@ import { png, pngOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { collecting, diskError, layerWith } from "../utils/spools.js"
 import { withSpans } from "../utils/tracing.js"
-import { connect, connectRaw, eventually, upgradeRequest } from "../utils/webSocketClient.js"
+import { connect, connectRaw, encodeFrame, eventually, upgradeRequest } from "../utils/webSocketClient.js"
 
 const init = (image: unknown) => JSON.stringify({ type: protocol.openingType, [protocol.payloadKey]: image })
 const update = (image: unknown) => JSON.stringify({ type: protocol.updateType, [protocol.payloadKey]: image })
@@ -903,6 +903,36 @@ describe("an upgrade", () => {
       assert.deepStrictEqual(yield* client.next, described(png()))
       assert.strictEqual(yield* client.next, "hello")
       assert.strictEqual(yield* client.closed, 1000)
+    }))
+
+  live("pings its client, whose pongs are no progress of an image", () =>
+    Effect.gen(function*() {
+      const port = yield* serve(
+        Effect.gen(function*() {
+          const socket = yield* InitImageSocket.upgrade
+          yield* InitImageSocket.run(socket, () => Effect.never, {
+            keepAlive: "100 millis",
+            stallTimeout: "400 millis"
+          })
+          return HttpServerResponse.empty()
+        }).pipe(Effect.provide(InitImageSpool.layer()), Effect.provide(NodeContext.layer))
+      )
+      const client = yield* connectRaw(port)
+      let pings = 0
+      client.socket.write(upgradeRequest())
+      yield* client.until("\r\n\r\n")
+      client.socket.on("data", (data) => {
+        // An empty ping: no other message of the server begins in this way.
+        if (!data.subarray(0, 2).equals(Buffer.of(0x89, 0))) return
+        pings += 1
+        client.socket.write(Buffer.of(0x8a, 0x80, 0, 0, 0, 0))
+      })
+      client.socket.write(encodeFrame(init(announce(1000))))
+      yield* client.until("The image's bytes stopped coming.")
+      // It does not answer the closing handshake, which the server would wait for.
+      client.socket.destroy()
+      assert.isAtLeast(pings, 2)
+      assert.isAtMost(pings, 8)
     }))
 
   it.effect("that the server does not support is refused", () =>
