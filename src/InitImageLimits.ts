@@ -110,7 +110,8 @@ export const withAcceptedFormats: {
  *   body, a form's part, a stream) may have no or a general type: then the bytes decide.
  * - `"optional"`: the bytes always decide; a missing, unknown or wrong type makes no difference
  *
- * In both cases the bytes must be of one of the {@link AcceptedFormats}.
+ * In both cases the bytes must be of one of the {@link AcceptedFormats}; where no type is declared, bytes of any other are
+ * refused as `ContentMismatch` with the detected type.
  *
  * @since 0.1.0
  * @category references

@@ -586,6 +586,16 @@ describe("an image in binary frames", () => {
       }
     }))
 
+  live("is of the type that its bytes are, where the declared type is optional", () =>
+    Effect.gen(function*() {
+      const bytes = pngOfSize(5000)
+      for (const mime of [undefined, "image/gif", "image/webp"]) {
+        const { answer, deliver } = yield* open()
+        yield* deliver(init({ mime, name: "ref.png", bytes: bytes.length }), ...pieces(bytes, 1000))
+        assert.deepStrictEqual(yield* answer, described(bytes))
+      }
+    }).pipe(InitImageLimits.withDeclaredType("optional")))
+
   live("has the same result as its base64, in frames of any size", () =>
     Effect.promise(() =>
       FastCheck.assert(
