@@ -190,6 +190,15 @@ describe("a session", () => {
       })
   )
 
+  live("takes a byte order mark at the start of a message", () =>
+    Effect.gen(function*() {
+      const { answer, deliver } = yield* open()
+      const payload = payloadOf("image/png", png(), "ref.png")
+      yield* deliver(`\uFEFF${init(payload)}`, `\uFEFF${update(payload)}`)
+      assert.deepStrictEqual(yield* answer, described(png()))
+      assert.deepStrictEqual(yield* answer, described(png()))
+    }))
+
   live("uses the message types and the payload's path from its options", () =>
     Effect.gen(function*() {
       const { answer, deliver } = yield* open(() => Effect.never, {
