@@ -26,7 +26,7 @@ import * as server from "./internal/nodeServer/server.js"
  * @category models
  */
 export interface Options {
-  /** Connections at a time; further ones are closed at once. 4,096 by default. */
+  /** Connections at a time; further ones are closed at once. 2,048 by default. */
   readonly maxConnections?: number | undefined
   /**
    * Requests of one connection that wait for its running request (RFC 9112 section 9.3.2). The connection ends behind the
@@ -88,7 +88,7 @@ export interface Options {
  */
 export const make = (options: Options = {}): Http.Server =>
   new server.Server({
-    maxConnections: options.maxConnections ?? 4096,
+    maxConnections: options.maxConnections ?? 2048,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 16,
     maxRequestsPerConnection: options.maxRequestsPerConnection ?? 1000,
     headersTimeout: Duration.toMillis(options.headersTimeout ?? "30 seconds"),

@@ -37,9 +37,12 @@ const list = (name: string, problemOf: (entries: ReadonlyArray<string>) => strin
     Config.withDefault(undefined)
   )
 
+const optionalInteger = (name: string) => Config.integer(name).pipe(Config.withDefault(undefined))
+
 /**
  * - `HOST`: the address to listen on; the loopback address by default, which other machines cannot reach
  * - `PORT`: 8787 by default; 0 takes a free port
+ * - `INIT_IMAGE_MAX_CONNECTIONS`: see `NodeServer.Options`
  * - `INIT_IMAGE_OPENING_TIMEOUT`: how long a WebSocket may stay open without a first message; 10 seconds by default
  * - `INIT_IMAGE_KEEP_ALIVE`: the time between two pings on a WebSocket; 20 seconds by default. Below the idle limit of a
  *   proxy in between
@@ -53,19 +56,19 @@ const list = (name: string, problemOf: (entries: ReadonlyArray<string>) => strin
 export const server = Config.all({
   host: Config.nonEmptyString("HOST").pipe(Config.withDefault("127.0.0.1")),
   port,
-  openingTimeout: duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
-  keepAlive: duration("INIT_IMAGE_KEEP_ALIVE").pipe(Config.withDefault(undefined)),
-  trustProxy: Config.boolean("INIT_IMAGE_TRUST_PROXY").pipe(Config.withDefault(false)),
-  origins: list("INIT_IMAGE_ORIGINS", origin.originsProblem),
-  hosts: list("INIT_IMAGE_HOSTS", origin.hostsProblem)
+  maxConnections: Config.validate(optionalInteger("INIT_IMAGE_MAX_CONNECTIONS"), {
+    message: "Expected a number of at least 1",
+    validation: (n) => n === undefined || n >= 1
+  }),
+  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
+  origins: list("INIT_IMAGE_ORIGINS"),
+  hosts: list("INIT_IMAGE_HOSTS")
 }).pipe(
   Config.map(({ hosts, origins, ...server }) => ({
     ...server,
     origins: { origins, hosts: hosts ?? originPolicy.defaultHosts(server.host) }
   }))
 )
-
-const optionalInteger = (name: string) => Config.integer(name).pipe(Config.withDefault(undefined))
 
 /**
  * - `INIT_IMAGE_MAX_BYTES`: see `InitImageLimits.MaxBytes`

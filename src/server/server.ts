@@ -49,8 +49,8 @@ const makePrepare = Effect.gen(function*() {
  * `shutdownTimeout`.
  */
 const make = Effect.gen(function*() {
-  const { host, keepAlive, openingTimeout, origins, port, trustProxy } = yield* config.server
-  const { endConnections, server } = makeNodeServer()
+  const { host, maxConnections, openingTimeout, origins, port } = yield* config.server
+  const server = NodeServer.make({ maxConnections, shutdownTimeout })
 
   // A separate scope: `NodeHttpServer.make` adds a finalizer later that waits until every WebSocket is closed. In the
   // parent scope it would run before the WebSockets are closed.

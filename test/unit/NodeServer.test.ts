@@ -287,7 +287,7 @@ describe.concurrent("a response", () => {
 
   it.scopedLive("that its client reads slowly is sent to its end", () =>
     Effect.gen(function*() {
-      const { port } = yield* serve({ responseStallTimeout }, (_, response) =>
+      const { port } = yield* serve({ responseStallTimeout: "3 seconds" }, (_, response) =>
         void response.end(Buffer.alloc(60_000_000)))
       const { received, socket } = yield* connectRaw(port)
       const read = setInterval(() => {
@@ -297,7 +297,7 @@ describe.concurrent("a response", () => {
       }, 200)
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(read)))
       socket.write(get("/"))
-      yield* Effect.sleep("3 seconds")
+      yield* Effect.sleep("4 seconds")
       clearInterval(read)
       socket.resume()
       yield* eventually(() => assert.isAbove(received().length, 60_000_000))
@@ -349,11 +349,11 @@ describe.concurrent("a body", () => {
 
   it.scopedLive("at the lowest rate arrives, however long it takes", () =>
     Effect.gen(function*() {
-      const { port } = yield* serve({ requestGrace: "500 millis", requestStallTimeout: "1 second" }, count)
+      const { port } = yield* serve({ requestGrace: "500 millis", requestStallTimeout: "2 seconds" }, count)
       const { socket, until } = yield* connectRaw(port)
-      socket.write(post(1200))
-      yield* trickle(socket, "a".repeat(30), 100)
-      yield* until("/ 1200;")
+      socket.write(post(4000))
+      yield* trickle(socket, "a".repeat(100), 100)
+      yield* until("/ 4000;")
     }))
 
   it.scopedLive("may wait for a server that does not read it", () =>
@@ -397,12 +397,12 @@ describe.concurrent("a body", () => {
       const { port } = yield* serve({ requestGrace: "500 millis" }, (request, response) =>
         void response.end(`${request.url};`))
       const { received, socket, until } = yield* connectRaw(port)
-      socket.write(post(900))
+      socket.write(post(3000))
       yield* until("/;")
-      yield* trickle(socket, "a".repeat(30), 100)
+      yield* trickle(socket, "a".repeat(100), 100)
       yield* Effect.sleep("2 seconds")
       assert.notInclude(text(received()), "408")
-      socket.write("a".repeat(900))
+      socket.write("a".repeat(3000))
     }))
 })
 
@@ -470,5 +470,28 @@ describe.concurrent("a connection", () => {
       server.close()
       yield* ended
       assert.match(text(received()), /Connection: close[^]*\/;$/)
+    }))
+})
+
+describe("an idle connection", () => {
+  it.scopedLive("is closed after the keep-alive timeout", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ keepAliveTimeout: "100 millis" }, path)
+      const { ended, socket, until } = yield* connectRaw(port)
+      socket.write(get("/first"))
+      yield* until("/first;")
+      yield* ended
+    }))
+
+  it.scopedLive("keeps a request that arrives in time while the event loop is busy", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ keepAliveTimeout: "100 millis" }, path)
+      const { socket, until } = yield* connectRaw(port)
+      socket.write(get("/first"))
+      yield* until("/first;")
+      socket.write(get("/second"))
+      // Node adds a second to the timeout.
+      for (const end = Date.now() + 1500; Date.now() < end;);
+      yield* until("/second;")
     }))
 })

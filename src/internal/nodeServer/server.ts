@@ -57,6 +57,13 @@ export class Server extends Http.Server<typeof Request, typeof Response> {
       if (connection === undefined) socket.destroy()
       else connection.refuse(status, text)
     })
+    this.on("timeout", (socket) => {
+      const { bytesRead } = socket
+      // Timers run before the event loop reads: after a busy turn the next request may have arrived in time.
+      setImmediate(() => {
+        if (socket.bytesRead === bytesRead) socket.destroy()
+      })
+    })
     this.on("checkContinue", (request, response) => {
       // A client that has kept its body back leaves the connection in the middle of a request.
       response.shouldKeepAlive = false

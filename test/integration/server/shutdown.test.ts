@@ -234,6 +234,7 @@ describe("starting", () => {
     "an invalid port": { PORT: "65536" },
     "a limit that is not a number": { INIT_IMAGE_MAX_BYTES: "many" },
     "a negative limit": { INIT_IMAGE_MAX_PIXELS: "-1" },
+    "no connection at all": { INIT_IMAGE_MAX_CONNECTIONS: "0" },
     "a negative quota": { INIT_IMAGE_MAX_BYTES_KEPT: "-1" },
     "an unknown policy for a full spool": { INIT_IMAGE_ON_FULL: "queue" },
     "a directory that cannot be created": { INIT_IMAGE_DIRECTORY: "/dev/null/images" }
