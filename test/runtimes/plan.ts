@@ -93,6 +93,15 @@ const leftOut: ReadonlyArray<LeftOut> = [
     reason: "it starts a child process with flags of Node"
   },
   {
+    files: "test/endurance/siege.test.ts",
+    reason: "it starts child processes with flags of Node"
+  },
+  {
+    files: "test/unit/NodeServer.test.ts",
+    reason: "Bun's server does not read HTTP with Node's parser",
+    on: ["bun"]
+  },
+  {
     files: "test/endurance/killed.test.ts",
     reason: "it kills processes that are bundled for Node"
   },
