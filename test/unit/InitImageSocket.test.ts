@@ -579,7 +579,8 @@ describe("the options of a session", () => {
           `InitImageSocket.run: ${problem}`
         )
       }
-      InitImageSocket.run(socket, () => Effect.void, { at: [], keepAlive: Infinity, stallTimeout: Duration.infinity })
+      const allowed: InitImageSocket.Options = { at: [], keepAlive: Infinity, stallTimeout: Duration.infinity }
+      assert.doesNotThrow(() => InitImageSocket.run(socket, () => Effect.void, allowed))
     }))
 })
 
