@@ -62,6 +62,10 @@ describe("EXIF", () => {
     const block = exif({ orientation: 6, count: 3 })
     assert.strictEqual(read(concat(block, noise(99)), block.length), 6)
     assert.strictEqual(read(concat(block, noise(99)), block.length - 1), 0)
+    // A reader that did not move would take the entry's own first byte for an orientation of 1.
+    const behind = exif({ orientation: 6, type: 1, count: 5 })
+    behind.set(u32be(8), 18)
+    assert.strictEqual(read(behind), 0)
     const before = exif({ orientation: 6, count: 3, directory: 20 })
     before.set(concat(u16be(6), u16be(6), u16be(6)), 8)
     before.set(u32be(8), before.length - 14)

@@ -218,6 +218,14 @@ describe("base64", () => {
     }
   }, { fastCheck: { numRuns: 2000 } })
 
+  it("takes as padding at the end of a text no more than its last group may have", () => {
+    const told = (end: string) => checkLength("A".repeat(4000) + end)
+    assert.deepStrictEqual(told("AAA=="), { reason: "Padding", offset: 4003 })
+    assert.deepStrictEqual(told("A="), { reason: "Length" })
+    assert.deepStrictEqual(told("AA="), { reason: "Unpadded", offset: 4003 })
+    assert.deepStrictEqual(told("AA==\r\n"), { reason: "LineBreaks", offset: 4004 })
+  })
+
   it("tells a wrong length in constant time", () => {
     const text = "A".repeat(50_000_001)
     const before = performance.now()
