@@ -385,6 +385,19 @@ describe("MessageReader", () => {
     }
   })
 
+  it("prefers a mistake in the text to another type only where the type is not certain before it", () => {
+    const { data } = payloadOf("", pngOfSize(1100))
+    for (let offset = 1360; offset < 1376; offset++) {
+      for (const mistake of ["-", "=", "==\\n", "\\u000a"]) {
+        const text = `${data.slice(0, offset)}${mistake}${data.slice(offset + JSON.parse(`"${mistake}"`).length)}`
+        const json = `{"mime":"image/jpeg","data":"${text}"}`
+        for (const input of [[json], inPiecesOf(json, 7), inPiecesOf(Buffer.from(json), 5)]) {
+          assertOutcome(possible(json, defaults), read(input))
+        }
+      }
+    }
+  })
+
   it("prefers the size of the image to the length of its text, as persist does", () => {
     for (let length = 1; length <= 16; length++) {
       for (let maxBytes = 0; maxBytes <= 12; maxBytes++) {
