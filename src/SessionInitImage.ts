@@ -205,9 +205,8 @@ export const decode = ({ data }: InitImagePayload.InitImagePayload): Stream.Stre
  * Bytes that follow the image's end pass too.
  *
  * Fails with `ContentMismatch`, `MalformedImage` or, above `InitImageLimits.MaxPixels`, `TooManyPixels`. Without a `mime`
- * the bytes may be of any accepted type. With an
- * {@link ImageMeta} in place of a payload, the size of the image is not known beforehand: it then also fails with
- * `TooLarge` at the first byte above `InitImageLimits.MaxBytes`, and with `Empty`.
+ * the bytes may be of any accepted type. With an {@link ImageMeta} in place of a payload, the size of the image is not known
+ * beforehand: it then also fails with `TooLarge` at the first byte above `InitImageLimits.MaxBytes`, and with `Empty`.
  *
  * @function
  * @since 0.1.0
