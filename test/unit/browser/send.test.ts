@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -155,7 +156,7 @@ for (const face of faces) {
       }))
 
     const wrong = [
-      ["InvalidMime", new Blob([png()])],
+      ["InvalidMime", new Blob([png()], { type: "image/gif" })],
       ["Empty", new Blob([], { type: "image/png" })],
       ["ContentMismatch", fileOf(concat(ascii("GIF89a"), new Uint8Array(32)))],
       ["TooLarge", fileOf(png())],
@@ -172,6 +173,14 @@ for (const face of faces) {
           assert.deepStrictEqual(socket.closed, [])
         }))
     }
+
+    it.live("refuses a limit that is no size before it sends anything", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const exit = yield* Effect.exit(face.send(socket, fileOf(png()), { ...opening, maxBytes: Number.NaN }))
+        assert.instanceOf(Exit.isFailure(exit) && Cause.squash(exit.cause), RangeError)
+        yield* socket.until(0, 0)
+      }))
 
     it.live("fails with the server's error, and stops sending", () =>
       Effect.gen(function*() {
@@ -507,6 +516,6 @@ describe("send with promises", () => {
       .catch((error: unknown) => error)
     assert.instanceOf(error, TypeError)
     const next = promiseFace.send(socket, new Blob([]), update).catch((error: unknown) => error)
-    assert.instanceOf(await next, promiseFace.InvalidMime)
+    assert.instanceOf(await next, promiseFace.Empty)
   })
 })
