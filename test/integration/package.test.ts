@@ -250,7 +250,15 @@ describe("the server in the README", () => {
         status: 200,
         answer: { mime: "image/png", display_name, bytes: image.length, ...uprightSize(3, 2) }
       })
-      const refused = { status: 422, answer: { _tag: "MalformedImage", format: "png", reason: "Truncated" } }
+      const refused = {
+        status: 422,
+        answer: {
+          _tag: "MalformedImage",
+          format: "png",
+          reason: "Truncated",
+          message: "The png image ends before it is complete."
+        }
+      }
       const json = (bytes: Uint8Array) => JSON.stringify(payloadOf("image/png", bytes, "ref.png"))
       assert.deepStrictEqual(await send(json(image), "application/json"), described("ref.png"))
       assert.deepStrictEqual(await send(json(cut), "application/json"), refused)
@@ -319,7 +327,7 @@ describe("the pure modules", () => {
           Effect.flip
         ))`
       ),
-      `{"accepted":["image/png"],"_tag":"InvalidMime"}`
+      `{"reason":"NotAccepted","accepted":["image/png"],"_tag":"InvalidMime"}`
     )
     assert.strictEqual(run(`new InitImageError.Empty().message`), `"The image is empty."`)
     assert.strictEqual(
