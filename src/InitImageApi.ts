@@ -25,12 +25,13 @@ import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageError from "./InitImageError.js"
 import * as InitImageHttp from "./InitImageHttp.js"
 import * as InitImageSlot from "./InitImageSlot.js"
+import type * as InitImageSocket from "./InitImageSocket.js"
 import { withMessage } from "./internal/errorBody.js"
 import { InternalServerError, NotFound, RequestTimeout } from "./internal/http/failures.js"
 import * as internal from "./internal/http/handlers.js"
 import * as openApi from "./internal/http/openApi.js"
 import * as sessions from "./internal/http/sessions.js"
-import { check, durationProblem } from "./internal/options.js"
+import { check, durationProblem, functionProblem } from "./internal/options.js"
 import * as tempFile from "./internal/persist/tempFile.js"
 
 /**
@@ -211,6 +212,14 @@ export const group = HttpApiGroup.make("initImage")
       .addError(withMessage(InitImageError.TooLarge, "The image has too many bytes"))
       .addError(withMessage(InitImageError.MalformedImage, "The image is malformed or incomplete"))
       .addError(withMessage(InitImageError.TooManyPixels, "The image has too many pixels"))
+      .addError(withMessage(
+        InitImageError.UndecodableImage,
+        "The image cannot be decoded; from a server that decodes images"
+      ))
+      .addError(withMessage(
+        InitImageError.DecodeTimeout,
+        "The image takes too long to decode; from a server that decodes images"
+      ))
       .addError(withMessage(InitImageError.Busy, "The server has no room for the image at the moment"))
       .addError(withMessage(RequestTimeout, "The client has sent nothing for too long"))
       .addError(internalServerError)
@@ -242,6 +251,18 @@ export const group = HttpApiGroup.make("initImage")
 export type Group = typeof group
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends InitImageHttp.RequestOptions {
+  /**
+   * Replaces each image before a session holds it, such as by a normalised one. Its errors are answered like those of the
+   * image, and the session keeps its image. The given image's file is removed once another one is answered.
+   */
+  readonly prepare?: InitImageSocket.Prepare | undefined
+}
+
+/**
  * Provides the handlers of the group, for the `HttpApi` that the group was added to.
  *
  * `PUT` reads the image with `InitImageHttp.fromRequest` and the given options, under the `InitImageLimits` and the
@@ -267,7 +288,7 @@ export type Group = typeof group
  */
 export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
   api: HttpApi.HttpApi<Id, Groups, E, R> & MustHaveGroup<Groups>,
-  options?: InitImageHttp.RequestOptions
+  options?: Options
 ): Layer.Layer<
   HttpApiGroup.ApiGroup<Id, "initImage">,
   never,
@@ -282,12 +303,14 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
       check(
         "InitImageApi.layer",
         durationProblem("stallTimeout", options?.stallTimeout),
-        tempFile.optionsProblem(options)
+        tempFile.optionsProblem(options),
+        options?.prepare === undefined ? undefined : functionProblem("prepare", options.prepare)
       )
       const fs = yield* FileSystem.FileSystem
       const service = yield* Sessions
-      const store = (slot: InitImageSlot.InitImageSlot) =>
-        internal.put(slot.setWith(InitImageHttp.fromRequest(options)), InitImageHttp.describe)
+      const received = InitImageHttp.fromRequest(options)
+      const image = options?.prepare === undefined ? received : internal.prepare(received, options.prepare)
+      const store = (slot: InitImageSlot.InitImageSlot) => internal.put(slot.setWith(image), InitImageHttp.describe)
       return handlers
         .handleRaw("put", ({ path }) => Effect.flatMap(service.slot(path.sessionId), store))
         .handleRaw("get", ({ path, request }) =>

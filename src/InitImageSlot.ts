@@ -281,10 +281,9 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
       restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     ) {
       const scope = yield* Scope.make()
-      const persisted: Effect.Effect<A, E | EP, Exclude<R, Scope.Scope>> = options === undefined
-        ? Scope.extend(effect, scope)
+      const persisted: Effect.Effect<A, E | EP, R | Scope.Scope> = options === undefined
+        ? effect
         : prepared(
-          scope,
           effect,
           (value) => Option.getOrUndefined(imageOf(value)),
           (image) =>
@@ -292,7 +291,7 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
               Context.merge(context, caller)),
           replaceImage
         )
-      const exit = yield* Effect.exit(restore(persisted))
+      const exit = yield* Effect.exit(restore(Scope.extend(persisted, scope)))
       const image = Exit.isSuccess(exit) ? imageOf(exit.value) : Option.none()
       if (Option.isNone(image)) {
         yield* close(scope, exit)

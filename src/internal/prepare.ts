@@ -6,17 +6,17 @@ import * as Scope from "effect/Scope"
 import type { SessionInitImage } from "../SessionInitImage.js"
 
 /**
- * Runs `persist` and then `prepare` in the scope. What `persist` acquired is released as soon as `prepare` has answered
+ * Runs `persist` and then `prepare` in the caller's scope. What `persist` acquired is released as soon as `prepare` has answered
  * another image.
  */
 export const prepared = <A, E, R, E2, R2>(
-  scope: Scope.Scope,
   persist: Effect.Effect<A, E, R>,
   imageOf: (value: A) => SessionInitImage | undefined,
   prepare: (image: SessionInitImage) => Effect.Effect<SessionInitImage, E2, R2>,
   replace: (value: A, image: SessionInitImage) => A
-): Effect.Effect<A, E | E2, Exclude<R, Scope.Scope> | Exclude<R2, Scope.Scope>> =>
+): Effect.Effect<A, E | E2, Exclude<R, Scope.Scope> | Exclude<R2, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function*() {
+    const scope = yield* Effect.scope
     const sourceScope = yield* Scope.fork(scope, ExecutionStrategy.sequential)
     const value = yield* Scope.extend(persist, sourceScope)
     const image = imageOf(value)

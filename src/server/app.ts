@@ -37,7 +37,7 @@ const layer = (options: InitImageSocket.Options) =>
     HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })
   ).pipe(
     Layer.provideMerge(HttpApiBuilder.api(Api)),
-    Layer.provide(InitImageApi.layer(Api)),
+    Layer.provide(InitImageApi.layer(Api, { prepare: options.prepare })),
     Layer.provide(InitImageApi.layerSessions()),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
   )

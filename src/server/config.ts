@@ -112,7 +112,7 @@ export const spool = InitImageSpool.layerConfig({
 })
 
 /**
- * `INIT_IMAGE_NORMALIZE`: the size of the images of WebSocket sessions, in pixels, such as `1280x704`. Each image is
+ * `INIT_IMAGE_NORMALIZE`: the size of the images of sessions, in pixels, such as `1280x704`. Each image is
  * turned upright, converted to sRGB and cropped to it. Needs the package `sharp`. Images stay as they are by default.
  */
 export const normalize = Config.nonEmptyString("INIT_IMAGE_NORMALIZE").pipe(

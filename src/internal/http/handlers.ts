@@ -10,8 +10,11 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { InitImageError } from "../../InitImageError.js"
+import type { DecodeTimeout, InitImageError, UndecodableImage } from "../../InitImageError.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
+import type { SessionInitImage } from "../../SessionInitImage.js"
+import { prepared } from "../prepare.js"
+import type { Prepare } from "../socket/session.js"
 import { contentDisposition } from "./contentDisposition.js"
 import { InternalServerError, NotFound, RequestTimeout } from "./failures.js"
 
@@ -25,9 +28,19 @@ const storageFailed = (error: PlatformError) =>
 const setHeader = (name: string, value: string) =>
   HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(HttpServerResponse.setHeader(response, name, value)))
 
+/** Replaces the image of a request by a prepared one. */
+export const prepare = <E, R>(
+  received: Effect.Effect<Option.Option<SessionInitImage>, E, R>,
+  prepare: Prepare
+) => prepared(received, Option.getOrUndefined, prepare, (_, image) => Option.some(image))
+
 /** Answers with the description of the image that the effect stores, or 204 for `None`, JSON's `null`. */
 export const put = <A, R>(
-  stored: Effect.Effect<Option.Option<A>, InitImageError | PlatformError | RequestError, R>,
+  stored: Effect.Effect<
+    Option.Option<A>,
+    InitImageError | UndecodableImage | DecodeTimeout | PlatformError | RequestError,
+    R
+  >,
   describe: (image: A) => unknown
 ) =>
   stored.pipe(

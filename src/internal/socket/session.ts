@@ -230,14 +230,12 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   const { prepare } = options
   const receive = (text: string, type: string) =>
     slot.setWith(
-      prepare === undefined ? persist(text, type) : Effect.flatMap(Effect.scope, (scope) =>
-        prepared(
-          scope,
-          persist(text, type),
-          ({ image }) => Option.getOrUndefined(image),
-          (image) => refuse(prepare(image)),
-          (received, image) => ({ ...received, image: Option.some(image) })
-        ))
+      prepare === undefined ? persist(text, type) : prepared(
+        persist(text, type),
+        ({ image }) => Option.getOrUndefined(image),
+        (image) => refuse(prepare(image)),
+        (received, image) => ({ ...received, image: Option.some(image) })
+      )
     )
 
   const opening = yield* inbox.textWithin(options.openingTimeout ?? defaultOpeningTimeout).pipe(

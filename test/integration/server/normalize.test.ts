@@ -1,6 +1,7 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { png } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { picture } from "../../utils/pictures.js"
 import { connect } from "../../utils/webSocketClient.js"
@@ -17,6 +18,34 @@ describe("a server with INIT_IMAGE_NORMALIZE", () => {
       assert.lengthOf(files(), 1)
       yield* isHealthy(url)
       yield* client.close
+      yield* empty
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("normalises the images that arrive by HTTP, and keeps one where the next cannot be decoded", () =>
+    Effect.gen(function*() {
+      const { empty, files, url } = yield* serve({ env: { INIT_IMAGE_NORMALIZE: "320x192" } })
+      const put = (body: Uint8Array, type: string) =>
+        Effect.promise(async () => {
+          const response = await fetch(`${url}/sessions/a/init-image`, {
+            method: "PUT",
+            body,
+            headers: { "content-type": type }
+          })
+          return { status: response.status, body: await response.json() }
+        })
+      const photo = yield* Effect.promise(() => picture(400, 300).jpeg().toBuffer())
+      const described = { mime: "image/png", width: 320, height: 192 }
+      assert.deepNestedInclude(yield* put(photo, "image/jpeg"), { status: 200 })
+      assert.deepInclude((yield* put(photo, "image/jpeg")).body, described)
+      assert.lengthOf(files(), 1)
+      const refused = yield* put(png({ width: 3000, height: 3000 }), "image/png")
+      assert.strictEqual(refused.status, 422)
+      assert.deepInclude(refused.body, { _tag: "UndecodableImage", format: "png", reason: "Corrupt" })
+      const kept = yield* Effect.promise(() => fetch(`${url}/sessions/a/init-image`))
+      assert.strictEqual(kept.headers.get("content-type"), "image/png")
+      yield* Effect.promise(() => kept.arrayBuffer())
+      assert.lengthOf(files(), 1)
+      yield* Effect.promise(() => fetch(`${url}/sessions/a/init-image`, { method: "DELETE" }))
       yield* empty
     }).pipe(Effect.provide(NodeContext.layer)))
 
