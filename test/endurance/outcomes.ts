@@ -4,24 +4,22 @@ import { assert } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import { inspect, isDeepStrictEqual } from "node:util"
 import { InitImageError } from "../../src/index.js"
 import type { SessionInitImage } from "../../src/index.js"
 import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
+import { errorFields } from "../utils/errorFields.js"
 import type { MemoryFileSystem } from "../utils/memoryFileSystem.js"
 import { isImage } from "./expectation.js"
 import type { Expected, Limits } from "./expectation.js"
-
-const encodeError = Schema.encodeSync(InitImageError.InitImageError)
 
 /** Encodes an error as for a client. Throws on any other cause. */
 export const encoded = (cause: Cause.Cause<unknown>): Expected => {
   if (cause._tag !== "Fail") throw new Error(`more than an error: ${Cause.pretty(cause)}`)
   if (!InitImageError.isInitImageError(cause.error)) throw new Error(`of another type: ${inspect(cause.error)}`)
-  const error = encodeError(cause.error)
+  const error = errorFields(cause.error)
   if (JSON.stringify(error).length > 1000) throw new Error("an error of more than 1 KB")
   return error
 }

@@ -6,7 +6,6 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
@@ -19,6 +18,7 @@ import { warn } from "../../src/internal/persist/removal.js"
 import * as quotas from "../../src/internal/spool/quota.js"
 import * as rooms from "../../src/internal/spool/room.js"
 import { list, makeDirectory } from "../utils/directory.js"
+import { errorFields } from "../utils/errorFields.js"
 import { layerHooked } from "../utils/hookedFileSystem.js"
 import { jpeg, jpegOfSize, png, pngOfSize, webp } from "../utils/images.js"
 import { reference as scan } from "../utils/jsonReference.js"
@@ -42,12 +42,6 @@ const spoolIn = (
   return { directory: context.directory, makeRoom: (size, options) => rooms.make(context, size, options) }
 }
 
-/** The fields of an error; its message is a function of them. */
-const encodeError = (error: InitImageError.InitImageError): object => {
-  const { message: _, ...fields } = Schema.encodeSync(InitImageError.InitImageError)(error)
-  return fields
-}
-
 type Json = string | Uint8Array | Stream.Stream<Uint8Array>
 
 /** The message and the image's file, or the error's encoded form. No `Option`: Chai takes any two to be equal. */
@@ -57,7 +51,7 @@ const outcome = <A extends { readonly image: Option.Option<SessionInitImage.Sess
   effect.pipe(
     Effect.catchTags({ SystemError: Effect.die, BadArgument: Effect.die }),
     Effect.mapBoth({
-      onFailure: (error): object => encodeError(error),
+      onFailure: (error): object => errorFields(error),
       onSuccess: (frame) => ({
         ...frame,
         image: Option.match(frame.image, {
@@ -277,7 +271,7 @@ describe("InitImageFrame", () => {
       for (const json of [nested(129), "[".repeat(1_000_000), "{\"a\":".repeat(129)]) {
         assert.deepStrictEqual(yield* persist(json), Either.left({ _tag: "InvalidPayload", reason: "TooDeep" }))
       }
-      assert.deepStrictEqual(yield* persist(`]${"[".repeat(128)}`), Either.left(encodeError(notJson)))
+      assert.deepStrictEqual(yield* persist(`]${"[".repeat(128)}`), Either.left(errorFields(notJson)))
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("refuses a message that is too large without its data, counted in bytes of UTF-8", () =>
@@ -363,7 +357,7 @@ describe("InitImageFrame", () => {
       for (const input of sources(json, [7])) {
         assert.deepStrictEqual(
           yield* outcome(InitImageFrame.persist(input, { at: [] })),
-          Either.left(encodeError(notJson))
+          Either.left(errorFields(notJson))
         )
       }
     }).pipe(Effect.provide(NodeContext.layer)))
@@ -478,7 +472,7 @@ describe("InitImageFrame", () => {
           const result = yield* outcome(
             Effect.provideService(InitImageFrame.persist(input, { at: [] }), InitImageSpool.InitImageSpool, spool)
           )
-          assert.deepStrictEqual(result, Either.left(encodeError(notJson)))
+          assert.deepStrictEqual(result, Either.left(errorFields(notJson)))
           assert.deepStrictEqual(list(directory), ["heartbeat"])
         }
       }
@@ -566,7 +560,7 @@ describe("InitImageFrame", () => {
           [`{"mime":"image/png","data":"${data}","name":"a"}`, tooLarge],
           [`{"data":"${data}","mime":"image/gif"}`, wrongMime],
           [`{"mime":"image/png","data":"${data}","data":"${data}"}`, duplicateKey],
-          [`{"mime":"image/png","data":"${data}",}`, Either.left(encodeError(notJson))]
+          [`{"mime":"image/png","data":"${data}",}`, Either.left(errorFields(notJson))]
         ] as const
       ) {
         const stream = Stream.make(Buffer.from(json))
@@ -581,7 +575,7 @@ describe("InitImageFrame", () => {
       for (const input of [json, Buffer.from(json)]) {
         assert.deepStrictEqual(
           yield* outcome(InitImageFrame.persist(input, { at: [] })),
-          Either.left(encodeError(notJson))
+          Either.left(errorFields(notJson))
         )
       }
       assert.deepStrictEqual(

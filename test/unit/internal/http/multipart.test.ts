@@ -3,16 +3,16 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../../../src/ImageFormat.js"
-import { InitImageError, InvalidMime, type InvalidPayload, TooLarge } from "../../../../src/InitImageError.js"
+import { InvalidMime, type InvalidPayload, TooLarge } from "../../../../src/InitImageError.js"
 import { boundaryOf } from "../../../../src/internal/http/formHeaders.js"
 import { FormReader } from "../../../../src/internal/http/multipart.js"
 import { RawReader } from "../../../../src/internal/persist/rawReader.js"
 import * as sources from "../../../../src/internal/persist/sources.js"
+import { errorFields } from "../../../utils/errorFields.js"
 import { cut, drive, inPiecesOf, withBuffersOf } from "../../../utils/readers.js"
 
 const boundary = "b0undary"
@@ -91,10 +91,7 @@ const readMessage = (chunks: ReadonlyArray<Uint8Array>, options?: Options): obje
   withBuffersOf(64, () => {
     const { reader } = makeReader({ keepsFields: true, ...options })
     const { bytes, result } = drive(reader, chunks)
-    if ("_tag" in result) {
-      const { message: _, ...fields } = Schema.encodeSync(InitImageError)(result)
-      return fields
-    }
+    if ("_tag" in result) return errorFields(result)
     return {
       image: result.image === undefined ? null : [result.image.name, bytes.toString("latin1")],
       fields: [...result.fields]
