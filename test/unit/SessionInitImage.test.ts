@@ -8,7 +8,6 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
@@ -20,18 +19,17 @@ import { InitImageError, InitImageLimits, InitImagePayload, SessionInitImage } f
 import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
 import { buffers } from "../../src/internal/process.js"
 import { list, makeDirectory } from "../utils/directory.js"
+import { errorFields } from "../utils/errorFields.js"
 import { jpeg, jpegOfSize, png, pngOfSize, webp, webpOfSize } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { piecesOf } from "../utils/probing.js"
-
-const encodeError = Schema.encodeSync(InitImageError.InitImageError)
 
 /** A refusal as its encoded error. A failure of the disk is a defect of the test. */
 const refusal = <A, R>(effect: Effect.Effect<A, SessionError, R>) =>
   Effect.either(
     Effect.mapError(
       Effect.catchTags(effect, { SystemError: Effect.die, BadArgument: Effect.die }),
-      (error): object => encodeError(error)
+      (error): object => errorFields(error)
     )
   )
 type SessionError = InitImageError.InitImageError | Effect.Effect.Error<ReturnType<FileSystem.FileSystem["remove"]>>
