@@ -14,8 +14,11 @@ const keyPattern = /^[+/0-9A-Za-z]{22}==$/
 const tokenPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const versionPattern = /^(?:8|13)$/
 
+/** Optional white space (RFC 9110 section 5.6.3). `trim` also removes U+00A0, which `ws` refuses. */
+const separatorPattern = /[ \t]*,[ \t]*/
+
 const areProtocols = (header: string): boolean => {
-  const protocols = header.split(",").map((protocol) => protocol.trim())
+  const protocols = header.split(separatorPattern)
   return protocols.every((protocol) => tokenPattern.test(protocol)) && new Set(protocols).size === protocols.length
 }
 

@@ -2,7 +2,10 @@ import * as Headers from "@effect/platform/Headers"
 import * as Socket from "@effect/platform/Socket"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import { constVoid } from "effect/Function"
+import { createRequire } from "node:module"
+import { Duplex } from "node:stream"
 import { guard, isAcceptable } from "../../../../src/internal/socket/handshake.js"
 import { makeFakeSocket } from "../../../utils/fakeSocket.js"
 
@@ -39,7 +42,10 @@ describe("a handshake", () => {
     "an empty protocol": { "sec-websocket-protocol": "" },
     "an empty protocol among others": { "sec-websocket-protocol": "a,,b" },
     "a protocol twice": { "sec-websocket-protocol": "a, a" },
-    "a protocol that is not a token": { "sec-websocket-protocol": "a b" }
+    "a protocol that is not a token": { "sec-websocket-protocol": "a b" },
+    "a protocol after a no-break space": { "sec-websocket-protocol": "a,\xa0b" },
+    "a key after a no-break space": { "sec-websocket-key": "\xa0dGhlIHNhbXBsZSBub25jZQ==" },
+    "a version after a no-break space": { "sec-websocket-version": "\xa013" }
   }
   for (const [title, changed] of Object.entries(refused)) {
     it(`is refused with ${title}`, () => assert.isFalse(isAcceptable(request(changed))))
@@ -48,6 +54,53 @@ describe("a handshake", () => {
   it("is refused with another method", () => {
     assert.isFalse(isAcceptable({ ...request(), method: "POST" }))
   })
+})
+
+interface Ws {
+  readonly WebSocketServer: new(options: { readonly noServer: true }) => {
+    readonly handleUpgrade: (request: unknown, socket: Duplex, head: Uint8Array, onUpgrade: () => void) => void
+  }
+}
+
+const { resolve } = createRequire(import.meta.url)
+const requireFromPlatform = createRequire(resolve("@effect/platform-node/NodeHttpServer"))
+// `ws` has no types of its own.
+const server = new (requireFromPlatform("ws") as Ws).WebSocketServer({ noServer: true })
+
+/** Whether `ws` completes the handshake of the request. */
+const isAcceptedByWs = (request: { readonly method: string; readonly headers: Headers.Headers }): boolean => {
+  let accepted = false
+  const socket = new Duplex({ read: constVoid, write: (_chunk, _encoding, done) => done() })
+  server.handleUpgrade(request, socket, new Uint8Array(), () => accepted = true)
+  socket.destroy()
+  return accepted
+}
+
+describe("a random handshake", () => {
+  const { constantFrom, oneof, option, record, string } = FastCheck
+  /** Node's parser removes white space around a value (RFC 9112 section 5.1), and refuses other control characters. */
+  const fieldValue = (...parts: ReadonlyArray<string>) =>
+    string({ unit: constantFrom(...parts, " ", "\t", ",", "\xa0", "\x85", "\xad", "\xff", "@"), maxLength: 8 })
+      .map((value) => value.replace(/^[ \t]+|[ \t]+$/g, ""))
+  const around = (value: string) => oneof({ weight: 4, arbitrary: FastCheck.constant(value) }, fieldValue(value))
+  const arbitrary = record({
+    "upgrade": around("websocket"),
+    "sec-websocket-key": around("dGhlIHNhbXBsZSBub25jZQ=="),
+    "sec-websocket-version": around("13"),
+    "sec-websocket-protocol": option(fieldValue("a", "b", "chat.1"), { nil: undefined })
+  })
+
+  it.prop(
+    "is never accepted where ws refuses it, and its protocols are read as ws reads them",
+    [arbitrary],
+    ([changed]) => {
+      const random = request(changed)
+      if (isAcceptable(random)) assert.isTrue(isAcceptedByWs(random))
+      const protocols = request({ "sec-websocket-protocol": changed["sec-websocket-protocol"] })
+      assert.strictEqual(isAcceptable(protocols), isAcceptedByWs(protocols))
+    },
+    { fastCheck: { numRuns: 5000 } }
+  )
 })
 
 describe("a guarded socket", () => {
