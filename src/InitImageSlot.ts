@@ -104,12 +104,27 @@ export interface InitImageSlot<out E = never> {
    * @since 0.1.0
    */
   readonly clear: Effect.Effect<void>
+
+  /**
+   * Returns this slot for one of its users, such as one of the connections of a session. Images that are set through the
+   * returned slot live no longer than the caller's scope. When it closes, the current image is removed if it is one of
+   * them; an image of another user stays.
+   *
+   * @since 0.1.0
+   */
+  readonly own: Effect.Effect<InitImageSlot<E>, never, Scope.Scope>
+}
+
+/** A user of a slot whose images end with a scope. */
+interface Owner {
+  isClosed: boolean
 }
 
 /** An image with the resources that live as long as it. The scope closes with the last reference. */
 interface SharedImage {
   readonly image: SessionInitImage.SessionInitImage
   readonly scope: Scope.CloseableScope
+  readonly owner: Owner | undefined
   /** One for the slot while the image is current, and one for each lease. */
   references: number
 }
@@ -254,10 +269,12 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
     let state: State = Empty({ sequence: 0 })
     let lastSequence = 0
 
-    /** Releases `next` instead when a later call has been applied, or the slot is closed. */
+    const isOrphaned = (next: State): boolean => next._tag === "Current" && next.shared.owner?.isClosed === true
+
+    /** Releases `next` instead when a later call has been applied, or the slot or the image's owner is closed. */
     const transition = (next: Exclude<State, { _tag: "Closed" }>): Effect.Effect<void> =>
       Effect.suspend(() => {
-        if (state._tag === "Closed" || next.sequence < state.sequence) return releaseState(next)
+        if (state._tag === "Closed" || next.sequence < state.sequence || isOrphaned(next)) return releaseState(next)
         const previous = state
         state = next
         return releaseState(previous)
@@ -277,6 +294,7 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
 
     const persist = Effect.fnUntraced(function*<A extends Persisted, E, R>(
       sequence: number,
+      owner: Owner | undefined,
       effect: Effect.Effect<A, E, R>,
       restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     ) {
@@ -299,13 +317,14 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
       const value = yield* exit
       yield* transition(
         Option.isSome(image)
-          ? Current({ sequence, shared: { image: image.value, scope, references: 1 } })
+          ? Current({ sequence, shared: { image: image.value, scope, owner, references: 1 } })
           : Empty({ sequence })
       )
       return state._tag === "Closed" ? yield* Effect.interrupt : value
     })
 
     const setWith = <A extends Persisted, E, R>(
+      owner: Owner | undefined,
       effect: Effect.Effect<A, E, R>
     ): Effect.Effect<A, E | EP, Exclude<R, Scope.Scope>> =>
       Effect.uninterruptibleMask((restore) => {
@@ -314,23 +333,32 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
         }
         lastSequence += 1
         return Effect.flatMap(
-          Effect.forkIn(persist(lastSequence, effect, restore), fibers),
+          Effect.forkIn(persist(lastSequence, owner, effect, restore), fibers),
           (fiber) =>
             Effect.onInterrupt(restore(joinFiber(fiber)), () => Fiber.interrupt(fiber))
         )
       })
 
-    const slot: InitImageSlot<EP> = {
+    const disown = (owner: Owner): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        owner.isClosed = true
+        return state._tag === "Current" && state.shared.owner === owner
+          ? transition(Empty({ sequence: state.sequence }))
+          : Effect.void
+      })
+
+    const makeView = (owner: Owner | undefined): InitImageSlot<EP> => ({
       [TypeId]: TypeId,
       set: Effect.fn("InitImageSlot.set")((payload: unknown, options?: SessionInitImage.PersistOptions) =>
         setWith(
+          owner,
           Effect.mapInputContext(
             SessionInitImage.persistScoped(payload, options),
             (caller: Context.Context<Scope.Scope>) => Context.mergeAll(context, caller, files)
           )
         )
       ),
-      setWith: (effect) => Effect.withSpan(setWith(effect), "InitImageSlot.setWith"),
+      setWith: (effect) => Effect.withSpan(setWith(owner, effect), "InitImageSlot.setWith"),
       lease: Effect.acquireRelease(
         Effect.sync(() => {
           if (state._tag === "Current") state.shared.references += 1
@@ -344,7 +372,11 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
       clear: Effect.suspend(() => {
         lastSequence += 1
         return transition(Empty({ sequence: lastSequence }))
-      }).pipe(Effect.uninterruptible, Effect.withSpan("InitImageSlot.clear"))
-    }
-    return slot
+      }).pipe(Effect.uninterruptible, Effect.withSpan("InitImageSlot.clear")),
+      own: Effect.map(
+        Effect.acquireRelease(Effect.sync((): Owner => ({ isClosed: false })), disown),
+        makeView
+      )
+    })
+    return makeView(undefined)
   })

@@ -38,9 +38,12 @@ const sessionIdIn = (
   { session_id: id }: Context.Tag.Service<typeof HttpServerRequest.ParsedSearchParams>
 ): string | undefined => typeof id === "string" && id.length > 0 && id.length <= maxSessionIdLength ? id : undefined
 
-/** A slot that the API serves until the scope closes. */
+/**
+ * A slot that the API serves. The socket's image ends with the scope; that of another socket under the same id, such as a
+ * reconnected client's, or of a `PUT` stays.
+ */
 const slotOf = (sessions: InitImageApi.SessionsService, sessionId: string) =>
-  Effect.zipLeft(sessions.slot(sessionId), Effect.addFinalizer(() => sessions.end(sessionId)))
+  Effect.flatMap(sessions.slot(sessionId), (slot) => slot.own)
 
 const stream = (sessions: InitImageApi.SessionsService, options: InitImageSocket.Options) =>
   Effect.gen(function*() {

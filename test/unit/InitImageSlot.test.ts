@@ -306,6 +306,36 @@ describe("InitImageSlot", () => {
     const wrong = (slot: InitImageSlot.InitImageSlot) => slot.setWith(Effect.succeed(1))
     expectTypeOf(wrong).toBeFunction()
   })
+
+  it.scopedLive("removes an owner's image when its scope closes, and keeps that of another user", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const { slot } = yield* openSlot
+      const own = Effect.gen(function*() {
+        const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
+        return { owned: yield* Scope.extend(slot.own, scope), end: Scope.close(scope, Exit.void) }
+      })
+      const size = Effect.scoped(Effect.map(slot.lease, sizeOf))
+      const first = yield* own
+      const second = yield* own
+      yield* first.owned.set(payloadOfSize(100), { directory })
+      assert.strictEqual(yield* size, 100)
+      yield* second.owned.set(payloadOfSize(200), { directory })
+      yield* first.end
+      assert.strictEqual(yield* size, 200)
+      yield* slot.set(payloadOfSize(300), { directory })
+      yield* second.end
+      assert.deepStrictEqual(sizes(directory), [300])
+      assert.strictEqual(yield* size, 300)
+
+      const third = yield* own
+      yield* third.owned.set(payloadOfSize(400), { directory })
+      yield* third.end
+      assert.isUndefined(yield* size)
+      yield* slot.set(payloadOfSize(500), { directory })
+      yield* third.owned.set(payloadOfSize(600), { directory })
+      assert.strictEqual(yield* size, 500)
+    }).pipe(Effect.provide(NodeContext.layer)))
 })
 
 describe("keyed slots in an RcMap", () => {

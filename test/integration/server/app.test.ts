@@ -4,6 +4,7 @@ import { type IncomingHttpHeaders, request } from "node:http"
 import { png } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
 import { connect, connectRaw, upgradeRequest } from "../../utils/webSocketClient.js"
+import { image, init, picture } from "./messages.js"
 import { serve } from "./testServer.js"
 
 const json = JSON.stringify(payloadOf("image/png", png(), "ref.png"))
@@ -152,6 +153,38 @@ describe("a session with an id", () => {
       yield* client.close
       yield* empty
       assert.strictEqual((yield* send(port, "GET", path, {})).status, 404)
+    }))
+})
+
+describe("two sockets of a session", () => {
+  const path = "/sessions/a/init-image"
+  const open = Effect.fnUntraced(function*(stream: string, width: number) {
+    const client = yield* connect(`${stream}?session_id=a`)
+    yield* client.sendJson(init(picture(width)))
+    yield* client.next
+    return client
+  })
+
+  it.scopedLive("end their own images only", () =>
+    Effect.gen(function*() {
+      const { files, port, stream } = yield* serve()
+      const bytes = Effect.map(send(port, "GET", path, {}), ({ headers, status }) =>
+        status === 200 ? Number(headers["content-length"]) : status)
+      const first = yield* open(stream, 1000)
+      const second = yield* open(stream, 3)
+      yield* first.close
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual(yield* bytes, image(3).bytes)
+      yield* send(port, "DELETE", path, {})
+      assert.strictEqual(yield* bytes, 404)
+      const put = yield* send(port, "PUT", path, { "content-type": "application/json" }, json)
+      assert.strictEqual(put.status, 200)
+      yield* second.close
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual(yield* bytes, png().length)
+      assert.lengthOf(files(), 1)
+      yield* send(port, "DELETE", path, {})
+      assert.lengthOf(files(), 0)
     }))
 })
 
