@@ -27,7 +27,7 @@ import * as InitImageHttp from "./InitImageHttp.js"
 import * as InitImageSlot from "./InitImageSlot.js"
 import type * as InitImageSocket from "./InitImageSocket.js"
 import { withMessage } from "./internal/errorBody.js"
-import { InternalServerError, NotFound, RequestTimeout } from "./internal/http/failures.js"
+import { Gone, InternalServerError, NotFound, RequestTimeout } from "./internal/http/failures.js"
 import * as internal from "./internal/http/handlers.js"
 import * as openApi from "./internal/http/openApi.js"
 import * as sessions from "./internal/http/sessions.js"
@@ -96,6 +96,13 @@ export const layerSessions = (
   Layer.scoped(Sessions, sessions.make(InitImageSlot.make, options?.idleTimeToLive ?? "5 minutes"))
 
 export {
+  /**
+   * Refuses a request for an image whose file has been removed from the disk by another process. HTTP status 410.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  Gone,
   /**
    * Answers a request that failed for a reason of the server's own, without the reason. HTTP status 500.
    *
@@ -175,7 +182,8 @@ const path = "/sessions/:sessionId/init-image"
  *
  * - `PUT /sessions/:sessionId/init-image` accepts the bodies that `InitImageHttp.fromRequest` accepts. It answers 200
  *   with an `InitImageHttp.ImageDescription`, or 204 for JSON's `null`, which removes the session's image
- * - `GET` answers with the image and its media type, or 404; `HEAD` with the same headers and no body
+ * - `GET` answers with the image and its media type, with 404 if there is none, or with 410 if its file has been removed
+ *   from the disk; `HEAD` with the same headers and no body
  * - `DELETE` removes the session's image and answers 204
  *
  * A session's id is the only credential for its image: add a middleware to the group where ids can be guessed. An id has
@@ -232,6 +240,7 @@ export const group = HttpApiGroup.make("initImage")
       .setPath(SessionPath)
       .addSuccess(Schema.Union(Png, Jpeg, Webp))
       .addError(withMessage(NotFound, "The session has no image"))
+      .addError(withMessage(Gone, "The session's image has been removed from the disk"))
       .addError(internalServerError)
       .annotate(OpenApi.Summary, "Read a session's init image")
       .annotateContext(openApi.get(ImageFormat.Mime.literals))
@@ -251,15 +260,18 @@ export const group = HttpApiGroup.make("initImage")
 export type Group = typeof group
 
 /**
+ * The options of {@link layer}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends InitImageHttp.RequestOptions {
   /**
-   * Replaces each image before a session holds it, such as by a normalised one. Its errors are answered like those of the
-   * image, and the session keeps its image. The given image's file is removed once another one is answered.
+   * The `Cross-Origin-Resource-Policy` of the images (Fetch standard, section 3.6): the sites whose pages may embed them,
+   * such as in an `<img>`. `same-origin` by default. `cross-origin` is needed for pages of the `origins` of
+   * `InitImageHttp.checkOrigin` that embed images; those that read them with `fetch` or `<img crossorigin>` need nothing.
    */
-  readonly prepare?: InitImageSocket.Prepare | undefined
+  readonly resourcePolicy?: "same-origin" | "same-site" | "cross-origin" | undefined
 }
 
 /**
@@ -304,8 +316,9 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
         "InitImageApi.layer",
         durationProblem("stallTimeout", options?.stallTimeout),
         tempFile.optionsProblem(options),
-        options?.prepare === undefined ? undefined : functionProblem("prepare", options.prepare)
+        resourcePolicyProblem(options?.resourcePolicy)
       )
+      const resourcePolicy = options?.resourcePolicy ?? "same-origin"
       const fs = yield* FileSystem.FileSystem
       const service = yield* Sessions
       const received = InitImageHttp.fromRequest(options)
@@ -318,7 +331,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
             service.find(path.sessionId),
             Option.match({
               onNone: () => new NotFound(),
-              onSome: (slot) => internal.get(fs, slot, request.method)
+              onSome: (slot) => internal.get(fs, slot, request.method, resourcePolicy)
             })
           ))
         .handleRaw("delete", ({ path }) =>
@@ -328,6 +341,11 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
           ).pipe(Effect.as(HttpServerResponse.empty())))
     })
   )
+
+const resourcePolicies: ReadonlySet<unknown> = new Set(["same-origin", "same-site", "cross-origin", undefined])
+
+const resourcePolicyProblem = (policy: unknown): string | undefined =>
+  resourcePolicies.has(policy) ? undefined : "resourcePolicy must be same-origin, same-site or cross-origin"
 
 /** The middleware of the group and of its endpoints. */
 type Middleware<Groups extends HttpApiGroup.HttpApiGroup.Any> = HttpApiMiddleware.HttpApiMiddleware.Only<

@@ -24,7 +24,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { Buffer } from "node:buffer"
-import { mkdirSync, rmSync } from "node:fs"
+import { mkdirSync, rmSync, symlinkSync } from "node:fs"
 import * as Http from "node:http"
 import { join } from "node:path"
 import { InitImageApi, InitImageError, InitImageHttp, InitImageLimits, InitImageSpool } from "../../src/index.js"
@@ -37,7 +37,7 @@ import { connectRaw, eventually } from "../utils/webSocketClient.js"
 
 class Api extends HttpApi.make("api").add(InitImageApi.group) {}
 
-interface Options extends InitImageHttp.RequestOptions {
+interface Options extends InitImageApi.Options {
   readonly limits?: InitImageLimits.Limits
   readonly spool?: InitImageSpool.Options
   readonly log?: Array<string>
@@ -304,22 +304,53 @@ describe("InitImageApi", () => {
       yield* eventually(() => assert.isTrue(Option.isNone(Effect.runSync(Effect.scoped(sessions.find("b"))))))
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scopedLive("answers 410 for an image whose file has been removed from the disk, until the next image", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { directory, untilFiles, url } = yield* serve({ log })
+      yield* putImage(url, png())
+      for (const name of list(directory)) rmSync(join(directory, name))
+      const { status, text } = yield* request(url)
+      assert.deepStrictEqual([status, JSON.parse(text)], [410, {
+        _tag: "Gone",
+        message: "The image no longer exists. Send it again."
+      }])
+      assert.strictEqual((yield* request(url, { method: "HEAD" })).status, 410)
+      assert.match(log.join("\n"), /level=WARN.*An init image's file is gone/)
+      assert.notInclude(log.join("\n"), directory)
+      assert.strictEqual((yield* putImage(url, png())).status, 200)
+      assert.strictEqual((yield* request(url)).status, 200)
+      yield* untilFiles(1)
+    }))
+
+  it.scopedLive("lets pages of other sites embed an image only if it is told to", () =>
+    Effect.gen(function*() {
+      for (const resourcePolicy of [undefined, "same-site", "cross-origin"] as const) {
+        const { url } = yield* serve({ resourcePolicy })
+        yield* putImage(url, png())
+        const { headers } = yield* request(url)
+        assert.strictEqual(headers.get("cross-origin-resource-policy"), resourcePolicy ?? "same-origin")
+      }
+    }))
+
   it.scopedLive("answers a disk failure with a 500 that does not say why, and logs it without the path", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const failed = { _tag: "InternalServerError", message: "The server failed to handle the request." }
-      const { directory, untilFiles, url } = yield* serve({ log })
+      const { directory, url } = yield* serve({ log })
       yield* putImage(url, png())
-      for (const name of list(directory)) rmSync(join(directory, name))
+      for (const name of list(directory)) {
+        rmSync(join(directory, name))
+        symlinkSync(name, join(directory, name))
+      }
       const got = yield* request(url)
       assert.deepStrictEqual([got.status, JSON.parse(got.text)], [500, failed])
-      yield* untilFiles(0)
       rmSync(directory, { recursive: true })
       const answer = yield* putImage(url, png())
       mkdirSync(directory)
       assert.deepStrictEqual([answer.status, JSON.parse(answer.text)], [500, failed])
       assert.lengthOf(log.filter((line) => line.includes("level=ERROR")), 2)
-      assert.match(log.join("\n"), /could not be read".*NotFound/)
+      assert.match(log.join("\n"), /could not be read".*BadResource/)
       assert.notInclude(log.join("\n"), directory)
     }))
 
@@ -522,7 +553,7 @@ describe("InitImageApi in a larger HttpApi", () => {
       "image/jpeg",
       "image/webp"
     ])
-    assert.sameMembers(Object.keys(operations.get?.responses ?? {}), ["200", "400", "401", "404", "500"])
+    assert.sameMembers(Object.keys(operations.get?.responses ?? {}), ["200", "400", "401", "404", "410", "500"])
     assert.sameMembers(Object.keys(operations.delete?.responses ?? {}), ["204", "400", "401"])
     for (const name of Object.keys(OpenApi.fromApi(Host).components.schemas)) assert.match(name, /^[A-Za-z0-9._-]+$/)
   })

@@ -14,7 +14,7 @@ import { payloadOf } from "../utils/payloads.js"
 
 class Api extends HttpApi.make("api").add(InitImageApi.group) {}
 
-const api = (options: InitImageHttp.RequestOptions) =>
+const api = (options: InitImageApi.Options) =>
   Layer.build(
     HttpApiBuilder.api(Api).pipe(
       Layer.provide(InitImageApi.layer(Api, options)),
@@ -45,6 +45,11 @@ const mistakes: Record<string, readonly [Effect.Effect<unknown, unknown, unknown
   "InitImageApi.layer's mode": [api(badMode), "InitImageApi.layer: mode must be"],
   "InitImageApi.layer's timeout": [api({ stallTimeout: -1 }), "InitImageApi.layer: stallTimeout must be a duration"],
   "InitImageApi.layer's directory": [api({ directory: "" }), "InitImageApi.layer: directory must not be empty"],
+  "InitImageApi.layer's policy": [
+    // What a program without types may pass.
+    api({ resourcePolicy: "none" as "same-site" }),
+    "InitImageApi.layer: resourcePolicy must be same-origin, same-site or cross-origin"
+  ],
   "layerSessions": [
     Layer.build(InitImageApi.layerSessions({ idleTimeToLive: NaN })),
     "InitImageApi.layerSessions: idleTimeToLive must be a duration that is not negative"

@@ -35,6 +35,27 @@ export class NotFound extends Schema.TaggedError<NotFound>("session-init-image/I
 }
 
 /**
+ * Refuses a request for an image whose file has been removed from the disk. HTTP status 410.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Gone extends Schema.TaggedError<Gone>("session-init-image/InitImageApi/Gone")(
+  "Gone",
+  {},
+  HttpApiSchema.annotations({ status: 410 })
+) implements HttpServerRespondable.Respondable {
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The image no longer exists. Send it again."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(Gone, this)
+  }
+}
+
+/**
  * Refuses a request whose client has sent nothing for too long. HTTP status 408.
  *
  * @since 0.1.0

@@ -16,7 +16,7 @@ import type { SessionInitImage } from "../../SessionInitImage.js"
 import { prepared } from "../prepare.js"
 import type { Prepare } from "../socket/session.js"
 import { contentDisposition } from "./contentDisposition.js"
-import { InternalServerError, NotFound, RequestTimeout } from "./failures.js"
+import { Gone, InternalServerError, NotFound, RequestTimeout } from "./failures.js"
 
 const storageFailed = (error: PlatformError) =>
   Effect.zipRight(
@@ -57,17 +57,24 @@ export const put = <A, R>(
     }))
   )
 
-/** Logs the reason only: the error itself contains the file's path. */
-const readFailed = (error: PlatformError) =>
-  Effect.zipRight(
-    Effect.logError("An init image could not be read", error._tag === "SystemError" ? error.reason : error._tag),
-    Effect.fail(new InternalServerError())
-  )
+/**
+ * Logs the reason only: the error itself contains the file's path. A missing file was removed from outside, such as by
+ * another spool after this process had been suspended for too long.
+ */
+const readFailed = (error: PlatformError): Effect.Effect<never, Gone | InternalServerError> => {
+  const reason = error._tag === "SystemError" ? error.reason : error._tag
+  return reason === "NotFound"
+    ? Effect.zipRight(Effect.logWarning("An init image's file is gone"), Effect.fail(new Gone()))
+    : Effect.zipRight(
+      Effect.logError("An init image could not be read", reason),
+      Effect.fail(new InternalServerError())
+    )
+}
 
 /** In bytes. */
 const readChunkSize = 64 * 1024
 
-/** Opens the file before the response starts, so that a failure can still be answered with 500. */
+/** Opens the file before the response starts, so that a failure can still be answered. */
 const openFile = (fs: FileSystem.FileSystem, path: string) =>
   Effect.map(fs.open(path), (file) =>
     Stream.repeatEffectOption(
@@ -78,11 +85,15 @@ const openFile = (fs: FileSystem.FileSystem, path: string) =>
       )
     ))
 
+/** Sites whose pages may embed an image (Fetch standard, section 3.6). */
+export type ResourcePolicy = "same-origin" | "same-site" | "cross-origin"
+
 /** Answers with the current image, or 404. The lease ends with the request's scope. */
 export const get = Effect.fnUntraced(function*(
   fs: FileSystem.FileSystem,
   slot: InitImageSlot,
-  method: HttpMethod.HttpMethod
+  method: HttpMethod.HttpMethod,
+  resourcePolicy: ResourcePolicy
 ) {
   const image = yield* slot.lease
   if (Option.isNone(image)) return yield* new NotFound()
@@ -90,8 +101,10 @@ export const get = Effect.fnUntraced(function*(
   const headers = {
     "cache-control": "no-store",
     "content-disposition": contentDisposition(displayName),
+    "cross-origin-resource-policy": resourcePolicy,
     "x-content-type-options": "nosniff"
   }
+  const stream = yield* Effect.catchAll(openFile(fs, path), readFailed)
   // A web handler would hold the lease for as long as the stream of a HEAD response, which is never read.
   if (method === "HEAD") {
     return HttpServerResponse.empty({
@@ -99,6 +112,5 @@ export const get = Effect.fnUntraced(function*(
       headers: { ...headers, "content-type": mime, "content-length": String(bytes) }
     })
   }
-  const stream = yield* Effect.catchAll(openFile(fs, path), readFailed)
   return HttpServerResponse.stream(stream, { contentType: mime, contentLength: bytes, headers })
 })
