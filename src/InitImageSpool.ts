@@ -225,7 +225,7 @@ export const make: (options?: Options) => Effect.Effect<
   const pause = Effect.sleep(interval)
   const beatInThread = yield* makeThreadBeat(interval)
   const beat = Effect.catchAllCause(
-    Effect.flatMap(owner.beat, beatInThread),
+    Effect.mapError(Effect.flatMap(owner.beat, beatInThread), spoolOwner.withoutPath),
     (cause) => Effect.logWarning("A spool's heartbeat could not be written", cause)
   )
   // A fiber inherits an uninterruptible region from the acquisition that forks it, and would never end.

@@ -389,6 +389,7 @@ describe("InitImageSpool", () => {
       rmSync(parent, { recursive: true })
       yield* passTime(1000, 1000, 2)
       assert.isTrue(lines.some((line) => line.includes("heartbeat could not be written")))
+      assert.notInclude(lines.join("\n"), parent)
       mkdirSync(parent)
       yield* passTime(1000, 1000, 2)
       assert.deepStrictEqual(list(parent), [basename((yield* spool.directory) ?? "")])

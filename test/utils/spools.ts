@@ -80,11 +80,12 @@ export const layerWith = (
   )
 
 /** A disk error in the form in which `@effect/platform-node` reports it. */
-export const diskError = (method: string, code: string) =>
+export const diskError = (method: string, code: string, path?: string) =>
   new SystemError({
     module: "FileSystem",
     method,
     reason: "Unknown",
-    description: `${code}: injected`,
+    description: path === undefined ? `${code}: injected` : `${code}: injected, ${path}`,
+    pathOrDescriptor: path,
     cause: Object.assign(new Error(code), { code })
   })

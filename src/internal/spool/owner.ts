@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import { platform } from "node:os"
+import * as tempFile from "../persist/tempFile.js"
 import * as layout from "./layout.js"
 
 export interface Owner {
@@ -40,12 +41,19 @@ const fileMode = 0o600
 const writableByOthers = 0o022
 const sticky = 0o1000
 
+const method = "InitImageSpool"
+
 const refused = (
   reason: Error.SystemErrorReason,
   pathOrDescriptor: string,
   description: string
-): Error.SystemError =>
-  new Error.SystemError({ module: "FileSystem", method: "InitImageSpool", reason, pathOrDescriptor, description })
+): Error.SystemError => new Error.SystemError({ module: "FileSystem", method, reason, pathOrDescriptor, description })
+
+/** The error for the log: without its path. The descriptions of this module have none. */
+export const withoutPath = (error: PlatformError): PlatformError =>
+  error._tag === "SystemError" && error.method === method
+    ? new Error.SystemError({ ...error, pathOrDescriptor: undefined })
+    : tempFile.withoutPath(error)
 
 /** Windows has no POSIX modes and reports every directory as writable by all users. */
 const hasModes = platform() !== "win32"
@@ -87,6 +95,12 @@ const checkUser = (
 
 const sameNumber = Option.getEquivalence<number>((a, b) => a === b)
 
+const isSame = (a: FileSystem.File.Info, b: FileSystem.File.Info): boolean =>
+  sameNumber(a.ino, b.ino) && a.dev === b.dev
+
+/** Another file has the heartbeat's name. */
+class ForeignHeartbeat extends Data.TaggedError("ForeignHeartbeat") {}
+
 interface Directory {
   readonly path: string
   /** Identifies the directory by its inode and device. */
@@ -123,10 +137,27 @@ export const make = (
     const nextHeartbeat = (): Uint8Array =>
       new TextEncoder().encode((heartbeatCount++).toString(16).padStart(layout.heartbeatBytes, "0"))
 
+    /** Identifies the heartbeat: a file that has replaced it, also by a link, is never written. */
+    let heartbeatInfo: FileSystem.File.Info | undefined
+
     const createHeartbeat = (directory: string): Effect.Effect<void, PlatformError> =>
-      Effect.suspend(() =>
-        fs.writeFile(paths.join(directory, layout.heartbeatName), nextHeartbeat(), { flag: "wx", mode: fileMode })
-      )
+      Effect.scoped(Effect.gen(function*() {
+        const file = yield* fs.open(paths.join(directory, layout.heartbeatName), { flag: "wx", mode: fileMode })
+        heartbeatInfo = yield* file.stat
+        yield* file.writeAll(nextHeartbeat())
+      }))
+
+    /** `FileSystem` cannot open a file without following a link, so the file is compared after it has been opened. */
+    const writeHeartbeat = (path: string): Effect.Effect<void, PlatformError | ForeignHeartbeat> =>
+      Effect.scoped(Effect.gen(function*() {
+        if (Option.isNone(yield* layout.statUnlessLink(fs, path))) return yield* new ForeignHeartbeat()
+        // Not truncated: a truncated file may find no free block on a full disk.
+        const file = yield* fs.open(path, { flag: "r+" })
+        if (heartbeatInfo === undefined || !isSame(yield* file.stat, heartbeatInfo)) {
+          return yield* new ForeignHeartbeat()
+        }
+        yield* file.writeAll(nextHeartbeat())
+      }))
 
     const createDirectory: Effect.Effect<Directory, PlatformError> = Effect.gen(function*() {
       const parentInfo = yield* fs.stat(parent)
@@ -146,7 +177,7 @@ export const make = (
     /** Detects a symbolic link too: `stat` answers the inode and device of its target. */
     const checkIdentity = ({ info, path }: Directory): Effect.Effect<string, PlatformError> =>
       Effect.flatMap(fs.stat(path), (found) =>
-        sameNumber(found.ino, info.ino) && found.dev === info.dev
+        isSame(found, info)
           ? Effect.succeed(path)
           : refused("PermissionDenied", path, "the spool's directory has been replaced"))
 
@@ -160,6 +191,7 @@ export const make = (
           Effect.flatMap((path) => layout.removeOwner(fs, paths, path)),
           Effect.retry({ times: 2 }),
           Effect.catchIf(layout.isNotFound, () => Effect.void),
+          Effect.mapError(withoutPath),
           Effect.catchAllCause((cause) => Effect.logWarning("Cannot remove the spool's directory", cause))
         )
     )
@@ -181,14 +213,14 @@ export const make = (
 
     const beat = Effect.uninterruptible(Effect.gen(function*() {
       const path = paths.join(yield* directory, layout.heartbeatName)
-      const heartbeat = nextHeartbeat()
-      yield* Effect.scoped(
-        // Not truncated: a truncated file may find no free block on a full disk.
-        Effect.flatMap(fs.open(path, { flag: "r+" }), (file) => file.writeAll(heartbeat))
-      ).pipe(
+      yield* writeHeartbeat(path).pipe(
+        Effect.catchTag(
+          "ForeignHeartbeat",
+          () => Effect.zipRight(fs.remove(path), Effect.flatMap(directory, createHeartbeat))
+        ),
         Effect.catchIf(layout.isNotFound, () => Effect.flatMap(directory, createHeartbeat)),
         // Needs no free block, even on a file system that writes each change to a new block.
-        Effect.catchAll((error) => Effect.orElseFail(fs.utimes(path, heartbeatCount, heartbeatCount), () => error))
+        Effect.catchAll((error) => Effect.orElseFail(fs.utimes(path, heartbeatCount, heartbeatCount++), () => error))
       )
       return path
     }))

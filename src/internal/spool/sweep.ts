@@ -146,6 +146,7 @@ export const make = (
         Effect.uninterruptible,
         // The directory's owner or another sweeper has removed it already.
         Effect.catchIf(layout.isNotFound, () => Effect.void),
+        Effect.mapError(owners.withoutPath),
         Effect.catchAllCause((cause) => Effect.logWarning("Cannot remove a dead spool's directory", cause))
       )
 
@@ -166,6 +167,7 @@ export const make = (
       }
       yield* orLog(removeEvicted)
     }).pipe(
+      Effect.mapError(owners.withoutPath),
       Effect.catchAllCause((cause) => Effect.logWarning("Cannot sweep the spools' parent directory", cause))
     )
 

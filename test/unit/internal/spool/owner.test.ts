@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import {
   chmodSync,
   chownSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -294,7 +295,7 @@ describe("a spool's directory", () => {
       const error = yield* Effect.flip(spoolOwner.make(parent))
       assert.deepInclude(error, { _tag: "SystemError", description: "ENOSPC: injected" })
       assert.deepStrictEqual(list(parent), [])
-    }).pipe(Effect.provide(layerWith(() => ({ writeFile: () => diskError("writeFile", "ENOSPC") })))))
+    }).pipe(Effect.provide(layerWith(() => ({ open: () => diskError("open", "ENOSPC") })))))
 
   it.scoped("logs a failed removal, and its scope still closes", () => {
     const lines: Array<string> = []
@@ -307,10 +308,12 @@ describe("a spool's directory", () => {
       failing = false
       assert.lengthOf(lines, 1)
       assert.include(lines[0], "EIO")
+      assert.notInclude(lines.join("\n"), parent)
     }).pipe(
       Effect.provide(collecting(lines)),
       Effect.provide(layerWith((fs) => ({
-        remove: (path, options) => Effect.suspend(() => failing ? diskError("remove", "EIO") : fs.remove(path, options))
+        remove: (path, options) =>
+          Effect.suspend(() => failing ? diskError("remove", "EIO", path) : fs.remove(path, options))
       })))
     )
   })
@@ -361,16 +364,31 @@ describe("a heartbeat", () => {
       assert.match(readFileSync(join(directory, "heartbeat"), "utf8"), /^[0-9a-f]{16}$/)
     }).pipe(Effect.provide(NodeContext.layer)))
 
-  it.scoped("is not created at the target of a symbolic link that has replaced it", () =>
+  it.scoped("replaces a link or another file that has its name, and writes to neither", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
       const elsewhere = yield* makeDirectory
       const owner = yield* spoolOwner.make(parent)
       const heartbeat = join(yield* owner.directory, "heartbeat")
-      rmSync(heartbeat)
-      symlinkSync(join(elsewhere, "not there"), heartbeat)
-      assert.deepInclude(yield* Effect.flip(owner.beat), { _tag: "SystemError", reason: "AlreadyExists" })
-      assert.deepStrictEqual(list(elsewhere), [])
+      const target = join(elsewhere, "target")
+      writeFileSync(target, "0".repeat(16))
+      const { mtimeMs } = statSync(target)
+      const plants: ReadonlyArray<() => void> = [
+        () => symlinkSync(join(elsewhere, "not there"), heartbeat),
+        () => symlinkSync(target, heartbeat),
+        () => linkSync(target, heartbeat),
+        () => writeFileSync(heartbeat, "")
+      ]
+      for (const plant of plants) {
+        rmSync(heartbeat)
+        plant()
+        assert.strictEqual(yield* owner.beat, heartbeat)
+        assert.isTrue(lstatSync(heartbeat).isFile())
+        assert.match(readFileSync(heartbeat, "utf8"), /^[0-9a-f]{16}$/)
+        assert.deepStrictEqual(list(elsewhere), ["target"])
+        assert.strictEqual(readFileSync(target, "utf8"), "0".repeat(16))
+        assert.strictEqual(statSync(target).mtimeMs, mtimeMs)
+      }
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scoped("continues in the new directory when the old one is missing", () =>

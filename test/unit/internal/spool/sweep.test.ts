@@ -485,6 +485,7 @@ describe("the sweep", () => {
         assert.deepStrictEqual(list(own), ["heartbeat", basename(dead), basename(other)].toSorted())
         assert.isAtLeast(lines.length, 1)
         assert.include(lines[0], "EIO")
+        assert.notInclude(lines.join("\n"), parent)
         failing = false
         yield* sweeper.sweep
         assert.deepStrictEqual(list(own), ["heartbeat"])
@@ -493,7 +494,8 @@ describe("the sweep", () => {
     ).pipe(
       Effect.provide(collecting(lines)),
       Effect.provide(layerWith((fs) => ({
-        remove: (path, options) => Effect.suspend(() => failing ? diskError("remove", "EIO") : fs.remove(path, options))
+        remove: (path, options) =>
+          Effect.suspend(() => failing ? diskError("remove", "EIO", path) : fs.remove(path, options))
       })))
     )
   })
@@ -591,6 +593,7 @@ describe("the sweep", () => {
         yield* sweeper.sweep
         assert.lengthOf(lines, 1)
         assert.include(lines[0], "EIO")
+        assert.notInclude(lines.join("\n"), parent)
         failing = false
         yield* sweepFor(time, sweeper, 2 * S)
         assert.deepStrictEqual(list(parent), [basename(own)])
@@ -599,7 +602,7 @@ describe("the sweep", () => {
       Effect.provide(collecting(lines)),
       Effect.provide(layerWith((fs) => ({
         readDirectory: (path, options) =>
-          Effect.suspend(() => failing ? diskError("readDirectory", "EIO") : fs.readDirectory(path, options))
+          Effect.suspend(() => failing ? diskError("readDirectory", "EIO", path) : fs.readDirectory(path, options))
       })))
     )
   })
