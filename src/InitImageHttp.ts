@@ -326,7 +326,8 @@ export interface OriginOptions {
  *
  * A WebSocket, or a request other than `GET`, `HEAD` and `OPTIONS`, is answered with 403 if its `Origin` (RFC 6454 section
  * 7) is neither the server's own nor in `origins`; the log says at level debug which option it was missing from. Requests
- * without an `Origin` do not come from a page and pass.
+ * without an `Origin` do not come from a page and pass, unless their `Sec-Fetch-Site` (Fetch Metadata, section 2.4) is
+ * `cross-site` or `same-site`.
  *
  * The server's own origin is that of the request's `Host`. Behind a proxy, either the proxy passes the `Host` on, or
  * `HttpMiddleware.xForwardedHeaders` of the platform goes around this; use that only if the proxy sets `X-Forwarded-Host`

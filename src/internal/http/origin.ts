@@ -80,9 +80,12 @@ export interface Policy {
   readonly isListed: (origin: string) => boolean
 }
 
+/** Whether a browser says that another origin's page sends the request, also where it sends no `Origin`. */
+const isFromElsewhere = ({ headers }: Request): boolean => /^(?:cross|same)-site$/.test(headers["sec-fetch-site"] ?? "")
+
 /**
- * Makes the policy. Safe methods pass, except for an upgrade, and so do requests without an `Origin`, the server's own
- * origin, and `origins`.
+ * Makes the policy. Safe methods pass, except for an upgrade, and so do the server's own origin, `origins`, and requests
+ * without an `Origin`, unless `Sec-Fetch-Site` (Fetch Metadata, section 2.4) says that they come from elsewhere.
  *
  * With `hosts`, every request to another host name is refused. A page that points its own host name at the server (DNS
  * rebinding) has the server's own origin and sends no `Origin` with its reads; only the `Host` reveals it.
@@ -96,11 +99,13 @@ export const makePolicy = ({ hosts, origins = [] }: Options): Policy => {
   const isListed = (origin: string): boolean => allowed.has(origin)
   return {
     isListed,
-    check: ({ headers, method }) => {
+    check: (request) => {
+      const { headers, method } = request
       const { host, origin } = headers
       if (hostnames !== undefined && host !== undefined && !hostnames.has(hostname(host) ?? "")) return "hosts"
       const isUpgrade = headers["upgrade"] !== undefined
-      if (origin === undefined || (safeMethods.has(method) && !isUpgrade)) return undefined
+      if (safeMethods.has(method) && !isUpgrade) return undefined
+      if (origin === undefined) return isFromElsewhere(request) ? "origins" : undefined
       return isListed(origin) || (host !== undefined && isSameHost(origin, host)) ? undefined : "origins"
     }
   }
@@ -120,7 +125,9 @@ const loggedOrigin = (origin: string | undefined): string =>
 
 const reasons: Record<Refused, (request: Request) => string> = {
   origins: ({ headers }) =>
-    `its origin${loggedOrigin(headers["origin"])} is neither in the option origins nor that of its Host header`,
+    headers["origin"] === undefined
+      ? "it has no origin, and its Sec-Fetch-Site names another site's page"
+      : `its origin${loggedOrigin(headers["origin"])} is neither in the option origins nor that of its Host header`,
   hosts: () => "the name in its Host header is not in the option hosts"
 }
 

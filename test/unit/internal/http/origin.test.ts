@@ -16,7 +16,14 @@ interface Case {
 
 const host = "app.example.com:8787"
 
+const crossSite = { "sec-fetch-site": "cross-site" }
+
 const allowed: ReadonlyArray<Case> = [
+  ...["same-origin", "none", "unknown"].map((site) => ({
+    title: `no origin and Sec-Fetch-Site: ${site}`,
+    headers: { host, "sec-fetch-site": site }
+  })),
+  { title: "a GET without an origin from another site", method: "GET", headers: { host, ...crossSite } },
   { title: "no origin", headers: { host } },
   { title: "no origin and no host, as in HTTP/1.0", headers: {}, hosts: ["app.example.com"] },
   { title: "the server's own origin", headers: { host, origin: "http://app.example.com:8787" } },
@@ -75,6 +82,9 @@ const refused: ReadonlyArray<Case> = [
   { title: "another port of the same host", headers: { host, origin: "http://app.example.com:3000" } },
   { title: "another host with the same suffix", headers: { host, origin: "http://evilapp.example.com:8787" } },
   { title: "an opaque origin", headers: { host, origin: "null" } },
+  { title: "no origin and a page of another site", headers: { host, ...crossSite } },
+  { title: "no origin and a page of another subdomain", headers: { host, "sec-fetch-site": "same-site" } },
+  { title: "an upgrade without an origin from another site", method: "GET", headers: { ...upgrade, ...crossSite } },
   { title: "an empty origin", headers: { host, origin: "" } },
   { title: "an opaque origin when an extension is allowed", headers: { host, origin: "null" }, origins: ["ext://abc"] },
   { title: "an extension with the server's host as its id", headers: { host, origin: `ext://${host}` } },
@@ -272,6 +282,12 @@ describe("a refused request", () => {
       assert.strictEqual(message, "The server takes no requests from pages of this origin.")
       assert.include(line, `its origin ${origin} is neither in the option origins nor that of its Host header`)
     }
+  })
+
+  it("without an origin is answered in JSON, and the log names Sec-Fetch-Site", async () => {
+    const { line, message } = await refusal({ origins: [page] }, { host: "server.example", ...crossSite })
+    assert.strictEqual(message, "The server takes no requests from pages of this origin.")
+    assert.include(line, "it has no origin, and its Sec-Fetch-Site names another site's page")
   })
 
   it("puts nothing of a client into the log that is not an origin", async () => {
