@@ -14,6 +14,7 @@ import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageHttp from "../InitImageHttp.js"
 import type * as InitImageSocket from "../InitImageSocket.js"
 import * as routes from "./routes.js"
+import * as securityHeaders from "./securityHeaders.js"
 import * as uploads from "./uploads.js"
 
 /** The endpoints that `/docs` and `/openapi.json` document. */
@@ -30,14 +31,14 @@ export interface Options {
   readonly trustProxy: boolean
 }
 
-const layer = (options: InitImageSocket.Options) =>
+const layer = ({ origins: { origins = [] }, socket }: Options) =>
   Layer.mergeAll(
-    routes.layer(options),
+    routes.layer(socket),
     HttpApiSwagger.layer({ path: "/docs" }),
     HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })
   ).pipe(
     Layer.provideMerge(HttpApiBuilder.api(Api)),
-    Layer.provide(InitImageApi.layer(Api, { prepare: options.prepare })),
+    Layer.provide(InitImageApi.layer(Api, { resourcePolicy: origins.length === 0 ? "same-origin" : "cross-origin" })),
     Layer.provide(InitImageApi.layerSessions()),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
   )
@@ -51,13 +52,15 @@ const answerNotFound = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<unkno
 /**
  * Makes the app. When the scope closes, uploads are interrupted first, and then the sessions end.
  */
-export const make = ({ origins, socket, trustProxy }: Options) =>
+export const make = (options: Options) =>
   Effect.gen(function*() {
-    const context = yield* Layer.build(layer(socket))
+    const { origins, trustProxy } = options
+    const context = yield* Layer.build(layer(options))
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, context)
     const handleUploads = yield* uploads.makeMiddleware
     return app.pipe(
       InitImageHttp.checkOrigin(origins),
+      securityHeaders.add,
       trustProxy ? HttpMiddleware.xForwardedHeaders : identity,
       handleUploads
     )

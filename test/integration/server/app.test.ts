@@ -199,6 +199,81 @@ describe("the OpenAPI document", () => {
     }))
 })
 
+describe("a response", () => {
+  const paths = [
+    "/healthz",
+    "/",
+    "/page.js",
+    "/docs",
+    "/openapi.json",
+    "/metrics",
+    "/nowhere",
+    "/sessions/a/init-image"
+  ]
+
+  it.scopedLive("is nothing else than its type says, and runs nothing that the server did not write", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      for (const path of paths) {
+        const { headers } = yield* send(port, "GET", path, {})
+        assert.strictEqual(headers["x-content-type-options"], "nosniff")
+        const policy = String(headers["content-security-policy"])
+        assert.match(policy, /^default-src 'none'.*frame-ancestors 'none'/)
+        assert.notInclude(policy, "unsafe")
+      }
+    }))
+
+  it.scopedLive("to HEAD has the status and the headers of that to GET", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      yield* send(port, "PUT", "/sessions/b/init-image", { "content-type": "application/json" }, json)
+      for (const path of [...paths, "/sessions/b/init-image"]) {
+        const [get, head] = yield* Effect.all(["GET", "HEAD"].map((method) => send(port, method, path, {})))
+        assert.strictEqual(head?.status, get?.status)
+        const { date: _date, ...headers } = head?.headers ?? {}
+        assert.deepInclude(get?.headers, headers)
+        assert.strictEqual(head?.text, "")
+      }
+    }))
+
+  it.scopedLive("to a refused request does not ask for the body", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const png = { "Content-Type": "image/png" }
+      const refusals: ReadonlyArray<readonly [status: number, head: string, headers: Record<string, string>]> = [
+        [415, "POST /v1/init-image", { "Content-Type": "image/gif" }],
+        [413, "POST /v1/init-image", { ...png, "Content-Length": "99999999" }],
+        [403, "POST /v1/init-image", { ...png, Origin: "https://evil.example" }],
+        [403, "POST /v1/init-image", { ...png, "Sec-Fetch-Site": "cross-site" }],
+        [404, "POST /nowhere", png],
+        [415, "PUT /sessions/a/init-image", { ...png, "Content-Encoding": "gzip" }]
+      ]
+      for (const [status, head, headers] of refusals) {
+        const { received, socket, until } = yield* connectRaw(port)
+        const fields = { "Host": "localhost", "Content-Length": "100", "Expect": "100-continue", ...headers }
+        const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`)
+        socket.write([`${head} HTTP/1.1`, ...lines, "", ""].join("\r\n"))
+        yield* until("\"message\"")
+        assert.match(received().toString(), new RegExp(`^HTTP/1.1 ${status} `))
+      }
+    }))
+
+  it.scopedLive("with an image may be embedded by pages of other origins if there are any", () =>
+    Effect.gen(function*() {
+      for (
+        const [env, policy] of [[{}, "same-origin"], [
+          { INIT_IMAGE_ORIGINS: "https://a.example" },
+          "cross-origin"
+        ]] as const
+      ) {
+        const { port } = yield* serve({ env })
+        yield* send(port, "PUT", "/sessions/a/init-image", { "content-type": "application/json" }, json)
+        const { headers } = yield* send(port, "GET", "/sessions/a/init-image", {})
+        assert.strictEqual(headers["cross-origin-resource-policy"], policy)
+      }
+    }))
+})
+
 describe("a server", () => {
   it.scopedLive("does not start if its byte limit exceeds the maximum WebSocket frame", () =>
     Effect.gen(function*() {
