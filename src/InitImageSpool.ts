@@ -159,11 +159,18 @@ export interface Options {
    */
   readonly staleAfter?: Duration.DurationInput | undefined
   /**
-   * The answer to an image that exceeds the bytes in flight: it waits first-in, first-out (`"wait"`, the default) or
-   * fails with `Busy` at once (`"fail"`).
+   * The answer to an image that exceeds the bytes in flight: it waits first-in, first-out for at most `maxWait`
+   * (`"wait"`, the default) or fails with `Busy` at once (`"fail"`).
    */
   readonly onFull?: "wait" | "fail" | undefined
+  /**
+   * The longest wait of an image that exceeds the bytes in flight, which then fails with `Busy`. 30 seconds by default;
+   * `Duration.infinity` for none.
+   */
+  readonly maxWait?: Duration.DurationInput | undefined
 }
+
+const defaultMaxWait: Duration.DurationInput = "30 seconds"
 
 const leastStaleAfter = Duration.millis(10)
 
@@ -183,6 +190,7 @@ const problemOf = (options: Options): string | undefined =>
     ?? sizeProblem("maxBytesKept", options.maxBytesKept)
     ?? sizeProblem("maxFilesKept", options.maxFilesKept)
     ?? timeoutProblem("staleAfter", options.staleAfter, leastStaleAfter)
+    ?? timeoutProblem("maxWait", options.maxWait)
     ?? (options.onFull === undefined || options.onFull === "wait" || options.onFull === "fail"
       ? undefined
       : "onFull must be \"wait\" or \"fail\"")
@@ -211,6 +219,8 @@ export const make: (options?: Options) => Effect.Effect<
   const maxBytesKept = options.maxBytesKept ?? Infinity
   const staleAfter = Duration.decode(options.staleAfter ?? Duration.minutes(1))
 
+  const maxWait = options.onFull === "fail" ? Duration.zero : Duration.decode(options.maxWait ?? defaultMaxWait)
+
   const fs = yield* FileSystem.FileSystem
   const leftovers = yield* spoolLeftovers.make(fs)
   const owner = yield* spoolOwner.make(options.directory ?? tmpdir(), options.directoryMode)
@@ -238,7 +248,7 @@ export const make: (options?: Options) => Effect.Effect<
   return makeSpool({
     directory: owner.directory,
     limit: Math.min(maxBytesInFlight, maxBytesKept),
-    admission: admission.make(maxBytesInFlight, options.onFull ?? "wait"),
+    admission: admission.make(maxBytesInFlight, maxWait),
     quota,
     onLeft: leftovers.add
   })

@@ -1,5 +1,6 @@
 /** Admission first-in, first-out: a queue in front of a budget, which decides what fits. */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { Busy } from "../InitImageError.js"
@@ -7,7 +8,7 @@ import { Busy } from "../InitImageError.js"
 export interface Admission {
   /**
    * Takes the bytes, all at once: two images that each hold a part and wait for more would wait for ever. `bytes` is
-   * never above the limit; the caller refuses that. Fails with `Busy` where the budget does not wait. To be run where
+   * never above the limit; the caller refuses that. Fails with `Busy` after the longest wait. To be run where
    * nothing can be interrupted, for the wait is `restore`d: so the caller never loses bytes that it was given.
    */
   readonly acquire: (bytes: number, restore: Restore) => Effect.Effect<void, Busy>
@@ -29,7 +30,7 @@ export interface Budget {
 
 interface Waiter {
   readonly bytes: number
-  readonly admitted: Deferred.Deferred<void>
+  readonly admitted: Deferred.Deferred<void, Busy>
 }
 
 /** Work in flight ends within a second, unless the disk or a client is slow. */
@@ -37,9 +38,11 @@ const busy = new Busy({ retryAfter: 1 })
 
 /**
  * `Effect.Semaphore` lets small requests overtake a large one for as long as small ones arrive, so this keeps a queue.
+ * `maxWait` is the longest wait: zero fails at once.
  */
-export const make = (budget: Budget, onFull: "wait" | "fail"): Admission => {
+export const make = (budget: Budget, maxWait: Duration.Duration): Admission => {
   const queue = new Set<Waiter>()
+  const isImpatient = Duration.equals(maxWait, Duration.zero)
 
   const leaveQueue = (waiter: Waiter): boolean => {
     const left = queue.delete(waiter)
@@ -61,26 +64,40 @@ export const make = (budget: Budget, onFull: "wait" | "fail"): Admission => {
     admitWaiters()
   }
 
-  const wait = (bytes: number, restore: Restore): Effect.Effect<void> =>
+  const refuse = (waiter: Waiter): void => {
+    if (!leaveQueue(waiter)) return
+    Deferred.unsafeDone(waiter.admitted, busy)
+    admitWaiters()
+  }
+
+  // Not `Effect.timeout`: it waits for the end of a wait that cannot be interrupted.
+  const refuseLater = (waiter: Waiter) =>
+    Duration.isFinite(maxWait)
+      ? Effect.forkDaemon(Effect.interruptible(Effect.delay(Effect.sync(() => refuse(waiter)), maxWait)))
+      : Effect.succeed(undefined)
+
+  const wait = (bytes: number, restore: Restore): Effect.Effect<void, Busy> =>
     Effect.suspend(() => {
       const waiter: Waiter = { bytes, admitted: Deferred.unsafeMake(FiberId.none) }
       queue.add(waiter)
       budget.onWaiting?.(1)
-      return restore(Deferred.await(waiter.admitted)).pipe(
-        Effect.onInterrupt(() =>
-          Effect.sync(() => {
-            // A waiter that was admitted at the moment of its interruption gives its bytes back.
-            if (leaveQueue(waiter)) admitWaiters()
-            else giveBack(bytes)
-          })
-        )
-      )
+      return Effect.flatMap(refuseLater(waiter), (timer) =>
+        restore(Deferred.await(waiter.admitted)).pipe(
+          Effect.onInterrupt(() =>
+            Effect.sync(() => {
+              // A waiter that was admitted at the moment of its interruption gives its bytes back.
+              if (leaveQueue(waiter)) admitWaiters()
+              else giveBack(bytes)
+            })
+          ),
+          Effect.ensuring(Effect.sync(() => timer?.unsafeInterruptAsFork(FiberId.none)))
+        ))
     })
 
   return {
     acquire: (bytes, restore) =>
       Effect.suspend(() => {
-        if (queue.size > 0 || !budget.fits(bytes)) return onFull === "fail" ? busy : wait(bytes, restore)
+        if (queue.size > 0 || !budget.fits(bytes)) return isImpatient ? busy : wait(bytes, restore)
         budget.take(bytes)
         return Effect.void
       }),

@@ -102,13 +102,15 @@ export const directory = Config.nonEmptyString("INIT_IMAGE_DIRECTORY").pipe(Conf
  * - `INIT_IMAGE_MAX_BYTES_KEPT`
  * - `INIT_IMAGE_MAX_FILES_KEPT`
  * - `INIT_IMAGE_ON_FULL`: `wait` or `fail`
+ * - `INIT_IMAGE_MAX_WAIT`: a duration such as `10 seconds`
  */
 export const spool = InitImageSpool.layerConfig({
   directory,
   maxBytesInFlight: optionalInteger("INIT_IMAGE_MAX_BYTES_IN_FLIGHT"),
   maxBytesKept: optionalInteger("INIT_IMAGE_MAX_BYTES_KEPT"),
   maxFilesKept: optionalInteger("INIT_IMAGE_MAX_FILES_KEPT"),
-  onFull: Config.literal("wait", "fail")("INIT_IMAGE_ON_FULL").pipe(Config.withDefault(undefined))
+  onFull: Config.literal("wait", "fail")("INIT_IMAGE_ON_FULL").pipe(Config.withDefault(undefined)),
+  maxWait: duration("INIT_IMAGE_MAX_WAIT").pipe(Config.withDefault(undefined))
 })
 
 /**

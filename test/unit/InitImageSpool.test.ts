@@ -158,6 +158,39 @@ describe("InitImageSpool", () => {
       yield* Effect.scoped(reserve(spool, { bytes: 2 }))
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  const isWaiting = (count: number) => until(Effect.map(figures, ({ waiting }) => waiting === count))
+
+  it.scoped("fails with Busy after the longest wait, and then takes no room from others", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      for (const [maxWait, millis] of [[undefined, 30_000], ["5 seconds", 5000]] as const) {
+        const spool = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 10, maxWait })
+        const holder = yield* openScoped(reserve(spool, { bytes: 8 }))
+        // An app without a router runs uninterruptibly.
+        const waiting = yield* Effect.fork(Effect.uninterruptible(Effect.exit(reserve(spool, { bytes: 3 }))))
+        yield* isWaiting(1)
+        yield* TestClock.adjust(1000)
+        const last = yield* Effect.fork(Effect.scoped(reserve(spool, { bytes: 2 })))
+        yield* isWaiting(2)
+        yield* TestClock.adjust(millis - 1001)
+        assert.deepInclude(yield* figures, { inFlight: 8, waiting: 2 })
+        yield* TestClock.adjust(1)
+        const refused = Exit.fail(new InitImageError.Busy({ retryAfter: 1 }))
+        assert.deepStrictEqual<unknown>(yield* Fiber.join(waiting), refused)
+        yield* Fiber.join(last)
+        yield* holder.end
+        yield* isIdle
+      }
+      const patient = yield* InitImageSpool.make({ directory: parent, maxBytesInFlight: 10, maxWait: Infinity })
+      const holder = yield* openScoped(reserve(patient, { bytes: 8 }))
+      const waiting = yield* Effect.fork(Effect.scoped(reserve(patient, { bytes: 3 })))
+      yield* isWaiting(1)
+      yield* TestClock.adjust("1 day")
+      assert.deepInclude(yield* figures, { inFlight: 8, waiting: 1 })
+      yield* holder.end
+      yield* Fiber.join(waiting)
+    }).pipe(Effect.provide(NodeContext.layer)))
+
   it.scopedLive("fails with TooLarge, with the limit, for a size that can never be in flight or kept", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory

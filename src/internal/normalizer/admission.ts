@@ -2,6 +2,7 @@
  * Admission by the memory and the number of decodes, first-in, first-out. A permit is held until the native work has
  * ended, also after its fiber was interrupted.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Busy } from "../../InitImageError.js"
 import { type Admission, make as makeQueue, type Restore } from "../admissionQueue.js"
@@ -28,7 +29,7 @@ export const make = ({ concurrency, maxMemory, onFull }: Limits): Admission => {
       running -= 1
       memory -= bytes
     }
-  }, onFull)
+  }, onFull === "fail" ? Duration.zero : Duration.infinity)
 }
 
 /** Runs `use` with a permit, which `use` gives back by calling `onSettled` once. Only waits are interruptible. */

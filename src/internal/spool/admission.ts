@@ -1,13 +1,14 @@
 /**
  * Admission by bytes in flight: up to a limit at a time, first-in, first-out.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Admission, make as makeQueue } from "../admissionQueue.js"
 import * as metrics from "../metrics.js"
 
 export type { Admission } from "../admissionQueue.js"
 
-export const make = (limit: number, onFull: "wait" | "fail"): Admission => {
+export const make = (limit: number, maxWait: Duration.Duration): Admission => {
   let inFlight = 0
   const add = (bytes: number): void => {
     inFlight += bytes
@@ -18,7 +19,7 @@ export const make = (limit: number, onFull: "wait" | "fail"): Admission => {
     take: add,
     giveBack: (bytes) => add(-bytes),
     onWaiting: (difference) => metrics.add(metrics.waiting, difference)
-  }, onFull)
+  }, maxWait)
 }
 
 /** Without a limit every image is admitted at once. */

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -79,7 +80,7 @@ describe("admission", () => {
     ({ commands }) =>
       Effect.gen(function*() {
         const limit = 12
-        const admission = spoolAdmission.make(limit, "wait")
+        const admission = spoolAdmission.make(limit, Duration.infinity)
         const model = new Model(limit)
         const admitted: Array<number> = []
         const expected: Array<number> = []
@@ -119,7 +120,7 @@ describe("admission", () => {
 
   it.effect("admits no image before the first that waits, even if it would fit", () =>
     Effect.gen(function*() {
-      const admission = spoolAdmission.make(10, "wait")
+      const admission = spoolAdmission.make(10, Duration.seconds(30))
       const order: Array<string> = []
       const first = yield* hold(admission, 6, () => order.push("first"))
       yield* settle
@@ -137,7 +138,7 @@ describe("admission", () => {
 
   it.effect("admits the images behind a waiting one that is interrupted", () =>
     Effect.gen(function*() {
-      const admission = spoolAdmission.make(10, "wait")
+      const admission = spoolAdmission.make(10, Duration.seconds(30))
       const order: Array<string> = []
       const holder = yield* hold(admission, 6)
       yield* settle
@@ -156,7 +157,7 @@ describe("admission", () => {
 
   it.effect("takes back bytes that were given at the moment of an interruption", () =>
     Effect.gen(function*() {
-      const admission = spoolAdmission.make(10, "wait")
+      const admission = spoolAdmission.make(10, Duration.seconds(30))
       const order: Array<string> = []
       const scope = yield* Scope.make()
       yield* Scope.extend(reserve(admission, 10), scope)
@@ -176,7 +177,7 @@ describe("admission", () => {
 
   it.effect("fails with Busy at once, and takes nothing, where images do not wait", () =>
     Effect.gen(function*() {
-      const admission = spoolAdmission.make(10, "fail")
+      const admission = spoolAdmission.make(10, Duration.zero)
       const holder = yield* hold(admission, 7)
       yield* settle
       const refused = yield* Effect.either(Effect.scoped(reserve(admission, 4)))
@@ -190,7 +191,7 @@ describe("admission", () => {
 
   it.effect("counts given back bytes once, however the work ends", () =>
     Effect.gen(function*() {
-      const admission = spoolAdmission.make(10, "wait")
+      const admission = spoolAdmission.make(10, Duration.seconds(30))
       for (const work of [Effect.void, Effect.fail("no"), Effect.die("no"), Effect.interrupt]) {
         yield* Effect.exit(Effect.scoped(Effect.zipRight(reserve(admission, 10), work)))
         yield* isIdle
@@ -201,7 +202,7 @@ describe("admission", () => {
     Effect.gen(function*() {
       const steps = yield* atEachStep((at) =>
         Effect.gen(function*() {
-          const admission = spoolAdmission.make(10, "wait")
+          const admission = spoolAdmission.make(10, Duration.seconds(30))
           const holder = yield* hold(admission, 6)
           yield* settle
           yield* Effect.fork(Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 3), Fiber.interrupt(holder)))

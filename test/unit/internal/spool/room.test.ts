@@ -2,6 +2,7 @@ import { SystemError } from "@effect/platform/Error"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -458,7 +459,7 @@ describe("a room", () => {
       at = Infinity
     ) =>
       Effect.gen(function*() {
-        const admission = admissions.make(limit, "wait")
+        const admission = admissions.make(limit, Duration.infinity)
         let inFlight = 0
         const made = yield* makeRoom({
           context: {
