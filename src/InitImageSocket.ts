@@ -36,13 +36,14 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as InitImageFrame from "./InitImageFrame.js"
-import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSlot from "./InitImageSlot.js"
+import * as InitImageSpool from "./InitImageSpool.js"
 import * as metrics from "./internal/metrics.js"
 import { check, sizeProblem } from "./internal/options.js"
 import * as sources from "./internal/persist/sources.js"
-import { withBytesRead } from "./internal/socket/bytesRead.js"
+import { withConnection } from "./internal/socket/connection.js"
+import * as frameLimit from "./internal/socket/frameLimit.js"
 import * as handshake from "./internal/socket/handshake.js"
 import * as session from "./internal/socket/session.js"
 import * as SessionInitImage from "./SessionInitImage.js"
@@ -93,16 +94,24 @@ export type {
   Session
 } from "./internal/socket/session.js"
 
+const persistMessage: session.Images["persistMessage"] = (text, at) =>
+  InitImageFrame.persistOrAnnounced(text, at).pipe(
+    metrics.observe(
+      "InitImageSocket.receive",
+      ({ announced, image }) => announced === undefined ? image : undefined
+    )
+  )
+
 const images: session.Images = {
   makeSlot: InitImageSlot.make,
   decodeFormat: InitImagePayload.decodePayloadFormat,
-  persistMessage: (text, at) =>
-    InitImageFrame.persistOrAnnounced(text, at).pipe(
-      metrics.observe(
-        "InitImageSocket.receive",
-        ({ announced, image }) => announced === undefined ? image : undefined
-      )
-    ),
+  persistMessage,
+  admit: (bytes) =>
+    Effect.gen(function*() {
+      const spool = yield* InitImageSpool.InitImageSpool
+      const admitted = yield* spool.admit(bytes)
+      return (text, at) => Effect.provideService(persistMessage(text, at), InitImageSpool.InitImageSpool, admitted)
+    }),
   persistAnnounced: (image, bytes) =>
     Effect.scopedWith((scope) =>
       Effect.flatMap(
@@ -206,7 +215,7 @@ export const upgrade: Effect.Effect<
   handshake.isAcceptable(request)
     ? Effect.mapBoth(request.upgrade, {
       onFailure: () => new UpgradeRequired(),
-      onSuccess: (socket) => withBytesRead(handshake.guard(request, socket), request)
+      onSuccess: (socket) => withConnection(handshake.guard(request, socket), request)
     })
     : Effect.fail(new UpgradeRequired()))
 
@@ -222,7 +231,7 @@ const defaultFrameBytes = 100 * 1024 * 1024
  * @category limits
  */
 export const requiredFrameBytes = (maxBytes: number, maxMessageBytes: number = 64 * 1024): number =>
-  Math.ceil(maxBytes / 3) * 4 + maxMessageBytes
+  frameLimit.requiredFrameBytes(maxBytes, maxMessageBytes)
 
 /**
  * Reports a transport that accepts frames of at most `actual` bytes, while the limits on images require `required`.
@@ -254,6 +263,6 @@ export class FrameLimitTooLow
 export const checkFrameLimit = (frameBytes: number = defaultFrameBytes): Effect.Effect<void, FrameLimitTooLow> =>
   Effect.gen(function*() {
     check("InitImageSocket.checkFrameLimit", sizeProblem("frameBytes", frameBytes))
-    const required = requiredFrameBytes(yield* InitImageLimits.MaxBytes, yield* InitImageLimits.MaxMessageBytes)
+    const required = yield* frameLimit.maxFrameBytes
     if (required > frameBytes) return yield* new FrameLimitTooLow({ required, actual: frameBytes })
   })

@@ -22,6 +22,7 @@ import type * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import { tmpdir } from "node:os"
 import type * as ImageFormat from "./ImageFormat.js"
+import type { Busy } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as metrics from "./internal/metrics.js"
 import { check, sizeProblem, textProblem, timeoutProblem } from "./internal/options.js"
@@ -73,11 +74,28 @@ export interface Spool {
       readonly mode?: number | undefined
     }
   ) => Effect.Effect<room.Room, never, FileSystem.FileSystem | Path.Path>
+  /**
+   * Reserves bytes in flight for a message that is still arriving, until the scope closes. Waits or fails with `Busy` as a
+   * room does. The images of the message are persisted through the returned spool, which reserves no more bytes in flight
+   * for them.
+   */
+  readonly admit: (bytes: number) => Effect.Effect<Spool, Busy, Scope.Scope>
 }
 
 const makeSpool = (context: room.RoomContext): Spool => ({
   directory: context.directory,
-  makeRoom: (size, options) => room.make(context, size, options)
+  makeRoom: (size, options) => room.make(context, size, options),
+  admit: (bytes) =>
+    Effect.uninterruptibleMask((restore) => {
+      const reserved = Math.min(bytes, context.limit)
+      return Effect.zipRight(
+        context.admission.acquire(reserved, restore),
+        Effect.as(
+          Effect.addFinalizer(() => Effect.sync(() => context.admission.giveBack(reserved))),
+          makeSpool({ ...context, admission: admission.unlimited })
+        )
+      )
+    })
 })
 
 const unlimited = makeSpool({

@@ -91,6 +91,7 @@ export const CloseCode = {
   goingAway: 1001,
   unsupportedData: 1003,
   policyViolation: 1008,
+  messageTooBig: 1009,
   internalError: 1011,
   /** Registered with IANA. */
   tryAgainLater: 1013

@@ -39,7 +39,11 @@ const spoolIn = (
     giveBack: () => {}
   }
   const context = { directory: Effect.succeed(directory), limit, admission, quota: quotas.unlimited, onLeft: warn }
-  return { directory: context.directory, makeRoom: (size, options) => rooms.make(context, size, options) }
+  return {
+    directory: context.directory,
+    makeRoom: (size, options) => rooms.make(context, size, options),
+    admit: () => Effect.dieMessage("no frames")
+  }
 }
 
 type Json = string | Uint8Array | Stream.Stream<Uint8Array>

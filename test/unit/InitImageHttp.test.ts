@@ -752,7 +752,8 @@ describe("fromRequest in a web handler", () => {
           answer(InitImageHttp.fromRequest()).pipe(
             Effect.provideService(InitImageSpool.InitImageSpool, {
               directory: context.directory,
-              makeRoom: (size, options) => rooms.make(context, size, options)
+              makeRoom: (size, options) => rooms.make(context, size, options),
+              admit: () => Effect.dieMessage("no frames")
             }),
             InitImageLimits.withMaxBytes(5000),
             Effect.provide(NodeContext.layer)

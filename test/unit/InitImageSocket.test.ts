@@ -22,7 +22,7 @@ import { join } from "node:path"
 import { InitImageLimits, InitImageSlot, InitImageSocket, InitImageSpool, SessionInitImage } from "../../src/index.js"
 import { BadBase64 } from "../../src/InitImageError.js"
 import * as protocol from "../../src/internal/protocol.js"
-import { bytesReadOf } from "../../src/internal/socket/bytesRead.js"
+import { connectionOf } from "../../src/internal/socket/connection.js"
 import { imagesIn } from "../integration/server/testServer.js"
 import { uprightSize } from "../utils/descriptions.js"
 import { makeDirectory } from "../utils/directory.js"
@@ -911,9 +911,7 @@ describe("an upgrade", () => {
       const port = yield* serve(
         Effect.gen(function*() {
           const socket = yield* InitImageSocket.upgrade
-          const bytesRead = bytesReadOf(socket)
-          assert.isDefined(bytesRead)
-          assert.isAbove(yield* bytesRead, 0)
+          assert.isAbove(connectionOf(socket)?.bytesRead ?? 0, 0)
           yield* InitImageSocket.run(socket, ({ send }) => send("hello"))
           return HttpServerResponse.empty()
         }).pipe(Effect.provide(InitImageSpool.layer()), Effect.provide(NodeContext.layer))

@@ -20,10 +20,6 @@ export const makeFakeSocket = Effect.gen(function*() {
     pings: 0,
     ping() {
       ws.pings += 1
-    },
-    listeners: new Map<string, (payload: Uint8Array) => void>(),
-    on(event: string, listener: (payload: Uint8Array) => void) {
-      ws.listeners.set(event, listener)
     }
   }
   const handlerReady = yield* Deferred.make<(frame: string | Uint8Array) => void>()

@@ -17,8 +17,12 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { Buffer } from "node:buffer"
+import type * as Net from "node:net"
+import { linger } from "../nodeServer/closing.js"
 import * as protocol from "../protocol.js"
-import { bytesReadOf } from "./bytesRead.js"
+import { connectionOf, webSocketOf } from "./connection.js"
+import { FrameMeter, type UnfinishedMessage } from "./frameMeter.js"
+import type { Pace } from "./pace.js"
 
 /** The queue is full at either bound. Frames that are in transit when the socket is paused are still added. */
 const maxQueuedFrames = 16
@@ -28,24 +32,56 @@ const maxQueuedLength = 1024 * 1024
 const maxUnsentBytes = 1024 * 1024
 const unsentInterval = "20 millis"
 
+/** A message of at most this many bytes needs no admission before it is complete. */
+const smallMessageBytes = 64 * 1024
+
 const pong = JSON.stringify(protocol.pongMessage)
 
 /** A text frame as a string, a binary frame as bytes. */
 export type Frame = string | Uint8Array
 
+/**
+ * A message of which the first bytes have arrived. The socket is paused until {@link Frames.proceed}: what the client
+ * sends next is kept in memory until the message is complete.
+ */
+export interface LargeMessage {
+  readonly _tag: "Large"
+  readonly isText: boolean
+  /** Its size, or the largest one if the client has not said how large it becomes. */
+  readonly bytes: number
+}
+
+/** A message above the limit. The socket stays paused. */
+export interface TooLargeMessage {
+  readonly _tag: "TooLarge"
+  readonly isText: boolean
+  readonly bytes: number
+}
+
+export type Incoming = Frame | LargeMessage | TooLargeMessage
+
 /** One client's connection. */
 export interface Frames {
   /** Takes the next frame, once the client has read most of its answers. */
-  readonly take: Effect.Effect<Frame>
-  /** {@link take}, which fails once no byte has arrived for the timeout. */
-  readonly takeWithin: <E>(idleTimeout: Duration.DurationInput, onIdle: LazyArg<E>) => Effect.Effect<Frame, E>
+  readonly take: Effect.Effect<Incoming>
+  /** {@link take}, which fails once the client has no time left. */
+  readonly takeWithin: <E>(pace: Pace, onLate: LazyArg<E>) => Effect.Effect<Incoming, E>
+  /** Reads on behind a {@link LargeMessage}. */
+  readonly proceed: Effect.Effect<void>
+  /** Whether binary frames of an image are expected, which are then no large messages. */
+  readonly expectBytes: (expected: boolean) => void
   readonly send: (message: unknown) => Effect.Effect<void>
   /** Starts the closing handshake. Frames that arrive later are dropped. */
   readonly close: (code: number) => Effect.Effect<void>
   /** Ends with the connection. */
   readonly closed: Effect.Effect<void>
-  /** How much has arrived, without pings and pongs: bytes if the socket counts them, frames otherwise. */
-  readonly received: Effect.Effect<number>
+}
+
+export interface Options {
+  /** The time between two pings of the server. */
+  readonly keepAlive: Duration.Duration
+  /** The largest message, in bytes. */
+  readonly maxMessageBytes: number
 }
 
 /** The part of `ws` that a browser's WebSocket lacks. */
@@ -55,10 +91,15 @@ interface PausableWebSocket {
   readonly resume: () => void
 }
 
-/** The control frames of `ws` (RFC 6455 section 5.5). Each listener gets a frame's payload. */
+/** The control frames of `ws` (RFC 6455 section 5.5). */
 interface PingingWebSocket {
   readonly ping: () => void
-  readonly on: (event: "ping" | "pong", listener: (payload: Uint8Array) => void) => void
+}
+
+/** The part of `ws` that sends. */
+interface SendingWebSocket {
+  readonly send: (text: string) => void
+  readonly close: (code: number) => void
 }
 
 const isPausable = (u: unknown): u is PausableWebSocket =>
@@ -68,10 +109,10 @@ const isPausable = (u: unknown): u is PausableWebSocket =>
 
 const isPinging = (u: unknown): u is PingingWebSocket =>
   Predicate.hasProperty(u, "ping") && Predicate.isFunction(u.ping)
-  && Predicate.hasProperty(u, "on") && Predicate.isFunction(u.on)
 
-/** The bytes of a client's frame around a short payload: its header and its mask. */
-const frameOverhead = 6
+const isSending = (u: unknown): u is SendingWebSocket =>
+  Predicate.hasProperty(u, "send") && Predicate.isFunction(u.send)
+  && Predicate.hasProperty(u, "close") && Predicate.isFunction(u.close)
 
 const isPing = (text: string): boolean => {
   // Spares all other messages the parser.
@@ -87,30 +128,37 @@ const isPing = (text: string): boolean => {
 /** `Closing` is final: the socket is read on for the closing handshake, and its frames are dropped. */
 type ReadState = "Reading" | "Paused" | "Closing"
 
+const lengthOf = (incoming: Incoming): number =>
+  typeof incoming === "string" || incoming instanceof Uint8Array ? incoming.length : 0
+
 /**
- * Reads the socket while the scope is open, and then closes it. Sends a ping after each `keepAlive`, from the client's
- * first frame on.
+ * Reads the socket while the scope is open, and then closes it. Sends a ping after each `keepAlive`, from the opening on
+ * if the socket's connection is known, and otherwise from the client's first frame on.
  */
 export const make = Effect.fnUntraced(function*(
   socket: Socket.Socket,
-  keepAlive: Duration.Duration
+  { keepAlive, maxMessageBytes }: Options
 ): Effect.fn.Return<Frames, never, Scope.Scope> {
   const runFork = yield* FiberSet.makeRuntime()
   const write = yield* socket.writer
-  const queue = yield* Mailbox.make<Frame>()
+  const queue = yield* Mailbox.make<Incoming>()
   const closed = yield* Deferred.make<void>()
+  const connection = connectionOf(socket)
   let ws: PausableWebSocket | undefined
   let pinging: PingingWebSocket | undefined
+  let sending: SendingWebSocket | undefined
+  let meter: FrameMeter | undefined
   let readState: ReadState = "Reading"
   let queuedFrames = 0
   let queuedLength = 0
-  let receivedFrames = 0
-  /** In pings and pongs, which are no progress of an image or a message. */
-  let ignoredBytes = 0
-  const bytesRead = bytesReadOf(socket)
-  const received = bytesRead === undefined
-    ? Effect.sync(() => receivedFrames)
-    : Effect.map(bytesRead, (bytes) => bytes - ignoredBytes)
+  /** Payload bytes of messages other than pings. */
+  let receivedBytes = 0
+  let pingBytes = 0
+  /** A large message waits for {@link Frames.proceed}. */
+  let isHeld = false
+  let expectsBytes = false
+
+  const received = (): number => meter === undefined ? receivedBytes : meter.payloadBytes - pingBytes
 
   const setReadState = (next: ReadState) => {
     if (readState === "Closing" || readState === next) return
@@ -122,47 +170,96 @@ export const make = Effect.fnUntraced(function*(
   const regulate = () => {
     if (ws === undefined) return
     const isFull = queuedFrames >= maxQueuedFrames || queuedLength >= maxQueuedLength
-    setReadState(isFull ? "Paused" : "Reading")
+    setReadState(isFull || isHeld ? "Paused" : "Reading")
+  }
+
+  const enqueue = (incoming: Incoming): void => {
+    queuedFrames += 1
+    queuedLength += lengthOf(incoming)
+    queue.unsafeOffer(incoming)
+  }
+
+  const adopt = (found: unknown): void => {
+    if (isPausable(found)) ws = found
+    if (isPinging(found)) pinging = found
+    regulate()
   }
 
   /** `runRaw` provides the `ws` object to its handler's effect only. */
   const findWebSocket = Effect.map(Effect.serviceOption(Socket.WebSocket), (found) => {
-    if (Option.isSome(found) && isPausable(found.value)) ws = found.value
-    if (Option.isSome(found) && isPinging(found.value) && pinging === undefined) {
-      pinging = found.value
-      for (const event of ["ping", "pong"] as const) pinging.on(event, ({ length }) => ignore(length))
-    }
-    regulate()
+    if (Option.isSome(found) && ws === undefined) adopt(found.value)
   })
-
-  const ignore = (payloadBytes: number): void => {
-    ignoredBytes += payloadBytes + frameOverhead
-  }
 
   const hasUnsent = () => ws !== undefined && ws.bufferedAmount > maxUnsentBytes
 
-  // The socket's writer waits forever once the connection has ended: the fibers end with the scope.
-  const post = (data: string | Socket.CloseEvent): void => void runFork(Effect.interruptible(write(data)))
+  const post = (text: string): void => {
+    if (sending !== undefined) return sending.send(text)
+    // The socket's writer waits forever once the connection has ended: the fibers end with the scope.
+    runFork(Effect.interruptible(write(text)))
+  }
+
+  const postClose = (code: number): void => {
+    if (sending !== undefined) return sending.close(code)
+    runFork(Effect.interruptible(write(new Socket.CloseEvent(code))))
+  }
 
   /** A client that does not read its answers gets no more of them: pings do not wait in the queue for that. */
   const answerPing = (ping: string): void => {
-    ignore(Buffer.byteLength(ping))
+    pingBytes += Buffer.byteLength(ping)
     if (readState !== "Closing" && !hasUnsent()) post(pong)
   }
+
+  /** Reads no further message, and closes the connection behind the close frame. Drops what still arrives. */
+  const discard = (connection: Net.Socket): void => {
+    connection.removeAllListeners("data").resume().end()
+    linger(connection)
+  }
+
+  const largestUnreported = ({ isText }: UnfinishedMessage): number =>
+    expectsBytes && !isText ? protocol.maxFrameBytes : smallMessageBytes
+
+  /** Reports a large message once, behind all messages that have arrived before it. */
+  const watch = (connection: Net.Socket): void => {
+    const frameMeter = new FrameMeter()
+    meter = frameMeter
+    let reportedMessage = 0
+    let reportedTag: "Large" | "TooLarge" = "Large"
+    connection.on("data", (chunk: Uint8Array) => {
+      frameMeter.push(chunk)
+      const { messageCount, unfinished: message } = frameMeter
+      if (message === undefined || message.bytes <= largestUnreported(message)) return
+      const tag = message.bytes > maxMessageBytes ? "TooLarge" : "Large"
+      if (reportedMessage === messageCount && reportedTag === tag) return
+      reportedMessage = messageCount
+      reportedTag = tag
+      if (readState === "Closing") return discard(connection)
+      isHeld = true
+      const { bytes, isLast, isText } = message
+      enqueue({ _tag: tag, isText, bytes: tag === "Large" && !isLast ? maxMessageBytes : bytes })
+      regulate()
+    })
+  }
+
+  // Before the first byte is read, and behind the listener of `ws`.
+  const onOpen = Effect.sync(() => {
+    const found = connection === undefined ? undefined : webSocketOf(connection)
+    if (connection === undefined || !isPausable(found) || !isSending(found)) return
+    sending = found
+    adopt(found)
+    watch(connection)
+  })
 
   yield* socket.runRaw((frame) => {
     if (typeof frame === "string" && isPing(frame)) {
       answerPing(frame)
       return ws === undefined ? findWebSocket : undefined
     }
-    receivedFrames += 1
+    receivedBytes += frame.length
     if (readState === "Closing") return undefined
-    queuedFrames += 1
-    queuedLength += frame.length
-    queue.unsafeOffer(frame)
+    enqueue(frame)
     if (ws === undefined) return findWebSocket
     return regulate()
-  }).pipe(
+  }, { onOpen }).pipe(
     Effect.interruptible,
     Effect.exit,
     Effect.ensuring(Deferred.succeed(closed, void 0)),
@@ -178,35 +275,50 @@ export const make = Effect.fnUntraced(function*(
     hasUnsent() ? Effect.repeat(Effect.sleep(unsentInterval), { while: hasUnsent }) : Effect.void
   )
 
-  const dequeue = Effect.map(queue.take, (frame) => {
+  const dequeue = Effect.map(queue.take, (incoming) => {
     queuedFrames -= 1
-    queuedLength -= frame.length
+    queuedLength -= lengthOf(incoming)
     regulate()
-    return frame
+    return incoming
   })
 
   // The queue is never ended, so that `orDie` only narrows the type.
   const take = Effect.zipRight(awaitClientRead, Effect.orDie(dequeue))
 
-  const takeWithin = <E>(idleTimeout: Duration.DurationInput, onIdle: LazyArg<E>): Effect.Effect<Frame, E> => {
-    const hasGrown = Effect.flatMap(
-      received,
-      (before) => Effect.map(Effect.zipRight(Effect.sleep(idleTimeout), received), (after) => after > before)
-    )
-    const failWhenIdle = Effect.zipRight(Effect.repeat(hasGrown, { while: (grown) => grown }), Effect.failSync(onIdle))
-    return Effect.suspend(() => queuedFrames > 0 && !hasUnsent() ? take : Effect.raceFirst(take, failWhenIdle))
-  }
+  const takeWithin = <E>(pace: Pace, onLate: LazyArg<E>): Effect.Effect<Incoming, E> =>
+    Effect.clockWith((clock) => {
+      if (queuedFrames > 0 && !hasUnsent()) return take
+      const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+      const left = () => pace.left(now(), received())
+      pace.start(now(), received())
+      const late = Effect.suspend(() => Effect.sleep(left())).pipe(
+        Effect.repeat({ while: () => left() > 0 }),
+        Effect.zipRight(Effect.failSync(onLate))
+      )
+      const takeInTime = Effect.map(take, (incoming) => {
+        left()
+        return incoming
+      })
+      return Effect.raceFirst(takeInTime, late)
+    })
 
   return {
     take,
     takeWithin,
+    expectBytes: (expected) => {
+      expectsBytes = expected
+    },
+    proceed: Effect.sync(() => {
+      isHeld = false
+      regulate()
+    }),
     send: (message) => Effect.sync(() => post(JSON.stringify(message))),
     close: (code) =>
       Effect.sync(() => {
         setReadState("Closing")
-        post(new Socket.CloseEvent(code))
+        postClose(code)
+        if (isHeld && connection !== undefined) discard(connection)
       }),
-    closed: Deferred.await(closed),
-    received
+    closed: Deferred.await(closed)
   }
 })

@@ -10,10 +10,11 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { ImageFormat } from "../../ImageFormat.js"
 import {
+  type Busy,
   type DecodeTimeout,
   type InitImageError,
   type InvalidMime,
@@ -24,9 +25,11 @@ import {
 import * as InitImageLimits from "../../InitImageLimits.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import type { SessionInitImage } from "../../SessionInitImage.js"
-import { check, functionProblem, textProblem, timeoutProblem } from "../options.js"
+import { turn } from "../eventLoop.js"
+import { check, functionProblem, sizeProblem, textProblem, timeoutProblem } from "../options.js"
 import { prepared } from "../prepare.js"
 import * as protocol from "../protocol.js"
+import * as frameLimit from "./frameLimit.js"
 import * as frames from "./frames.js"
 import { Inbox } from "./inbox.js"
 import * as misplacedImage from "./misplacedImage.js"
@@ -86,10 +89,18 @@ export interface Options<E = never, R = never> {
    * the image, and the session keeps its image. The given image's file is removed once another one is answered.
    */
   readonly prepare?: Prepare<R> | undefined
-  /** The idle timeout of the opening message; 10 seconds by default. Restarts while its bytes arrive. */
+  /**
+   * The time of the opening message before `minBytesPerSecond` applies, and the longest time without any byte of it; 10
+   * seconds by default.
+   */
   readonly openingTimeout?: Duration.DurationInput | undefined
-  /** The idle timeout of an announced image; 30 seconds by default. Restarts while its bytes arrive. */
+  /** The same of an announced image, and of a large message after the opening; 30 seconds by default. */
   readonly stallTimeout?: Duration.DurationInput | undefined
+  /**
+   * The lowest rate of an opening message, an announced image or a message of more than 64 KiB that has begun to arrive, in
+   * payload bytes per second. Pings are no payload. Time in which the server does not read does not count. 240 by default.
+   */
+  readonly minBytesPerSecond?: number | undefined
   /**
    * The time between two pings of the server (RFC 6455 section 5.5.2), which keep a quiet connection open through proxies
    * that close idle ones; 20 seconds by default, `Duration.infinity` for none. From the client's first frame on. Only a
@@ -100,6 +111,7 @@ export interface Options<E = never, R = never> {
 
 const defaultOpeningTimeout: Duration.DurationInput = "10 seconds"
 const defaultStallTimeout: Duration.DurationInput = "30 seconds"
+const defaultMinBytesPerSecond = 240
 
 /** Below the 60 seconds after which most proxies close an idle connection, also where one ping is lost. */
 const defaultKeepAlive: Duration.DurationInput = "20 seconds"
@@ -119,6 +131,7 @@ const checkOptions = (options: Options<unknown, unknown>): void =>
     typeProblem("updateType", options.updateType),
     timeoutProblem("openingTimeout", options.openingTimeout),
     timeoutProblem("stallTimeout", options.stallTimeout),
+    sizeProblem("minBytesPerSecond", options.minBytesPerSecond),
     timeoutProblem("keepAlive", options.keepAlive)
   )
 
@@ -147,6 +160,8 @@ export interface Images {
     text: string,
     at: ReadonlyArray<string>
   ) => Effect.Effect<ReceivedMessage, InitImageError | PlatformError, Storage>
+  /** Reserves the memory of a message, and answers how to persist an image from it without reserving more. */
+  readonly admit: (bytes: number) => Effect.Effect<Images["persistMessage"], Busy, Scope.Scope>
   readonly persistAnnounced: (
     image: AnnouncedImage,
     bytes: Stream.Stream<Uint8Array, InvalidPayload>
@@ -181,6 +196,38 @@ const refuse = <A, R>(
   )
 }
 
+/** Answers a message above the limit with the least size that its image has, in bytes. */
+const refuseTooLarge = (messageBytes: number) =>
+  Effect.gen(function*() {
+    const limit = yield* InitImageLimits.MaxBytes
+    const bytes = Math.max(limit + 1, Math.floor((messageBytes - (yield* InitImageLimits.MaxMessageBytes)) / 4) * 3)
+    const { answer } = refusal.fromError(new TooLarge({ bytes, limit }))
+    return yield* new refusal.Refusal({ answer, closeCode: protocol.CloseCode.messageTooBig })
+  })
+
+/** The memory of the large message that the session receives or handles. Ends with the scope. */
+const makeReservation = Effect.fnUntraced(function*(images: Images) {
+  let scope: Scope.CloseableScope | undefined
+  let persistMessage = images.persistMessage
+  const release = Effect.suspend(() => {
+    const last = scope
+    scope = undefined
+    persistMessage = images.persistMessage
+    return last === undefined ? Effect.void : Scope.close(last, Exit.void)
+  })
+  yield* Effect.addFinalizer(() => release)
+  return {
+    release,
+    admit: (bytes: number) =>
+      Effect.gen(function*() {
+        yield* release
+        scope = yield* Scope.make()
+        persistMessage = yield* Scope.extend(images.admit(bytes), scope)
+      }),
+    persistMessage: (text: string, at: ReadonlyArray<string>) => persistMessage(text, at)
+  }
+})
+
 const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   images: Images,
   connection: frames.Frames,
@@ -190,8 +237,12 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   const at = options.at ?? [protocol.payloadKey]
   const openingType = options.openingType ?? protocol.openingType
   const updateType = options.updateType ?? protocol.updateType
-  const stallTimeout = options.stallTimeout ?? defaultStallTimeout
-  const inbox = new Inbox(connection)
+  const rate = {
+    bytesPerSecond: options.minBytesPerSecond ?? defaultMinBytesPerSecond,
+    stall: Duration.toMillis(options.stallTimeout ?? defaultStallTimeout)
+  }
+  const reservation = yield* makeReservation(images)
+  const inbox = new Inbox(connection, { ...reservation, refuse: refuseTooLarge }, rate)
   const slot = yield* options.slot ?? images.makeSlot
 
   const decodeAnnounced = Effect.fnUntraced(function*(payload: Readonly<Record<string, unknown>>) {
@@ -206,13 +257,13 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   const persistAnnounced = (payload: Readonly<Record<string, unknown>>) =>
     Effect.flatMap(
       decodeAnnounced(payload),
-      (image) => images.persistAnnounced(image, inbox.image(image.bytes, stallTimeout))
+      (image) => images.persistAnnounced(image, inbox.image(image.bytes))
     )
 
   /** Errors of the image come before those of the type: the type may follow the image in the message. */
   const persist = (text: string, type: string) =>
     Effect.gen(function*() {
-      const { announced, image, message } = yield* images.persistMessage(text, at).pipe(
+      const { announced, image, message } = yield* reservation.persistMessage(text, at).pipe(
         Effect.catchTag("InvalidPayload", (error) => {
           const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, at, type) : undefined
           return Effect.fail(found === undefined ? error : misplaced(found, at))
@@ -238,9 +289,13 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
       )
     )
 
-  const opening = yield* inbox.textWithin(options.openingTimeout ?? defaultOpeningTimeout).pipe(
+  const openingTimeout = Duration.toMillis(options.openingTimeout ?? defaultOpeningTimeout)
+  const opening = yield* inbox.textWithin({ ...rate, stall: openingTimeout }).pipe(
     Effect.flatMap((text) => receive(text, openingType)),
-    Effect.catchTag("OtherMessage", () => wrongType(openingType)),
+    Effect.catchTags({
+      OtherMessage: () => wrongType(openingType),
+      UnreadMessage: ({ refusal }) => refusal
+    }),
     Effect.either
   )
   if (Either.isLeft(opening)) {
@@ -264,20 +319,27 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
       ? answerRefusal(wrongType(updateType))
       : Effect.zipRight(accept, options.onMessage(received, session))
   }
+  /** The code to close the session with, once it cannot read on. */
+  let closeCode: number | undefined
   // A socket may deliver thousands of small messages at once; other connections get a turn between two of them.
   const listen = Effect.zipRight(turn, inbox.text).pipe(
     Effect.flatMap((text) => receive(text, updateType)),
     Effect.flatMap(({ image }) => Effect.zipRight(accept, connection.send(imageMessage(image)))),
     Effect.catchTags({
       Refusal: answerRefusal,
-      OtherMessage: ({ received }) => onOther(received)
+      OtherMessage: ({ received }) => onOther(received),
+      UnreadMessage: ({ refusal }) => {
+        closeCode = refusal.closeCode
+        return connection.send(refusal.answer)
+      }
     }),
-    Effect.repeat({ until: () => invalidMessages >= maxInvalidMessages })
+    Effect.repeat({ until: () => closeCode !== undefined || invalidMessages >= maxInvalidMessages }),
+    Effect.map(() => closeCode ?? protocol.CloseCode.policyViolation)
   )
   yield* connection.close(
     yield* Effect.raceFirst(
       Effect.as(handler(session), protocol.CloseCode.normal),
-      Effect.as(listen, protocol.CloseCode.policyViolation)
+      listen
     )
   )
 }, Effect.scoped)
@@ -289,18 +351,19 @@ export const run = <E, R, E2, R2>(
   options: Options<E2, R2>
 ): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope> | FileSystem.FileSystem | Path.Path> => {
   checkOptions(options)
-  return Effect.scoped(
-    Effect.flatMap(frames.make(socket, Duration.decode(options.keepAlive ?? defaultKeepAlive)), (connection) =>
-      // An app without a router runs in an uninterruptible region; each side must still be able to end the other.
-      Effect.raceFirst(
-        Effect.interruptible(converse(images, connection, handler, options)),
-        Effect.interruptible(connection.closed)
-      ).pipe(
-        Effect.onExit((exit) => {
-          if (Exit.isSuccess(exit)) return Effect.void
-          const { goingAway, internalError } = protocol.CloseCode
-          return connection.close(Exit.isInterrupted(exit) ? goingAway : internalError)
-        })
-      ))
-  )
+  const keepAlive = Duration.decode(options.keepAlive ?? defaultKeepAlive)
+  return Effect.scoped(Effect.gen(function*() {
+    const connection = yield* frames.make(socket, { keepAlive, maxMessageBytes: yield* frameLimit.maxFrameBytes })
+    // An app without a router runs in an uninterruptible region; each side must still be able to end the other.
+    yield* Effect.raceFirst(
+      Effect.interruptible(converse(images, connection, handler, options)),
+      Effect.interruptible(connection.closed)
+    ).pipe(
+      Effect.onExit((exit) => {
+        if (Exit.isSuccess(exit)) return Effect.void
+        const { goingAway, internalError } = protocol.CloseCode
+        return connection.close(Exit.isInterrupted(exit) ? goingAway : internalError)
+      })
+    )
+  }))
 }

@@ -32,6 +32,7 @@ describe("the session protocol", () => {
       goingAway: 1001,
       unsupportedData: 1003,
       policyViolation: 1008,
+      messageTooBig: 1009,
       internalError: 1011,
       tryAgainLater: 1013
     })

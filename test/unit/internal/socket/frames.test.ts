@@ -6,15 +6,18 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { withBytesRead } from "../../../../src/internal/socket/bytesRead.js"
 import * as Frames from "../../../../src/internal/socket/frames.js"
+import { Pace } from "../../../../src/internal/socket/pace.js"
 import { makeFakeSocket } from "../../../utils/fakeSocket.js"
 
-const never = Duration.infinity
+const never: Frames.Options = { keepAlive: Duration.infinity, maxMessageBytes: 1024 * 1024 }
 
-const makeSocketWith = Effect.fnUntraced(function*(keepAlive: Duration.Duration) {
+/** The pace of a client that may be silent for a second, and has to send 100 bytes a second. */
+const pace = () => new Pace({ bytesPerSecond: 100, stall: 1000 })
+
+const makeSocketWith = Effect.fnUntraced(function*(options: Frames.Options) {
   const { deliver, sent, socket, ws } = yield* makeFakeSocket
-  return { frames: yield* Frames.make(socket, keepAlive), ws, sent, deliver }
+  return { frames: yield* Frames.make(socket, options), ws, sent, deliver }
 })
 
 const makeSocket = makeSocketWith(never)
@@ -57,18 +60,6 @@ describe("frames", () => {
         assert.isFalse(ws.paused)
       })
   )
-
-  it.scoped("are counted as they arrive, taken or not", () =>
-    Effect.gen(function*() {
-      const { deliver, frames } = yield* makeSocket
-      assert.strictEqual(yield* frames.received, 0)
-      yield* deliver("a", new Uint8Array(3), "c")
-      assert.strictEqual(yield* frames.received, 3)
-      yield* frames.take
-      yield* frames.close(1000)
-      yield* deliver("d")
-      assert.strictEqual(yield* frames.received, 4)
-    }))
 
   it.scoped("pause the socket at a total of 1 MiB", () =>
     Effect.gen(function*() {
@@ -133,68 +124,53 @@ describe("frames", () => {
   it.scoped("fail a take once no byte has arrived for its timeout", () =>
     Effect.gen(function*() {
       const { deliver, frames } = yield* makeSocket
-      const fiber = yield* Effect.fork(Effect.flip(frames.takeWithin("1 second", () => idle)))
+      const fiber = yield* Effect.fork(Effect.flip(frames.takeWithin(pace(), () => idle)))
       yield* TestClock.adjust(999)
       assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
       yield* TestClock.adjust(1)
       assert.strictEqual(yield* Fiber.join(fiber), idle)
       yield* deliver("first", "second")
       assert.strictEqual(yield* frames.take, "first")
-      assert.strictEqual(yield* frames.takeWithin("1 second", () => idle), "second")
+      assert.strictEqual(yield* frames.takeWithin(pace(), () => idle), "second")
     }))
 
-  it.scoped("restart the timeout of a take while bytes of a frame arrive", () =>
+  it.scoped("leave a client the time that its bytes may take at the lowest rate, and not more than the stall timeout", () =>
     Effect.gen(function*() {
-      const { deliver, socket } = yield* makeFakeSocket
-      const connection = { bytesRead: 0 }
-      const frames = yield* Frames.make(withBytesRead(socket, { source: { socket: connection } }), never)
-      const fiber = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
-      yield* TestClock.adjust("500 millis")
+      const { deliver, frames } = yield* makeSocket
+      const client = pace()
+      const take = frames.takeWithin(client, () => idle)
       for (let i = 0; i < 10; i++) {
-        connection.bytesRead += 1
-        yield* TestClock.adjust("1 second")
-        assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+        const fiber = yield* Effect.fork(Effect.either(take))
+        yield* TestClock.adjust("900 millis")
+        yield* deliver(new Uint8Array(90))
+        assert.isTrue(Either.isRight(yield* Fiber.join(fiber)))
       }
-      yield* deliver("frame")
-      assert.deepStrictEqual(yield* Fiber.join(fiber), Either.right("frame"))
-      const silent = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
-      yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(yield* Fiber.join(silent), Either.left(idle))
+      // Time in which nothing is taken does not count.
+      yield* TestClock.adjust("10 seconds")
+      yield* deliver(new Uint8Array(10_000))
+      assert.strictEqual((yield* take as Effect.Effect<Uint8Array>).length, 10_000)
+      const fiber = yield* Effect.fork(Effect.either(take))
+      yield* TestClock.adjust(999)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), Either.left(idle))
     }))
 
-  it.scoped("restart no timeout by pings and pongs", () =>
+  it.scoped("do not leave a client more time for a byte now and then, nor for pings", () =>
     Effect.gen(function*() {
-      const { deliver, socket, ws } = yield* makeFakeSocket
-      const connection = { bytesRead: 0 }
-      const frames = yield* Frames.make(withBytesRead(socket, { source: { socket: connection } }), never)
-      const arrive = (bytes: number) => {
-        connection.bytesRead += bytes
+      for (const [message, taken] of [[new Uint8Array(1), 3], [ping, 0]] as const) {
+        const { deliver, frames } = yield* makeSocket
+        const take = frames.takeWithin(pace(), () => idle)
+        let count = 0
+        const fiber = yield* Effect.fork(Effect.flip(Effect.forever(Effect.tap(take, () => void count++))))
+        for (let i = 0; i < 3; i++) {
+          yield* TestClock.adjust("300 millis")
+          yield* deliver(message)
+        }
+        yield* TestClock.adjust("131 millis")
+        assert.strictEqual(yield* Fiber.join(fiber), idle)
+        assert.strictEqual(count, taken)
       }
-      yield* deliver("first")
-      yield* frames.take
-      const messages = [
-        Effect.suspend(() => {
-          arrive(6 + ping.length)
-          return deliver(ping)
-        }),
-        ...(["ping", "pong"] as const).flatMap((event) =>
-          [0, 4, 125].map((length) =>
-            Effect.sync(() => {
-              arrive(6 + length)
-              ws.listeners.get(event)?.(new Uint8Array(length))
-            })
-          )
-        )
-      ]
-      for (const message of messages) {
-        const fiber = yield* Effect.fork(Effect.either(frames.takeWithin("1 second", () => idle)))
-        yield* TestClock.adjust("500 millis")
-        yield* message
-        yield* TestClock.adjust("500 millis")
-        assert.deepStrictEqual(yield* Fiber.join(fiber), Either.left(idle))
-      }
-      yield* deliver(ping)
-      assert.strictEqual(yield* frames.received, -6 - ping.length)
     }))
 })
 
@@ -208,7 +184,6 @@ describe("a ping of the client", () => {
       yield* deliver(ping, "message", ...Array.from({ length: 40 }, () => ping))
       assert.isFalse(ws.paused)
       assert.deepStrictEqual(sent, Array.from({ length: 41 }, () => pong))
-      assert.strictEqual(yield* frames.received, 1)
       assert.strictEqual(yield* frames.take, "message")
     }))
 
@@ -255,7 +230,7 @@ describe("a ping of the client", () => {
 describe("pings of the server", () => {
   it.scoped("are sent after each interval, from the first frame on", () =>
     Effect.gen(function*() {
-      const { deliver, ws } = yield* makeSocketWith(Duration.seconds(20))
+      const { deliver, ws } = yield* makeSocketWith({ ...never, keepAlive: Duration.seconds(20) })
       yield* TestClock.adjust("60 seconds")
       assert.strictEqual(ws.pings, 0)
       yield* deliver(ping)
@@ -270,7 +245,7 @@ describe("pings of the server", () => {
   it.effect("end with the scope, also in an uninterruptible region", () =>
     Effect.gen(function*() {
       const { socket, ws } = yield* makeFakeSocket
-      yield* Effect.uninterruptible(Effect.scoped(Frames.make(socket, Duration.seconds(20))))
+      yield* Effect.uninterruptible(Effect.scoped(Frames.make(socket, { ...never, keepAlive: Duration.seconds(20) })))
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(ws.pings, 0)
     }))
@@ -281,13 +256,11 @@ describe("pings of the server", () => {
       yield* endless.deliver("first")
       yield* TestClock.adjust("1 day")
       assert.strictEqual(endless.ws.pings, 0)
-      for (const name of ["ping", "on"]) {
-        const { deliver, frames, ws } = yield* makeSocketWith(Duration.seconds(1))
-        Object.assign(ws, { [name]: undefined })
-        yield* deliver("first")
-        yield* TestClock.adjust("10 seconds")
-        assert.strictEqual(ws.pings, 0)
-        assert.strictEqual(yield* frames.take, "first")
-      }
+      const { deliver, frames, ws } = yield* makeSocketWith({ ...never, keepAlive: Duration.seconds(1) })
+      Object.assign(ws, { ping: undefined })
+      yield* deliver("first")
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(ws.pings, 0)
+      assert.strictEqual(yield* frames.take, "first")
     }))
 })
