@@ -38,6 +38,12 @@ export class UnreadMessage extends Data.TaggedError("UnreadMessage")<{ readonly 
 
 type Problem = refusal.Refusal | UnreadMessage
 
+interface Source {
+  readonly take: Effect.Effect<Incoming, Problem>
+  /** Takes a large message that has been admitted. */
+  readonly takeRest: Effect.Effect<Incoming, Problem>
+}
+
 const unreadLate = new UnreadMessage({ refusal: lateMessage })
 
 /** Reserves the memory of a large message. */
@@ -67,41 +73,44 @@ export class Inbox {
    * the memory of the last message.
    */
   get text(): Effect.Effect<string, Problem> {
-    return this.#next(this.#frames.take)
+    const takeRest = Effect.suspend(() => this.#frames.takeWithin(new Pace(this.#rate), () => unreadLate))
+    return this.#next({ take: this.#frames.take, takeRest })
   }
 
   /** {@link text}, which is refused once the client has no time left. */
   textWithin(rate: Rate): Effect.Effect<string, Problem> {
-    return Effect.suspend(() => this.#next(this.#frames.takeWithin(new Pace(rate), () => lateMessage)))
+    return Effect.suspend(() => {
+      const take = this.#frames.takeWithin(new Pace(rate), () => lateMessage)
+      return this.#next({ take, takeRest: take })
+    })
   }
 
-  #next(take: Effect.Effect<Incoming, Problem>): Effect.Effect<string, Problem> {
+  #next(source: Source): Effect.Effect<string, Problem> {
     return Effect.zipRight(
       this.#admission.release,
       Effect.suspend(() => {
         this.#frames.expectBytes(false)
-        if (this.#state._tag !== "Queued") return Effect.flatMap(take, (incoming) => this.#read(incoming, take))
+        if (this.#state._tag !== "Queued") {
+          return Effect.flatMap(source.take, (incoming) => this.#read(incoming, source))
+        }
         const { incoming, next } = this.#state
         this.#state = next
-        return this.#read(incoming, take)
+        return this.#read(incoming, source)
       })
     )
   }
 
-  #read(incoming: Incoming, take: Effect.Effect<Incoming, Problem>): Effect.Effect<string, Problem> {
+  #read(incoming: Incoming, source: Source): Effect.Effect<string, Problem> {
     if (typeof incoming === "string") {
       this.#state = message
       return Effect.succeed(incoming)
     }
-    if (incoming instanceof Uint8Array) return Effect.zipRight(this.#drop(incoming), this.#next(take))
+    if (incoming instanceof Uint8Array) return Effect.zipRight(this.#drop(incoming), this.#next(source))
     if (this.#state._tag === "Image" && isFrameOfImage(incoming)) {
-      return Effect.zipRight(this.#frames.proceed, this.#next(take))
+      return Effect.zipRight(this.#frames.proceed, this.#next(source))
     }
-    const rest = Effect.suspend(() => this.#frames.takeWithin(new Pace(this.#rate), () => unreadLate))
-    return Effect.zipRight(
-      this.#admit(incoming),
-      Effect.flatMap(Effect.zipRight(this.#frames.proceed, rest), (next) => this.#read(next, take))
-    )
+    const rest = Effect.zipRight(this.#frames.proceed, source.takeRest)
+    return Effect.zipRight(this.#admit(incoming), Effect.flatMap(rest, (next) => this.#read(next, source)))
   }
 
   #admit({ _tag, bytes }: LargeMessage | TooLargeMessage): Effect.Effect<void, UnreadMessage> {

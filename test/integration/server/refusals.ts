@@ -27,8 +27,8 @@ export const refusals = [
     status: 422
   },
   {
-    title: "60 MB of base64",
-    payload: () => ({ mime: "image/png", data: "A".repeat(60_000_000) }),
+    title: "the base64 of more than 32 MiB",
+    payload: () => ({ mime: "image/png", data: "A".repeat(44_739_248) }),
     tag: "TooLarge",
     code: "too_large",
     status: 413
