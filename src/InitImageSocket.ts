@@ -19,6 +19,10 @@
  * also between the binary frames of an image; it is answered with a {@link PongMessage} at once. Neither pings nor pongs
  * count as progress of an image. A client that leaves 1 MiB of answers unread gets no more of them.
  *
+ * On Node, a message of more than 64 KiB is admitted by the spool, as bytes in flight, before it is read further, and one
+ * of more than {@link requiredFrameBytes} is refused before it is read: it is answered with `too_large` and the session
+ * closes with 1009. A client that does not send at the lowest rate is refused as well; see `Options`.
+ *
  * With `ws`, a text frame of 43 MiB (an image of 32 MiB) blocks the event loop for about 0.2 s before this module
  * receives it. Binary frames do not.
  *
@@ -129,7 +133,9 @@ const images: session.Images = {
  * this succeeds without calling the handler.
  *
  * Closes the socket with 1000 when the handler succeeds, with 1011 when the handler or `onMessage` fails, with 1001 when
- * this is interrupted, and with 1008 after 64 messages in a row that are invalid. Fails with the errors of the handler, of `onMessage` and of `slot`.
+ * this is interrupted, with 1008 after 64 messages in a row that are invalid or after a large one that stops arriving, with
+ * 1009 after one that is too large, and with 1013 after one that is not admitted. Fails with the errors of the handler, of
+ * `onMessage` and of `slot`.
  *
  * Messages are handled one at a time and in order. The socket is paused while 16 of them or 1 MiB wait, if it is a
  * socket of `ws`, as those of `@effect/platform-node` are; other sockets cannot be paused.
@@ -200,7 +206,8 @@ export class UpgradeRequired
  *
  * Replaces `HttpServerRequest.upgrade` for untrusted clients. On Node, that one leaves an uninterruptible fiber behind,
  * which keeps the server from shutting down, if the handshake is invalid or the client disconnects during it. On Node
- * the idle timeouts of {@link run} also restart at each byte of a frame, and elsewhere at each frame.
+ * {@link run} also counts each byte of a frame as it arrives, and elsewhere whole messages; there, large messages are not
+ * admitted before they are complete.
  *
  * Fails with {@link UpgradeRequired}.
  *

@@ -559,6 +559,7 @@ describe("the options of a session", () => {
         [{ updateType: "" }, "updateType must not be empty"],
         [{ openingType: "ping" }, "openingType must not be ping, which is a type of the protocol"],
         [{ updateType: "init_image_cancelled" }, "updateType must not be init_image_cancelled"],
+        [{ minBytesPerSecond: -1 }, "minBytesPerSecond must be a number that is not negative"],
         ...(["openingTimeout", "stallTimeout", "keepAlive"] as const).flatMap((name) =>
           [0, -1, NaN, "-1 seconds", "soon"].map((value) =>
             [{ [name]: value }, `${name} must be a duration above zero`] as const
@@ -816,6 +817,20 @@ describe("an image in binary frames", () => {
       assertError(yield* answer, "invalid_payload", "The image's bytes stopped coming.")
       yield* deliver(update(payloadOf("image/png", png(), "ref.png")))
       assert.deepStrictEqual(yield* answer, described(png()))
+    }))
+
+  live("is refused when its bytes arrive too slowly, unless there is no lowest rate", () =>
+    Effect.gen(function*() {
+      for (const minBytesPerSecond of [undefined, 0]) {
+        const { answer, deliver } = yield* open(() => Effect.never, { stallTimeout: "200 millis", minBytesPerSecond })
+        yield* deliver(init(announce(14)))
+        yield* Effect.fork(
+          Effect.forEach(pieces(png().subarray(0, 14), 2), (piece) => Effect.delay(deliver(piece), "50 millis"))
+        )
+        if (minBytesPerSecond === undefined) {
+          assertError(yield* answer, "invalid_payload", "The image's bytes stopped coming.")
+        } else assertError(yield* answer, "malformed_image")
+      }
     }))
 
   live("does not replace the image if its message has another type", () =>

@@ -191,6 +191,33 @@ describe("InitImageSpool", () => {
       yield* Fiber.join(waiting)
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scopedLive("reserves bytes for a message once, for all images of it", () =>
+    Effect.gen(function*() {
+      const parent = yield* makeDirectory
+      const spool = yield* InitImageSpool.make({
+        directory: parent,
+        maxBytesInFlight: 10,
+        onFull: "fail",
+        maxFilesKept: 1
+      })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const admitted = yield* spool.admit(1000)
+        assert.deepInclude(yield* figures, { inFlight: 10 })
+        const busy = yield* Effect.flip(Effect.scoped(spool.admit(1)))
+        assert.deepStrictEqual<unknown>(busy, new InitImageError.Busy({ retryAfter: 1 }))
+        yield* Effect.scoped(Effect.gen(function*() {
+          const room = yield* reserve(admitted, { bytes: 8 })
+          yield* room.publish(".png", new Uint8Array(8))
+          assert.deepInclude(yield* figures, { inFlight: 10, files: 1, bytes: 8 })
+          const refused = yield* Effect.flip(Effect.scoped(reserve(admitted, { bytes: 8 })))
+          assert.strictEqual(refused._tag, "Busy")
+        }))
+        const error = yield* Effect.flip(Effect.scoped(reserve(admitted, { bytes: 11 })))
+        assert.deepStrictEqual<unknown>(error, new InitImageError.TooLarge({ bytes: 11, limit: 10 }))
+      }))
+      yield* isIdle
+    }).pipe(Effect.provide(NodeContext.layer)))
+
   it.scopedLive("fails with TooLarge, with the limit, for a size that can never be in flight or kept", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory

@@ -41,6 +41,6 @@ export class Pace {
     const { bytesPerSecond, stall } = this.#rate
     const bytes = received - (this.#received ?? received)
     this.#received = received
-    this.#left = Math.min(stall, this.#left + bytes / bytesPerSecond * 1000)
+    if (bytes > 0) this.#left = Math.min(stall, this.#left + bytes / bytesPerSecond * 1000)
   }
 }

@@ -98,7 +98,7 @@ export interface Options<E = never, R = never> {
   readonly stallTimeout?: Duration.DurationInput | undefined
   /**
    * The lowest rate of an opening message, an announced image or a message of more than 64 KiB that has begun to arrive, in
-   * payload bytes per second. Pings are no payload. Time in which the server does not read does not count. 240 by default.
+   * payload bytes per second. Pings are no payload. Time in which the server does not read does not count. 240 by default, 0 for none.
    */
   readonly minBytesPerSecond?: number | undefined
   /**
