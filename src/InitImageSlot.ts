@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { InitImageError } from "./InitImageError.js"
 import { joinFiber } from "./internal/joinFiber.js"
+import * as metrics from "./internal/metrics.js"
 import { check, functionProblem } from "./internal/options.js"
 import { prepared } from "./internal/prepare.js"
 import * as SessionInitImage from "./SessionInitImage.js"
@@ -358,7 +359,7 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
           )
         )
       ),
-      setWith: (effect) => Effect.withSpan(setWith(owner, effect), "InitImageSlot.setWith"),
+      setWith: (effect) => metrics.withSpan("InitImageSlot.setWith")(setWith(owner, effect)),
       lease: Effect.acquireRelease(
         Effect.sync(() => {
           if (state._tag === "Current") state.shared.references += 1
@@ -367,12 +368,12 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
         releaseState
       ).pipe(
         Effect.map((leased) => leased._tag === "Current" ? Option.some(leased.shared.image) : Option.none()),
-        Effect.withSpan("InitImageSlot.lease")
+        metrics.withSpan("InitImageSlot.lease")
       ),
       clear: Effect.suspend(() => {
         lastSequence += 1
         return transition(Empty({ sequence: lastSequence }))
-      }).pipe(Effect.uninterruptible, Effect.withSpan("InitImageSlot.clear")),
+      }).pipe(Effect.uninterruptible, metrics.withSpan("InitImageSlot.clear")),
       own: Effect.map(
         Effect.acquireRelease(Effect.sync((): Owner => ({ isClosed: false })), disown),
         makeView

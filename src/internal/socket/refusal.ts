@@ -21,7 +21,7 @@ export const invalidMessage = (
   closeCode: number = protocol.CloseCode.unsupportedData
 ): Refusal => new Refusal({ answer: protocol.invalidMessage(message), closeCode })
 
-const notJson = invalidMessage("A message must be JSON.")
+export const notJson = invalidMessage("A message must be JSON.")
 const notStored = new Refusal({
   answer: protocol.internalErrorMessage,
   closeCode: protocol.CloseCode.internalError

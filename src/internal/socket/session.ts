@@ -33,6 +33,7 @@ import * as frameLimit from "./frameLimit.js"
 import * as frames from "./frames.js"
 import { Inbox } from "./inbox.js"
 import * as misplacedImage from "./misplacedImage.js"
+import * as plainMessage from "./plainMessage.js"
 import * as refusal from "./refusal.js"
 
 /**
@@ -323,7 +324,14 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   let closeCode: number | undefined
   // A socket may deliver thousands of small messages at once; other connections get a turn between two of them.
   const listen = Effect.zipRight(turn, inbox.text).pipe(
-    Effect.flatMap((text) => receive(text, updateType)),
+    Effect.flatMap((text): ReturnType<typeof receive> => {
+      const plain = plainMessage.parse(text, at)
+      if (plain === undefined) return receive(text, updateType)
+      if (plain === "NotJson") return refusal.notJson
+      return typeOf(plain.message) === updateType
+        ? receive(text, updateType)
+        : new OtherMessage({ received: plain.message })
+    }),
     Effect.flatMap(({ image }) => Effect.zipRight(accept, connection.send(imageMessage(image)))),
     Effect.catchTags({
       Refusal: answerRefusal,
