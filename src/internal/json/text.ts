@@ -52,8 +52,9 @@ const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdf
 
 /** A message in one or more strings, scanned where they are. */
 export const fromStrings = (): MessageText<string> => {
-  const codes = new Uint16Array(windowUnits)
-  const bytes = Buffer.from(codes.buffer)
+  // Of the size of the first chunk at least: 32 KiB for each short message would keep the garbage collector busy.
+  let codes = new Uint16Array(0)
+  let bytes = noBytes
   const kept: Array<string> = []
   /** The last kept unit. */
   let lastUnit = 0
@@ -75,6 +76,10 @@ export const fromStrings = (): MessageText<string> => {
     window: () => {
       if (at >= end) {
         const slice = chunk.slice(at, at + windowUnits)
+        if (slice.length > codes.length) {
+          codes = new Uint16Array(slice.length)
+          bytes = Buffer.from(codes.buffer)
+        }
         bytes.write(slice, "utf16le")
         start = at
         end = at + slice.length
