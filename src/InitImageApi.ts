@@ -207,6 +207,8 @@ export const group = HttpApiGroup.make("initImage")
       }))
       .addError(withMessage(InitImageError.InvalidPayload, "The request is not an init image"))
       .addError(withMessage(InitImageError.Empty, "The image has no bytes"))
+      .addError(withMessage(InitImageError.RemoteImage, "The image is not in the request"))
+      .addError(withMessage(InitImageError.TooManyImages, "The request has more than one image"))
       .addError(withMessage(InitImageError.BadBase64, "The image's data is not valid base64"))
       .addError(withMessage(InitImageError.InvalidMime, "The image's media type is not accepted"))
       .addError(withMessage(

@@ -36,7 +36,11 @@ const { count } = errorText
  * - `NotAnObject`: the payload is neither empty nor an object
  * - `NotJsonValue`: the payload is no JSON value: a `Blob`, a `File`, a `Promise`, a `Map`, a `Date`, a typed array or
  *   another instance of a class
+ * - `NotAString`: the payload is not a string, in a dialect where it is one; see `InitImageDialect`
  * - `DataNotAString`: the payload's `data` is not a string
+ * - `BadDataUrl`: the text is not a data URL with base64 (RFC 2397), or has more than 1024 characters before its comma
+ * - `MimeConflict`: the media type of the data URL is not the declared one
+ * - `AmbiguousData`: the payload has data in two fields of its dialect
  * - `NotJson`: the message is not JSON (RFC 8259)
  * - `TooDeep`: the message is nested too deeply
  * - `DuplicateKey`: a key on the path to the payload, or `mime`, `name` or `data` in it, occurs twice (RFC 7493 section
@@ -64,7 +68,11 @@ export class InvalidPayload
     reason: Schema.Literal(
       "NotAnObject",
       "NotJsonValue",
+      "NotAString",
       "DataNotAString",
+      "BadDataUrl",
+      "MimeConflict",
+      "AmbiguousData",
       "NotJson",
       "TooDeep",
       "DuplicateKey",
@@ -96,7 +104,11 @@ export class InvalidPayload
 const invalidPayloadMessages: Record<InvalidPayload["reason"], string> = {
   NotAnObject: "The image must be an object with the fields mime, name and data.",
   NotJsonValue: "The image must be a JSON value, not a Blob, another class instance or a promise without await.",
+  NotAString: "The image must be a string.",
   DataNotAString: "The image's data must be a base64 string.",
+  BadDataUrl: "The image must be a data URL with base64: data:image/png;base64, and the text.",
+  MimeConflict: "The image's data URL has another type than the image is declared with.",
+  AmbiguousData: "The image's data must be in one field only.",
   NotJson: "The message with the image is not valid JSON.",
   TooDeep: "The message with the image is nested too deeply.",
   DuplicateKey: "The message with the image contains a key twice.",
@@ -140,6 +152,62 @@ export class InvalidMime
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol]() {
     return respond(InvalidMime, this)
+  }
+}
+
+/**
+ * Refuses an image that is not in the message: a URL to fetch, or the id of an uploaded file. Nothing is ever fetched.
+ * `scheme` is that of the URL, never the URL:
+ *
+ * - `http`: `http:` or `https:`
+ * - `file`: `file:`
+ * - `id`: no URL, but the id of an uploaded file
+ * - `other`: any other scheme, such as `gs:`, `s3:` or `blob:`
+ *
+ * HTTP status 400.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RemoteImage
+  extends Schema.TaggedError<RemoteImage>("session-init-image/InitImageError/RemoteImage")("RemoteImage", {
+    scheme: Schema.Literal("http", "file", "id", "other")
+  }, HttpApiSchema.annotations({ status: 400 }))
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The image must be sent in the message; the server fetches none from a URL or by an id."
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(RemoteImage, this)
+  }
+}
+
+/**
+ * Refuses a message with more than `limit` images: `InitImageLimits.MaxImages`, or 1 where only one image is asked for.
+ *
+ * HTTP status 400.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TooManyImages
+  extends Schema.TaggedError<TooManyImages>("session-init-image/InitImageError/TooManyImages")("TooManyImages", {
+    limit: Schema.Number
+  }, HttpApiSchema.annotations({ status: 400 }))
+  implements HttpServerRespondable.Respondable
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return this.limit === 1
+      ? "The message must not have more than one image."
+      : `The message must not have more than ${count(this.limit)} images.`
+  }
+  /** @since 0.1.0 */
+  [HttpServerRespondable.symbol]() {
+    return respond(TooManyImages, this)
   }
 }
 
@@ -234,6 +302,7 @@ export class Empty extends Schema.TaggedError<Empty>("session-init-image/InitIma
  * - `LineBreaks`: a CR or LF, as MIME and PEM encoders insert them
  * - `WhiteSpace`: any other white space
  * - `UrlSafe`: a `-` or `_` of the URL-safe alphabet (RFC 4648 section 5)
+ * - `MixedAlphabets`: a character of the one alphabet behind one of the other, where a dialect accepts both
  * - `Padding`: a `=` before the last one or two characters
  * - `UnusedBits`: the unused bits of the last character before the padding are not zero
  *
@@ -252,6 +321,7 @@ export class BadBase64
       "LineBreaks",
       "WhiteSpace",
       "UrlSafe",
+      "MixedAlphabets",
       "Padding",
       "UnusedBits"
     ),
@@ -277,6 +347,7 @@ const badBase64Messages: Record<BadBase64["reason"], string> = {
   LineBreaks: "it has line breaks; encode it as one line",
   WhiteSpace: "it has white space; remove it",
   UrlSafe: "it has the URL-safe - or _; use the alphabet with + and /",
+  MixedAlphabets: "it has characters of the standard and of the URL-safe alphabet",
   Padding: "it has padding in the wrong place",
   UnusedBits: "the unused bits of its last character are not zero"
 }
@@ -465,6 +536,8 @@ export class DecodeTimeout
 export const InitImageError = Schema.Union(
   errorBody.withMessage(InvalidPayload),
   errorBody.withMessage(InvalidMime),
+  errorBody.withMessage(RemoteImage),
+  errorBody.withMessage(TooManyImages),
   errorBody.withMessage(UnsupportedEncoding),
   errorBody.withMessage(TooLarge),
   errorBody.withMessage(Empty),

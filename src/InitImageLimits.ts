@@ -169,6 +169,33 @@ export const withMaxMessageBytes: {
 )
 
 /**
+ * The largest number of images in one message, for `persistAll` of `SessionInitImage` and `InitImageFrame`. Default: 1. A
+ * message with more is refused as `TooManyImages`. {@link MaxBytes} limits all images of a message together.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class MaxImages extends Context.Reference<MaxImages>()("session-init-image/InitImageLimits/MaxImages", {
+  defaultValue: (): number => 1
+}) {}
+
+/**
+ * Sets `MaxImages` for one effect.
+ *
+ * @function
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withMaxImages: {
+  (images: number): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, images: number): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, images: number): Effect.Effect<A, E, R> =>
+    withLimits(self, { maxImages: images })
+)
+
+/**
  * All limits. An omitted limit keeps its current value.
  *
  * @since 0.1.0
@@ -181,6 +208,8 @@ export interface Limits {
   readonly maxPixels?: number | undefined
   /** See {@link MaxMessageBytes}: bytes. */
   readonly maxMessageBytes?: number | undefined
+  /** See {@link MaxImages}. */
+  readonly maxImages?: number | undefined
   /** See {@link AcceptedFormats}. */
   readonly acceptedFormats?: ReadonlyArray<ImageFormat.Mime> | undefined
   /** See {@link DeclaredType}. */
@@ -188,9 +217,12 @@ export interface Limits {
 }
 
 /** The mistake in limits that are out of range. */
-const problemOf = ({ acceptedFormats, declaredType, maxBytes, maxMessageBytes, maxPixels }: Limits) => {
+const problemOf = ({ acceptedFormats, declaredType, maxBytes, maxImages, maxMessageBytes, maxPixels }: Limits) => {
   for (const [name, size] of Object.entries({ maxBytes, maxPixels, maxMessageBytes })) {
     if (size !== undefined && !(size >= 0)) return `${name} must be a number that is not negative`
+  }
+  if (maxImages !== undefined && !(Number.isSafeInteger(maxImages) && maxImages >= 1)) {
+    return "maxImages must be a whole number above zero"
   }
   if (acceptedFormats !== undefined) {
     const { literals } = ImageFormat.Mime
@@ -215,6 +247,7 @@ const toContext = (limits: Limits): Context.Context<never> => {
   if (limits.maxBytes !== undefined) context = Context.add(context, MaxBytes, limits.maxBytes)
   if (limits.maxPixels !== undefined) context = Context.add(context, MaxPixels, limits.maxPixels)
   if (limits.maxMessageBytes !== undefined) context = Context.add(context, MaxMessageBytes, limits.maxMessageBytes)
+  if (limits.maxImages !== undefined) context = Context.add(context, MaxImages, limits.maxImages)
   if (limits.acceptedFormats !== undefined) context = Context.add(context, AcceptedFormats, limits.acceptedFormats)
   if (limits.declaredType !== undefined) context = Context.add(context, DeclaredType, limits.declaredType)
   return context

@@ -32,6 +32,21 @@ export const TypeId: unique symbol = Symbol.for("session-init-image/InitImagePay
 export type TypeId = typeof TypeId
 
 /**
+ * The base64 that a dialect accepts beyond RFC 4648 section 4. Nothing by default. Mixing the alphabets is refused.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Alphabet {
+  /** The URL-safe alphabet too (RFC 4648 section 5). */
+  readonly urlSafe?: boolean | undefined
+  /** Text without the padding at its end (RFC 4648 section 3.2). */
+  readonly unpadded?: boolean | undefined
+  /** Tabs, line breaks, form feeds and blanks, which are dropped. */
+  readonly whiteSpace?: boolean | undefined
+}
+
+/**
  * An init image as the client declared it. Unverified: `mime` and `name` are the client's claims.
  *
  * Its printed, logged and stringified forms have the type and the length of the text, never the name or the data.
@@ -61,16 +76,24 @@ export class InitImagePayload extends Inspectable.Class {
    * @since 0.1.0
    */
   readonly data: string
+  /**
+   * The base64 that the text may be beyond that; `undefined` for none.
+   *
+   * @since 0.1.0
+   */
+  readonly alphabet: Alphabet | undefined
 
   constructor(fields: {
     readonly mime?: ImageFormat.Mime | undefined
     readonly name?: string | undefined
     readonly data: string
+    readonly alphabet?: Alphabet | undefined
   }) {
     super()
     this.mime = fields.mime
     this.name = fields.name
     this.data = fields.data
+    this.alphabet = fields.alphabet
   }
 
   /** @since 0.1.0 */
@@ -87,8 +110,12 @@ export class InitImagePayload extends Inspectable.Class {
  */
 export const isInitImagePayload = (u: unknown): u is InitImagePayload => Predicate.hasProperty(u, TypeId)
 
-/** Tells whether a JSON value means "no init image": `null`, `undefined`, `false`, `0`, `""`, `{}` or `[]`. */
-const isAbsent = (json: unknown): boolean =>
+/**
+ * Tells whether a JSON value means "no init image": `null`, `undefined`, `false`, `0`, `""`, `{}` or `[]`.
+ *
+ * @internal
+ */
+export const isAbsent = (json: unknown): boolean =>
   json === null ||
   (typeof json === "object"
     ? Object.keys(json).length === 0
@@ -100,7 +127,8 @@ const isPlainObject = (u: object): boolean => {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-const isJsonValue = (u: unknown): boolean => {
+/** @internal */
+export const isJsonValue = (u: unknown): boolean => {
   switch (typeof u) {
     case "object":
       return u === null || Array.isArray(u) || isPlainObject(u)
@@ -119,8 +147,12 @@ const notJsonValue = new InvalidPayload({ reason: "NotJsonValue" })
 const notAnObject = new InvalidPayload({ reason: "NotAnObject" })
 const dataNotAString = new InvalidPayload({ reason: "DataNotAString" })
 
-/** Tells whether a media type is absent, empty or general. */
-const isUnspecific = (mime: unknown): boolean =>
+/**
+ * Tells whether a media type is absent, empty or general.
+ *
+ * @internal
+ */
+export const isUnspecific = (mime: unknown): boolean =>
   mime === undefined || mime === null || typeof mime === "string" && isGeneral(mime)
 
 /** The format of a declared media type. */

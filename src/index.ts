@@ -1,6 +1,7 @@
 export * as DisplayName from "./DisplayName.js"
 export * as ImageFormat from "./ImageFormat.js"
 export * as InitImageApi from "./InitImageApi.js"
+export * as InitImageDialect from "./InitImageDialect.js"
 export * as InitImageError from "./InitImageError.js"
 export * as InitImageFrame from "./InitImageFrame.js"
 export * as InitImageHttp from "./InitImageHttp.js"

@@ -34,6 +34,8 @@ const outcomeNames = [
   "none",
   "InvalidPayload",
   "InvalidMime",
+  "RemoteImage",
+  "TooManyImages",
   "UnsupportedEncoding",
   "TooLarge",
   "Empty",

@@ -42,6 +42,8 @@ const table: ReadonlyArray<readonly [string, Record<string, unknown>, number, In
     415,
     new InitImageError.InvalidMime({ reason: "Missing", accepted: ["image/png"], field: "media_type" })
   ],
+  ["RemoteImage", { scheme: "http" }, 400, new InitImageError.RemoteImage({ scheme: "http" })],
+  ["TooManyImages", { limit: 1 }, 400, new InitImageError.TooManyImages({ limit: 1 })],
   ["UnsupportedEncoding", {}, 415, new InitImageError.UnsupportedEncoding()],
   ["TooLarge", { bytes: 60, limit: 32 }, 413, new InitImageError.TooLarge({ bytes: 60, limit: 32 })],
   ["Empty", {}, 400, new InitImageError.Empty()],
@@ -97,12 +99,15 @@ const answer = Effect.gen(function*() {
 const expected = table.map(([_tag, fields, status, { message }]) => [status, { _tag, ...fields, message }])
 
 const { Busy, Empty, InvalidMime, InvalidPayload, TooLarge } = InitImageError
-const { BadBase64, ContentMismatch, MalformedImage, TooManyPixels, UnsupportedEncoding } = InitImageError
+const { BadBase64, ContentMismatch, MalformedImage, RemoteImage, TooManyImages, TooManyPixels, UnsupportedEncoding } =
+  InitImageError
 
 /** The classes of the union. */
 const classes = [
   InvalidPayload,
   InvalidMime,
+  RemoteImage,
+  TooManyImages,
   UnsupportedEncoding,
   TooLarge,
   Empty,
@@ -118,7 +123,11 @@ const reasons = {
   InvalidPayload: [
     "NotAnObject",
     "NotJsonValue",
+    "NotAString",
     "DataNotAString",
+    "BadDataUrl",
+    "MimeConflict",
+    "AmbiguousData",
     "NotJson",
     "TooDeep",
     "DuplicateKey",
@@ -141,6 +150,7 @@ const reasons = {
     "LineBreaks",
     "WhiteSpace",
     "UrlSafe",
+    "MixedAlphabets",
     "Padding",
     "UnusedBits"
   ],
@@ -183,7 +193,7 @@ describe("InitImageError", () => {
   )
 
   it.each(table)("%s %j has a message for a person", (_tag, _fields, _status, error) => {
-    assert.match(error.message, /^The (image|form|png|jpeg|webp)\b.*\.$/)
+    assert.match(error.message, /^The (image|form|message|png|jpeg|webp)\b.*\.$/)
     assert.isBelow(error.message.length, 160)
   })
 
@@ -214,6 +224,8 @@ describe("InitImageError", () => {
       new InitImageError.BadBase64({ reason: "Padding", offset: 1234 }),
       new InitImageError.BadBase64({ reason: "DataUrl", offset: 0 }),
       new InitImageError.TooManyPixels({ width: 64250, height: 9, limit: 50_000 }),
+      new InitImageError.TooManyImages({ limit: 1 }),
+      new InitImageError.TooManyImages({ limit: 1000 }),
       new InitImageError.Busy({ retryAfter: 1 })
     ].map((error) => error.message)
     assert.deepStrictEqual(messages, [
@@ -229,6 +241,8 @@ describe("InitImageError", () => {
       "The image's data is not valid base64: it has padding in the wrong place (at character 1,234).",
       "The image's data is not valid base64: it is a data URL; send only the text after its comma (at character 0).",
       "The image is 64250 by 9 pixels; at most 50,000 are allowed in all.",
+      "The message must not have more than one image.",
+      "The message must not have more than 1,000 images.",
       "The image cannot be taken at the moment; please try again in 1 second."
     ])
   })
