@@ -74,7 +74,7 @@ export interface InitImageSlot<out E = never> {
    */
   readonly set: (
     payload: unknown,
-    options?: SessionInitImage.PersistOptions
+    options?: SessionInitImage.PayloadOptions
   ) => Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, InitImageError | PlatformError | E>
 
   /**
@@ -350,7 +350,7 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
 
     const makeView = (owner: Owner | undefined): InitImageSlot<EP> => ({
       [TypeId]: TypeId,
-      set: Effect.fn("InitImageSlot.set")((payload: unknown, options?: SessionInitImage.PersistOptions) =>
+      set: Effect.fn("InitImageSlot.set")((payload: unknown, options?: SessionInitImage.PayloadOptions) =>
         setWith(
           owner,
           Effect.mapInputContext(

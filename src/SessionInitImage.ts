@@ -26,6 +26,7 @@ import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import * as DisplayName from "./DisplayName.js"
 import * as ImageFormat from "./ImageFormat.js"
+import * as InitImageDialect from "./InitImageDialect.js"
 import { BadBase64, type Busy, Empty, type InitImageError, type InvalidMime, TooLarge } from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
@@ -33,7 +34,7 @@ import * as InitImageSpool from "./InitImageSpool.js"
 import * as verifier from "./internal/format/verifier.js"
 import type { Verifier, VerifyError } from "./internal/format/verifier.js"
 import * as metrics from "./internal/metrics.js"
-import { charactersFor, checkLength, decodedBytes, Decoder } from "./internal/persist/base64.js"
+import { charactersFor, checkLength, decodedBytes, Decoder, measure } from "./internal/persist/base64.js"
 import { maxBufferBytes } from "./internal/persist/bufferPool.js"
 import { minFreeBytes } from "./internal/persist/imageBuffer.js"
 import { RawReader } from "./internal/persist/rawReader.js"
@@ -121,6 +122,17 @@ export interface PersistOptions {
 }
 
 /**
+ * The options of an image that comes as base64 in a JSON value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PayloadOptions extends PersistOptions {
+  /** The shape of the value; `InitImageDialect.payload` by default. */
+  readonly dialect?: InitImageDialect.InitImageDialect | undefined
+}
+
+/**
  * The declared type and name of an image that comes as its bytes.
  *
  * Without a `mime`, or with a general one (`""`, `application/octet-stream`, `binary/octet-stream` or `image/*`), the bytes
@@ -138,19 +150,20 @@ const empty = new Empty()
 
 /** The decoded size of the payload's text by its length; its first and last characters tell why a length is wrong. */
 const sizeOf = (
-  { data }: InitImagePayload.InitImagePayload,
+  { alphabet, data }: InitImagePayload.InitImagePayload,
   limit: number
 ): Either.Either<number, TooLarge | Empty | BadBase64> => {
-  if (data === "") return Either.left(empty)
-  const bytes = decodedBytes(data.length, data)
+  const measured = measure(data, alphabet)
+  if (measured.length === 0) return Either.left(empty)
+  const bytes = decodedBytes(measured.length, measured.tail)
   if (!(bytes <= limit)) return Either.left(new TooLarge({ bytes, limit }))
-  const invalid = checkLength(data)
+  const invalid = checkLength(data, alphabet, measured)
   return invalid === undefined ? Either.right(bytes) : Either.left(new BadBase64(invalid))
 }
 
 /**
  * Checks the size of a payload by the length of its text, and answers how many bytes it decodes to. Decodes nothing and
- * takes constant time.
+ * takes constant time, except where its alphabet drops white space: that is counted.
  *
  * Fails with `Empty`, with `TooLarge` above `InitImageLimits.MaxBytes`, and with `BadBase64` where no base64 text has
  * that length: for a mistake in the first 1024 or the last 4 characters if there is one.
@@ -167,19 +180,20 @@ export const checkSize: (
 )
 
 /**
- * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4.
+ * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4, and what the payload's alphabet
+ * allows beyond that.
  *
  * Fails with `BadBase64` at the first character that is not, after all bytes that stand before it.
  *
  * @since 0.1.0
  * @category steps
  */
-export const decode = ({ data }: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
+export const decode = ({ alphabet, data }: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
   Stream.withSpan(
     Stream.suspend(() => {
-      const invalid = checkLength(data)
+      const invalid = checkLength(data, alphabet)
       if (invalid !== undefined) return Stream.fail(new BadBase64(invalid))
-      const decoder = new Decoder()
+      const decoder = new Decoder(alphabet)
       const size = Math.min(maxBufferBytes, Math.ceil(data.length / 4) * 3 + 2 * minFreeBytes)
       let at = 0
       let isFlushed = false
@@ -415,12 +429,13 @@ export const sinkScoped = (
 > => Effect.map(Effect.scope, (scope) => withSpan("SessionInitImage.sinkScoped", makeSink(meta, options, scope)))
 
 /** The room and the work of an image that comes as base64; `None` where the payload holds no image. */
-const prepareText = Effect.fnUntraced(function*(payload: unknown, options: PersistOptions | undefined) {
+const prepareText = Effect.fnUntraced(function*(value: unknown, options: PayloadOptions | undefined) {
   yield* tempFile.checkOptions(options)
   const { accepted, declaredType, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
-  const decoded = yield* InitImagePayload.fromUnknown(payload, accepted, declaredType)
+  const { shapes } = options?.dialect ?? InitImageDialect.payload
+  const decoded = yield* InitImageDialect.readShapes(shapes, value, accepted, declaredType)
   if (Option.isNone(decoded)) return Option.none()
-  const { data, mime, name } = decoded.value
+  const { alphabet, data, mime, name } = decoded.value
   const bytes = yield* sizeOf(decoded.value, maxBytes)
   const declared = Option.map(Option.fromNullable(mime), (mime) => ImageFormat.byMime[mime])
   return Option.some({
@@ -428,7 +443,7 @@ const prepareText = Effect.fnUntraced(function*(payload: unknown, options: Persi
     use: (room: rooms.Room) =>
       Effect.map(
         writer.write(
-          new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes),
+          new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes, alphabet),
           sources.fromText(data),
           room
         ),
@@ -438,7 +453,7 @@ const prepareText = Effect.fnUntraced(function*(payload: unknown, options: Persi
 })
 
 /**
- * Decodes, verifies and writes the init image in a JSON value, and gives the file to the caller, who removes it. `None`
+ * Decodes, verifies and writes the init image in a JSON value of the dialect, and gives the file to the caller, who removes it. `None`
  * where the value holds no init image.
  *
  * On failure, interruption or defect, at any point, the file is gone before the effect ends.
@@ -466,7 +481,7 @@ const prepareText = Effect.fnUntraced(function*(payload: unknown, options: Persi
  */
 export const persist = (
   payload: unknown,
-  options?: PersistOptions
+  options?: PayloadOptions
 ): Effect.Effect<
   Option.Option<SessionInitImage>,
   InitImageError | PlatformError,
@@ -499,7 +514,7 @@ export const persist = (
  */
 export const persistScoped = (
   payload: unknown,
-  options?: PersistOptions
+  options?: PayloadOptions
 ): Effect.Effect<
   Option.Option<SessionInitImage>,
   InitImageError | PlatformError,

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
-import { InitImageDialect, InitImageError, InitImageLimits } from "../../src/index.js"
+import { InitImageDialect, type InitImageError, InitImageLimits } from "../../src/index.js"
 import { dialects, imageOf, type Named } from "../utils/dialects.js"
 
 /** The decoded payload's fields, `null` for none, or the error's fields. */
@@ -200,6 +200,11 @@ describe("InitImageDialect", () => {
     }
   })
 
+  const keys = ["type", "data", "url", "source", "media_type", "mimeType", "mime_type", "image_url", "inlineData"]
+    .concat(
+      ["image", "base64", "file_id", "data_url", "mime", "name", "imageBytes", "fileData", "__proto__"]
+    )
+
   const json = FastCheck.letrec<{ value: unknown }>((tie) => ({
     value: FastCheck.oneof(
       { maxDepth: 3 },
@@ -218,10 +223,7 @@ describe("InitImageDialect", () => {
       FastCheck.string(),
       FastCheck.array(tie("value"), { maxLength: 3 }),
       FastCheck.dictionary(
-        FastCheck.constantFrom(
-          ...["type", "data", "url", "source", "media_type", "mimeType", "mime_type", "image_url", "inlineData"],
-          ...["image", "base64", "file_id", "data_url", "mime", "name", "imageBytes", "fileData", "__proto__"]
-        ),
+        FastCheck.constantFrom(...keys),
         tie("value"),
         { maxKeys: 5 }
       )
@@ -273,7 +275,7 @@ describe("InitImageDialect", () => {
     const text = "A".repeat(43 * 1024 * 1024)
     const url = `data:image/png;base64,${text}`
     // Flattened, as JSON.parse gives it.
-    assert.isTrue(/A$/.test(url))
+    assert.strictEqual(url.indexOf("B"), -1)
     decode(dataUrl, url)
     const start = performance.now()
     assert.strictEqual((decode(dataUrl, url) as { readonly data: string }).data.length, text.length)

@@ -87,7 +87,7 @@ describe("types", () => {
     expectTypeOf(SessionInitImage.persist).toEqualTypeOf<
       (
         payload: unknown,
-        options?: SessionInitImage.PersistOptions
+        options?: SessionInitImage.PayloadOptions
       ) => Effect.Effect<
         Option.Option<SessionInitImage.SessionInitImage>,
         InitImageError.InitImageError | PlatformError,
@@ -97,7 +97,7 @@ describe("types", () => {
     expectTypeOf(SessionInitImage.persistScoped).toEqualTypeOf<
       (
         payload: unknown,
-        options?: SessionInitImage.PersistOptions
+        options?: SessionInitImage.PayloadOptions
       ) => Effect.Effect<
         Option.Option<SessionInitImage.SessionInitImage>,
         InitImageError.InitImageError | PlatformError,

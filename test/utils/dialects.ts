@@ -61,11 +61,31 @@ export interface Named {
   readonly isText: boolean
 }
 
+// `shapes` has no other keys.
 export const names = Object.keys(shapes) as ReadonlyArray<Named["name"]>
+
+const { aiSdk, anthropic, dataUrl, dreamverse, gemini, langChain, mcp, ollama, openAiChat, openAiResponses } =
+  InitImageDialect
+const { openAiVideo, payload } = InitImageDialect
+
+const byName: Readonly<Record<Named["name"], InitImageDialect.InitImageDialect>> = {
+  payload,
+  dreamverse,
+  dataUrl,
+  openAiChat,
+  openAiResponses,
+  openAiVideo,
+  anthropic,
+  gemini,
+  mcp,
+  aiSdk,
+  langChain,
+  ollama
+}
 
 export const dialects: ReadonlyArray<Named> = names.map((name) => ({
   name,
-  dialect: InitImageDialect[name],
+  dialect: byName[name],
   isText: name === "dataUrl" || name === "ollama"
 }))
 

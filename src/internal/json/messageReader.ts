@@ -197,7 +197,8 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     if (data.length === 0) return Either.left(empty)
     if (data.isTooLarge) return Either.left(new TooLarge({ bytes: data.decodedBytes, limit: maxBytes }))
     const { invalid } = data
-    if (data.length % 4 !== 0) return Either.left(new BadBase64(wrongLength(data.length, data.tail, invalid)))
+    const wrong = wrongLength(data.length, data.tail, invalid)
+    if (wrong !== undefined) return Either.left(new BadBase64(wrong))
     const sniffed = this.#format
     if (declared !== undefined && sniffed !== undefined && sniffed !== declared) {
       // A verifier of the declared format would have been certain after `binaryDetectBytes`, or at the end.

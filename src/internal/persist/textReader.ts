@@ -1,4 +1,5 @@
 import { BadBase64 } from "../../InitImageError.js"
+import type { Alphabet } from "../../InitImagePayload.js"
 import { isVerified, type Verified, type Verifier, type VerifyError } from "../format/verifier.js"
 import { charactersFor, Decoder } from "./base64.js"
 import { ImageBuffer } from "./imageBuffer.js"
@@ -9,11 +10,12 @@ import type { ImageReader } from "./writer.js"
 export class TextReader implements ImageReader<string, Verified, VerifyError | BadBase64> {
   readonly buffer: ImageBuffer<VerifyError>
   readonly #verifier: Verifier<VerifyError>
-  readonly #decoder = new Decoder()
+  readonly #decoder: Decoder
   #text = ""
   #at = 0
 
-  constructor(verifier: Verifier<VerifyError>, expectedBytes: number) {
+  constructor(verifier: Verifier<VerifyError>, expectedBytes: number, alphabet?: Alphabet | undefined) {
+    this.#decoder = new Decoder(alphabet)
     this.#verifier = verifier
     this.buffer = new ImageBuffer(verifier, expectedBytes)
   }

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { Buffer } from "node:buffer"
+import type { Alphabet } from "../../../../src/InitImagePayload.js"
 import {
   checkLength,
   decodedBytes,
   Decoder,
   type Invalid,
+  measure,
   tailLength,
   wrongLength
 } from "../../../../src/internal/persist/base64.js"
@@ -65,8 +67,8 @@ const reference = (text: string): Decoded => {
 }
 
 /** Decodes pieces, each into a buffer of the documented minimum size. */
-const decode = (pieces: ReadonlyArray<string>): Decoded => {
-  const decoder = new Decoder()
+const decode = (pieces: ReadonlyArray<string>, alphabet?: Alphabet): Decoded => {
+  const decoder = new Decoder(alphabet)
   const bytes: Array<number> = []
   for (const piece of pieces) {
     const target = Buffer.alloc((Math.floor(piece.length / 4) + 2) * 3 + 5, 0xaa)
@@ -90,6 +92,20 @@ const split = (text: string, sizes: ReadonlyArray<number>): ReadonlyArray<string
 }
 
 const sizes = FastCheck.array(FastCheck.nat(9), { maxLength: 12 })
+
+/** The strict text that a text in an alphabet stands for; a character of the other alphabet becomes U+FFFF. */
+const toStrict = (text: string, { unpadded, urlSafe, whiteSpace }: Alphabet): string => {
+  const stripped = whiteSpace === true ? text.replace(/[\t\n\f\r ]/g, "") : text
+  const isUrlSafe = /^[^-_+/]*[-_]/.test(stripped)
+  const translated = urlSafe !== true
+    ? stripped
+    : isUrlSafe
+    ? stripped.replace(/[+/]/g, "\uffff").replaceAll("-", "+").replaceAll("_", "/")
+    : stripped.replace(/[-_]/g, "\uffff")
+  return unpadded === true && translated.length % 4 >= 2 && !translated.endsWith("=")
+    ? translated.padEnd(Math.ceil(translated.length / 4) * 4, "=")
+    : translated
+}
 
 /** Nearly valid base64: mostly the alphabet, with characters that lenient decoders accept. */
 const almost = FastCheck.array(
@@ -255,4 +271,57 @@ describe("base64", () => {
       assert.isTrue(broken.equals(bytes.subarray(0, Math.floor(offset / 4) * 3)))
     }
   )
+
+  const alphabets = FastCheck.record<Alphabet>({
+    urlSafe: FastCheck.boolean(),
+    unpadded: FastCheck.boolean(),
+    whiteSpace: FastCheck.boolean()
+  })
+
+  it.prop("accepts in an alphabet the text that stands for strict base64, however it is cut", [
+    almost,
+    FastCheck.constantFrom("", "", "-", "+/", "_"),
+    FastCheck.nat(9),
+    alphabets,
+    sizes
+  ], ([{ text }, telling, at, alphabet, sizes]) => {
+    const lenient = text.slice(0, at) + telling + text.slice(at)
+    const strict = toStrict(lenient, alphabet)
+    const expected = reference(strict)
+    const { bytes, invalid } = decode(split(lenient, sizes), alphabet)
+    assert.deepStrictEqual(bytes, expected.bytes)
+    const isMixed = expected.invalid?.offset !== undefined && strict[expected.invalid.offset] === "\uffff" &&
+      !lenient.includes("\uffff")
+    if (!isMixed) assert.deepStrictEqual(invalid, expected.invalid)
+    else assert.deepStrictEqual(invalid, { reason: "MixedAlphabets", offset: expected.invalid?.offset })
+  }, { fastCheck: { numRuns: 3000 } })
+
+  it.prop("measures and judges the length of a text in an alphabet", [almost, alphabets], ([{ text }, alphabet]) => {
+    const stripped = alphabet.whiteSpace === true ? text.replace(/[\t\n\f\r ]/g, "") : text
+    const { length, tail } = measure(text, alphabet)
+    assert.deepStrictEqual([length, tail], [stripped.length, stripped.slice(-tailLength)])
+    const decoded = decode([text], alphabet)
+    const told = checkLength(text, alphabet)
+    if (decoded.invalid === undefined) {
+      assert.isUndefined(told)
+      assert.strictEqual(decodedBytes(length, tail), decoded.bytes.length)
+    }
+    if (told !== undefined) assert.isDefined(decoded.invalid)
+    assert.strictEqual(
+      told === undefined,
+      length % 4 === 0 || alphabet.unpadded === true && length % 4 >= 2 && !stripped.endsWith("=")
+    )
+  }, { fastCheck: { numRuns: 1000 } })
+
+  it("decodes URL-safe text of both kinds and refuses a mix at its first character", () => {
+    const bytes = Buffer.from("fbefbeffffff", "hex")
+    assert.deepStrictEqual(decode([bytes.toString("base64url")], { urlSafe: true }).bytes, [...bytes])
+    assert.deepStrictEqual(decode([bytes.toString("base64")], { urlSafe: true }).bytes, [...bytes])
+    for (const [text, offset] of [["AA-A////", 4], ["AA+A__AA", 4], ["AAAA-A/A", 6]] as const) {
+      for (let at = 0; at <= text.length; at++) {
+        const { invalid } = decode([text.slice(0, at), text.slice(at)], { urlSafe: true })
+        assert.deepStrictEqual(invalid, { reason: "MixedAlphabets", offset })
+      }
+    }
+  })
 })
