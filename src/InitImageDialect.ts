@@ -195,7 +195,10 @@ const findText = (value: unknown, data: ReadonlyArray<TextPlace>): readonly [tex
   return [undefined, "base64"]
 }
 
-const makeShape = ({ alphabet, at, data, decode, fields = [] }: Options): Shape => {
+const makeShape = (
+  { alphabet, at, data, decode, fields = [] }: Options,
+  isTotal = false
+): Shape => {
   const isText = data.some(({ at }) => at.length === 0)
   /** The type is in the text. */
   const isUrl = data.every(({ form }) => form === "dataUrl")
@@ -232,7 +235,7 @@ const makeShape = ({ alphabet, at, data, decode, fields = [] }: Options): Shape 
         ))
     })
   }
-  return { at, data, fields, read }
+  return { at, data, fields, alphabet, isTotal, read }
 }
 
 const isOfAnotherKind = (error: DecodeError): boolean =>
@@ -318,10 +321,19 @@ export const make = (options: Options): InitImageDialect => {
 
 const isPrefix = (a: Path, b: Path): boolean => a.length < b.length && a.every((step, i) => step === b[i])
 
+const isSameText = (a: Shape, b: Shape): boolean =>
+  a.data.some((text) => b.data.some((other) => text.at.join("\0") === other.at.join("\0")))
+
+const isSameAlphabet = (
+  a: InitImagePayload.Alphabet | undefined,
+  b: InitImagePayload.Alphabet | undefined
+): boolean =>
+  (["urlSafe", "unpadded", "whiteSpace"] as const).every((rule) => (a?.[rule] ?? false) === (b?.[rule] ?? false))
+
 /**
  * Joins dialects: the first that recognises a value reads it. {@link payload} recognises every object, so it comes last.
  *
- * Throws where the images of one dialect stand inside those of another.
+ * Throws where the images of one dialect stand inside those of another, and where two alphabets are given for one text.
  *
  * @since 0.1.0
  * @category combinators
@@ -332,6 +344,9 @@ export const any = (...dialects: ReadonlyArray<InitImageDialect>): InitImageDial
     "InitImageDialect.any",
     shapes.some((a) => shapes.some((b) => isPrefix(a.at, b.at)))
       ? "the images of one dialect must not stand inside those of another"
+      : undefined,
+    shapes.some((a) => shapes.some((b) => isSameText(a, b) && !isSameAlphabet(a.alphabet, b.alphabet)))
+      ? "one text must not be of two alphabets"
       : undefined
   )
   return fromShapes(shapes)
@@ -375,6 +390,7 @@ export const payload: InitImageDialect = fromShapes([{
   at: [],
   data: [{ at: ["data"], form: "base64" }],
   fields: [["mime"], ["name"]],
+  isTotal: true,
   read: InitImagePayload.fromUnknown
 }])
 
@@ -403,11 +419,9 @@ export const dreamverse: InitImageDialect = make({
  * @since 0.1.0
  * @category dialects
  */
-export const dataUrl: InitImageDialect = make({
-  at: [],
-  data: [{ at: [], form: "dataUrl" }],
-  decode: () => image({})
-})
+export const dataUrl: InitImageDialect = fromShapes([
+  makeShape({ at: [], data: [{ at: [], form: "dataUrl" }], decode: () => image({}) }, true)
+])
 
 /**
  * `{ type: "image_url", image_url: { url, detail? } }` in the content of OpenAI's chat completions
@@ -618,7 +632,7 @@ export const langChain: InitImageDialect = make({
 })
 
 const ollamaImages = (at: Path): Shape =>
-  makeShape({ at, data: [{ at: [], form: "base64" }], decode: () => image({ needsMime: false }) })
+  makeShape({ at, data: [{ at: [], form: "base64" }], decode: () => image({ needsMime: false }) }, true)
 
 /**
  * `images: [base64]` in the messages of Ollama's chat and in its generate request

@@ -1,5 +1,5 @@
 /**
- * Persists the init image in a JSON message, read from its bytes.
+ * Persists the init images in a JSON message, read from its bytes.
  *
  * Most of such a message is one string, and parsing it costs more time and memory than all other steps. So the string is
  * found without parsing, decoded as it arrives, and `JSON.parse` reads the rest of the message.
@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import * as InitImageDialect from "./InitImageDialect.js"
 import type { InitImageError } from "./InitImageError.js"
 import * as InitImageSpool from "./InitImageSpool.js"
 import { type Message, MessageReader } from "./internal/json/messageReader.js"
@@ -23,22 +24,29 @@ import * as metrics from "./internal/metrics.js"
 import * as sources from "./internal/persist/sources.js"
 import * as tempFile from "./internal/persist/tempFile.js"
 import * as writer from "./internal/persist/writer.js"
+import { compile } from "./internal/places.js"
 import * as rooms from "./internal/spool/room.js"
 import { makeImage, type PersistOptions, type SessionInitImage } from "./SessionInitImage.js"
 
 /**
- * The place of the payload in the message: the keys that lead to it, from the outermost object. Without keys the message
- * is the payload.
+ * The place of the image in the message, and its shape.
  *
  * @since 0.1.0
  * @category models
  */
 export interface FrameOptions {
-  readonly at: ReadonlyArray<string>
+  /**
+   * The way to the image's value, from the outermost one: keys of objects, indices of arrays, or `InitImageDialect.each` for
+   * all of an array's items. That of the dialect by default; `[]` is the message itself.
+   */
+  readonly at?: InitImageDialect.Path | undefined
+  /** The shape of the image's value; `InitImageDialect.payload` by default. */
+  readonly dialect?: InitImageDialect.InitImageDialect | undefined
 }
 
 /**
- * A message as `JSON.parse` gives it, without the payload's `data`, and its image.
+ * A message as `JSON.parse` gives it, without the image's text, and its image. The field with the text is left out; where
+ * the image's value is the text itself, `""` stands in its place.
  *
  * @since 0.1.0
  * @category models
@@ -48,11 +56,32 @@ export interface InitImageFrame {
   readonly image: Option.Option<SessionInitImage>
 }
 
+/**
+ * A message as `JSON.parse` gives it, without the images' texts, and its images in the order of the message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface InitImagesFrame {
+  readonly message: unknown
+  readonly images: ReadonlyArray<SessionInitImage>
+}
+
 type Json<E, R> = string | Uint8Array | Stream.Stream<Uint8Array, E, R>
+
+/** How a message is read. */
+interface Reading {
+  readonly frame: FrameOptions
+  /** Whether a payload may have `bytes` in the place of `data`. */
+  readonly announces: boolean
+  /** The most images; `InitImageLimits.MaxImages` by default. */
+  readonly maxImages: number | undefined
+  readonly options: PersistOptions | undefined
+}
 
 /** The size that a driver knows of a message before it arrives. */
 interface MessageSize {
-  /** An upper bound of the image's size in bytes, where one is known. */
+  /** An upper bound of the images' size in bytes, where one is known. */
   readonly expectedBytes: number | undefined
   /** Whether the bound is only declared, and the message still to arrive. */
   readonly isStream: boolean
@@ -61,22 +90,39 @@ interface MessageSize {
 /** An image's base64 takes four thirds of its bytes. */
 const decodedAtMost = (units: number): number => Math.ceil(units / 4) * 3
 
-/** The room for a message's image, and its reader. */
+/** A message, its images, and the payload of an image that is only announced. */
+interface Received extends InitImagesFrame {
+  readonly announced: Readonly<Record<string, unknown>> | undefined
+}
+
+const toReceived = ({ message, written }: writer.WrittenImages<Message>): Received => ({
+  message: message.message,
+  images: written.map((image, index) => makeImage(image, message.images[index]?.name)),
+  announced: message.announced
+})
+
+/** How a message is persisted: the rooms for its images, and the work in them. */
 const prepare = Effect.fnUntraced(function*(
-  at: ReadonlyArray<string>,
-  announces: boolean,
-  { expectedBytes, isStream }: MessageSize,
-  options: PersistOptions | undefined
+  { announces, frame, maxImages, options }: Reading,
+  { expectedBytes, isStream }: MessageSize
 ) {
   yield* tempFile.checkOptions(options)
-  const { accepted, declaredType, maxBytes, maxMessageBytes, maxPixels, spool } = yield* InitImageSpool.settings
-  return {
-    makeRoom: spool.makeRoom({ maxBytes, expectedBytes }, options),
-    makeReader: <Chunk>(text: MessageText<Chunk>, room: rooms.Room) =>
-      new MessageReader(text, {
-        at,
+  const settings = yield* InitImageSpool.settings
+  const { accepted, declaredType, maxBytes, maxMessageBytes, maxPixels, spool } = settings
+  const { shapes } = frame.dialect ?? InitImageDialect.payload
+  const places = compile(shapes, frame.at)
+  const write = <Chunk, E, R, E2, R2>(
+    text: MessageText<Chunk>,
+    source: sources.Source<Chunk, E, R>,
+    makeRoom: Effect.Effect<rooms.Room, E2, R2>
+  ) =>
+    Effect.flatMap(makeRoom, (room) => {
+      const reader = new MessageReader(text, {
+        places,
+        readShapes: InitImageDialect.readShapes,
         announces,
         isStream,
+        maxImages: maxImages ?? settings.maxImages,
         maxBytes: room.maxBytes,
         expectedBytes: Math.min(expectedBytes ?? Infinity, room.maxBytes),
         maxMessageBytes,
@@ -84,66 +130,73 @@ const prepare = Effect.fnUntraced(function*(
         accepted,
         declaredType
       })
-  }
+      return Effect.map(writer.writeImages(reader, source, room, makeRoom), toReceived)
+    })
+  return { makeRoom: spool.makeRoom({ maxBytes, expectedBytes }, options), write }
 })
 
-/** A message, its image, and the payload of an image that is only announced. */
-interface Received extends InitImageFrame {
-  readonly announced: Readonly<Record<string, unknown>> | undefined
-}
-
-const toReceived = ({ message, written }: writer.WrittenMessage<Message>): Received => ({
-  message: message.message,
-  image: written === undefined ? Option.none() : Option.some(makeImage(written, message.image?.name)),
-  announced: message.announced
-})
-
-/** How a message is persisted: its room, and the work in it. */
-const prepareJson = <E, R>(
-  json: Json<E, R>,
-  at: ReadonlyArray<string>,
-  announces: boolean,
-  options: PersistOptions | undefined
-) => {
+/** {@link prepare} for any form of a message. */
+const prepareJson = <E, R>(json: Json<E, R>, reading: Reading) => {
   const expectedBytes = typeof json === "string" || Predicate.isUint8Array(json)
     ? decodedAtMost(json.length)
     : undefined
   return Effect.map(
-    prepare(at, announces, { expectedBytes, isStream: expectedBytes === undefined }, options),
-    ({ makeReader, makeRoom }) => ({
+    prepare(reading, { expectedBytes, isStream: expectedBytes === undefined }),
+    ({ makeRoom, write }) => ({
       makeRoom,
-      use: (
-        room: rooms.Room
-      ): Effect.Effect<Received, InitImageError | PlatformError | E, R> => {
-        const write = <Chunk, R2>(text: MessageText<Chunk>, source: sources.Source<Chunk, E, R2>) =>
-          Effect.map(writer.writeMessage(makeReader(text, room), source, room), toReceived)
-        if (typeof json === "string") return write(fromStrings(), sources.fromString(json))
-        if (Predicate.isUint8Array(json)) return write(fromBytes(), sources.fromBytes(json))
+      use: <E2, R2>(makeRoom: Effect.Effect<rooms.Room, E2, R2>) => {
+        if (typeof json === "string") return write(fromStrings(), sources.fromString(json), makeRoom)
+        if (Predicate.isUint8Array(json)) return write(fromBytes(), sources.fromBytes(json), makeRoom)
         return Effect.scopedWith((scope) =>
-          Effect.flatMap(Scope.extend(sources.fromStream(json), scope), (source) => write(fromBytes(), source))
+          Effect.flatMap(
+            Scope.extend(sources.fromStream(json), scope),
+            (source) => write(fromBytes(), source, makeRoom)
+          )
         )
       }
     })
   )
 }
 
-const toFrame = ({ image, message }: Received): InitImageFrame => ({ message, image })
+const toFrame = ({ images, message }: InitImagesFrame): InitImageFrame => ({
+  message,
+  image: Option.fromNullable(images[0])
+})
+
+const toFrames = ({ images, message }: InitImagesFrame): InitImagesFrame => ({ message, images })
 
 const imageIn = ({ image }: InitImageFrame) => image
+
+/** The first image: a metric counts a message once. */
+const firstIn = ({ images }: InitImagesFrame) => Option.fromNullable(images[0])
+
+const one = (frame: FrameOptions, options: PersistOptions | undefined): Reading => ({
+  frame,
+  announces: false,
+  maxImages: 1,
+  options
+})
+
+const all = (frame: FrameOptions, options: PersistOptions | undefined): Reading => ({
+  ...one(frame, options),
+  maxImages: undefined
+})
 
 /**
  * Persists the image in a JSON message (RFC 8259) and gives the file to the caller, who removes it.
  *
  * The message is a string, all of its bytes, or a stream of them. For any size and any order of keys, only a few chunks
  * of the image are in memory. The outcome is that of `JSON.parse` followed by `SessionInitImage.persist` of
- * the value `at` the given place, with the same errors, with two exceptions. A stream is refused as `TooLarge` as soon as
- * it is. And a message in which a key that leads to the payload, or `mime`, `name` or `data` in the payload, occurs twice
+ * the value at the image's place, with the same errors, with two exceptions. A stream is refused as `TooLarge` as soon as
+ * it is. And a message in which a key that leads to the image, or a field of its dialect, occurs twice
  * is refused as soon as the second one is read (`DuplicateKey`): RFC 8259 section 4 leaves the meaning of such a message
  * open and RFC 7493 section 2.3 forbids it, and two parsers that choose differently are a way around checks.
  *
+ * A second image is refused as `TooManyImages`; {@link persistAll} takes several.
+ *
  * Fails with any `InitImageError`, `InvalidPayload` among them where the message is not JSON or not UTF-8 (`NotJson`),
  * nested deeper than 128 (`TooDeep`), has a key twice (`DuplicateKey`), or has more than `InitImageLimits.MaxMessageBytes`
- * beside the data (`MessageTooLarge`); with `PlatformError` where the disk does; and with the stream's own errors.
+ * beside the image's text (`MessageTooLarge`), also where a text is of something else, such as a PDF; with `PlatformError` where the disk does; and with the stream's own errors.
  *
  * @since 0.1.0
  * @category persisting
@@ -154,8 +207,8 @@ export const persist = <E = never, R = never>(
   options?: PersistOptions
 ): Effect.Effect<InitImageFrame, InitImageError | PlatformError | E, FileSystem.FileSystem | Path.Path | R> =>
   Effect.flatMap(
-    prepareJson(json, frame.at, false, options),
-    ({ makeRoom, use }) => Effect.map(rooms.kept(makeRoom, use), toFrame)
+    prepareJson(json, one(frame, options)),
+    ({ makeRoom, use }) => Effect.map(rooms.allKept(makeRoom, use), toFrame)
   ).pipe(metrics.observe("InitImageFrame.persist", imageIn))
 
 /**
@@ -186,9 +239,60 @@ export const persistScoped = <E = never, R = never>(
   FileSystem.FileSystem | Path.Path | Scope.Scope | R
 > =>
   Effect.flatMap(
-    prepareJson(json, frame.at, false, options),
-    ({ makeRoom, use }) => Effect.map(rooms.scoped(makeRoom, use), toFrame)
+    prepareJson(json, one(frame, options)),
+    ({ makeRoom, use }) => Effect.map(rooms.allScoped(makeRoom, use), toFrame)
   ).pipe(metrics.observe("InitImageFrame.persistScoped", imageIn))
+
+/**
+ * {@link persist} for a message with several images: up to `InitImageLimits.MaxImages`, of up to `InitImageLimits.MaxBytes`
+ * together. Gives them in the order of the message. Where it fails, no file is left.
+ *
+ * Fails as {@link persist} does, in the order of the images.
+ *
+ * @since 0.1.0
+ * @category persisting
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { InitImageDialect, InitImageFrame, InitImageLimits } from "session-init-image"
+ *
+ * // { "messages": [{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "data:..." } }] }] }
+ * const read = (request: Uint8Array) =>
+ *   InitImageFrame.persistAllScoped(request, { dialect: InitImageDialect.openAiChat }).pipe(
+ *     Effect.map(({ images }) => images.map(({ path }) => path)),
+ *     InitImageLimits.withMaxImages(4)
+ *   )
+ * ```
+ */
+export const persistAll = <E = never, R = never>(
+  json: Json<E, R>,
+  frame: FrameOptions,
+  options?: PersistOptions
+): Effect.Effect<InitImagesFrame, InitImageError | PlatformError | E, FileSystem.FileSystem | Path.Path | R> =>
+  Effect.flatMap(
+    prepareJson(json, all(frame, options)),
+    ({ makeRoom, use }) => Effect.map(rooms.allKept(makeRoom, use), toFrames)
+  ).pipe(metrics.observe("InitImageFrame.persistAll", firstIn))
+
+/**
+ * {@link persistAll}, with files that live as long as the scope.
+ *
+ * @since 0.1.0
+ * @category persisting
+ */
+export const persistAllScoped = <E = never, R = never>(
+  json: Json<E, R>,
+  frame: FrameOptions,
+  options?: PersistOptions
+): Effect.Effect<
+  InitImagesFrame,
+  InitImageError | PlatformError | E,
+  FileSystem.FileSystem | Path.Path | Scope.Scope | R
+> =>
+  Effect.flatMap(
+    prepareJson(json, all(frame, options)),
+    ({ makeRoom, use }) => Effect.map(rooms.allScoped(makeRoom, use), toFrames)
+  ).pipe(metrics.observe("InitImageFrame.persistAllScoped", firstIn))
 
 /**
  * {@link persistScoped} for a message whose payload may have `bytes` in the place of `data`: it is then answered as
@@ -198,15 +302,22 @@ export const persistScoped = <E = never, R = never>(
  */
 export const persistOrAnnounced = (
   json: string,
-  at: ReadonlyArray<string>
+  frame: FrameOptions
 ): Effect.Effect<
-  Received,
+  InitImageFrame & Pick<Received, "announced">,
   InitImageError | PlatformError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
 > =>
   Effect.flatMap(
-    prepareJson<never, never>(json, at, true, undefined),
-    ({ makeRoom, use }) => rooms.scoped(makeRoom, use)
+    prepareJson<never, never>(json, {
+      ...one(frame, undefined),
+      announces: frame.dialect === undefined || frame.dialect === InitImageDialect.payload
+    }),
+    ({ makeRoom, use }) =>
+      Effect.map(rooms.allScoped(makeRoom, use), (received) => ({
+        ...toFrame(received),
+        announced: received.announced
+      }))
   )
 
 /**
@@ -217,7 +328,7 @@ export const persistOrAnnounced = (
 export const persistSourceScoped = <E, R>(
   source: sources.Source<Uint8Array, E, R>,
   length: number | undefined,
-  at: ReadonlyArray<string>,
+  frame: FrameOptions,
   options: PersistOptions | undefined
 ): Effect.Effect<
   InitImageFrame,
@@ -226,13 +337,8 @@ export const persistSourceScoped = <E, R>(
 > => {
   const expectedBytes = length === undefined ? undefined : decodedAtMost(length)
   return Effect.flatMap(
-    prepare(at, false, { expectedBytes, isStream: true }, options),
-    ({ makeReader, makeRoom }) =>
-      rooms.scoped(
-        makeRoom,
-        (room) =>
-          Effect.map(writer.writeMessage(makeReader(fromBytes(), room), source, room), (message) =>
-            toFrame(toReceived(message)))
-      )
+    prepare(one(frame, options), { expectedBytes, isStream: true }),
+    ({ makeRoom, write }) =>
+      Effect.map(rooms.allScoped(makeRoom, (makeRoom) => write(fromBytes(), source, makeRoom)), toFrame)
   )
 }

@@ -39,7 +39,7 @@ import * as SessionInitImage from "./SessionInitImage.js"
  * @since 0.1.0
  * @category models
  */
-export interface RequestOptions extends SessionInitImage.PersistOptions {
+export interface RequestOptions extends SessionInitImage.PayloadOptions {
   /**
    * The longest time without any byte of a body, while the server waits for one: then the connection is closed. 30
    * seconds by default. Time that the server takes for its own work does not count.
@@ -77,13 +77,13 @@ const maxEscapeFactor = 1.25
 const refuseTooLarge = (bytes: number, limit: number): Effect.Effect<void, TooLarge> =>
   bytes > limit ? new TooLarge({ bytes, limit }) : Effect.void
 
-const fromJson = (body: Body, at: ReadonlyArray<string>, options: RequestOptions): Received =>
+const fromJson = (body: Body, frame: InitImageFrame.FrameOptions, options: RequestOptions): Received =>
   Effect.gen(function*() {
     const maxBytes = yield* InitImageLimits.MaxBytes
     const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
     const leastBytes = Math.floor(((body.length ?? 0) - maxMessageBytes) / maxEscapeFactor * 3 / 4)
     yield* refuseTooLarge(leastBytes, maxBytes)
-    return yield* body.use((source) => InitImageFrame.persistSourceScoped(source, body.length, at, options))
+    return yield* body.use((source) => InitImageFrame.persistSourceScoped(source, body.length, frame, options))
   })
 
 const nameIn = (request: HttpServerRequest.HttpServerRequest): string | undefined =>
@@ -150,18 +150,20 @@ const isJson = (mediaType: string): boolean =>
 const isPlain = (contentEncoding: string): boolean =>
   contentEncoding.split(",").every((coding) => /^[\t ]*(?:identity)?[\t ]*$/i.test(coding))
 
-const read = Effect.fnUntraced(function*(at: ReadonlyArray<string>, keepsFields: boolean, options: RequestOptions) {
-  const request = yield* HttpServerRequest.HttpServerRequest
-  const body = yield* requestBody.open(request, {
-    ...requestBody.defaultBounds,
-    ...options.stallTimeout === undefined ? {} : { stallTimeout: options.stallTimeout }
-  })
-  if (!isPlain(request.headers["content-encoding"] ?? "")) return yield* new UnsupportedEncoding()
-  const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
-  if (isJson(mediaType)) return yield* fromJson(body, at, options)
-  if (mediaType === "multipart/form-data") return yield* fromForm(request, body, keepsFields, options)
-  return yield* fromRaw(request, mediaType, body, options)
-})
+const read = Effect.fnUntraced(
+  function*(frame: InitImageFrame.FrameOptions, keepsFields: boolean, options: RequestOptions) {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const body = yield* requestBody.open(request, {
+      ...requestBody.defaultBounds,
+      ...options.stallTimeout === undefined ? {} : { stallTimeout: options.stallTimeout }
+    })
+    if (!isPlain(request.headers["content-encoding"] ?? "")) return yield* new UnsupportedEncoding()
+    const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
+    if (isJson(mediaType)) return yield* fromJson(body, frame, options)
+    if (mediaType === "multipart/form-data") return yield* fromForm(request, body, keepsFields, options)
+    return yield* fromRaw(request, mediaType, body, options)
+  }
+)
 
 /**
  * Persists the image in a request's body, with a file that lives as long as the scope; in a router that is the request's
@@ -212,7 +214,7 @@ export const fromRequest: (
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = (options = {}) =>
   Effect.flatMap(
-    read([], false, options),
+    read({ dialect: options.dialect }, false, options),
     ({ image, message }): Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, Empty> =>
       Option.isNone(image) && message !== null ? new Empty() : Effect.succeed(image)
   ).pipe(metrics.observe("InitImageHttp.fromRequest", identity))
@@ -263,7 +265,7 @@ export const messageFromRequest: (
   InitImageError | PlatformError | RequestError,
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = (options) =>
-  read(options.at, true, options).pipe(metrics.observe("InitImageHttp.messageFromRequest", ({ image }) => image))
+  read(options, true, options).pipe(metrics.observe("InitImageHttp.messageFromRequest", ({ image }) => image))
 
 /**
  * The description of an image for its client: without its path. `bytes` is the file's size; `width` and `height` are in

@@ -109,13 +109,13 @@ const persistMessage: session.Images["persistMessage"] = (text, at) =>
 const images: session.Images = {
   makeSlot: InitImageSlot.make,
   decodeFormat: InitImagePayload.decodePayloadFormat,
-  persistMessage,
-  admit: (bytes) =>
-    Effect.gen(function*() {
-      const spool = yield* InitImageSpool.InitImageSpool
-      const admitted = yield* spool.admit(bytes)
-      return (text, at) => Effect.provideService(persistMessage(text, at), InitImageSpool.InitImageSpool, admitted)
-    }),
+  persistMessage: (text, at) =>
+    InitImageFrame.persistOrAnnounced(text, { at }).pipe(
+      metrics.observe(
+        "InitImageSocket.receive",
+        ({ announced, image }) => announced === undefined ? image : undefined
+      )
+    ),
   persistAnnounced: (image, bytes) =>
     Effect.scopedWith((scope) =>
       Effect.flatMap(

@@ -125,6 +125,7 @@ export interface Settings {
   readonly accepted: ReadonlyArray<ImageFormat.Mime>
   readonly declaredType: "required" | "optional"
   readonly maxBytes: number
+  readonly maxImages: number
   readonly maxMessageBytes: number
   readonly maxPixels: number
   readonly spool: Spool
@@ -135,6 +136,7 @@ export const settings: Effect.Effect<Settings> = Effect.map(Effect.context<never
   accepted: Context.get(context, InitImageLimits.AcceptedFormats),
   declaredType: Context.get(context, InitImageLimits.DeclaredType),
   maxBytes: Context.get(context, InitImageLimits.MaxBytes),
+  maxImages: Context.get(context, InitImageLimits.MaxImages),
   maxMessageBytes: Context.get(context, InitImageLimits.MaxMessageBytes),
   maxPixels: Context.get(context, InitImageLimits.MaxPixels),
   spool: Context.get(context, InitImageSpool)

@@ -3,6 +3,7 @@
  * them. Runs in browsers too.
  */
 import * as Predicate from "effect/Predicate"
+import type { Alphabet } from "../InitImagePayload.js"
 
 /** Every item of an array. */
 export const each: unique symbol = Symbol.for("session-init-image/InitImageDialect/each")
@@ -29,6 +30,17 @@ export interface ShapePlaces {
   readonly data: ReadonlyArray<TextPlace>
   /** The places of the other fields in the value. */
   readonly fields: ReadonlyArray<ReadonlyArray<string>>
+  /** The base64 that the text may be beyond RFC 4648 section 4. */
+  readonly alphabet?: Alphabet | undefined
+  /** Whether every value that has a text is an image. */
+  readonly isTotal?: boolean | undefined
+}
+
+/** The text of an image, as all shapes at its place have it. */
+export interface Text {
+  readonly form: Form
+  readonly alphabet: Alphabet | undefined
+  readonly isTotal: boolean
 }
 
 /** A place in a message. */
@@ -41,8 +53,15 @@ export interface Place<out S> {
   readonly each: Place<S> | undefined
   /** The kinds of image that the value may be; empty where it is none. */
   readonly shapes: ReadonlyArray<S>
-  /** The form of an image's text at this place. */
-  readonly form: Form | undefined
+  /** The image's text at this place. */
+  readonly text: Text | undefined
+}
+
+/** The places in a message, from the outermost value. */
+export interface Places<out S> {
+  readonly root: Place<S>
+  /** The longest of the keys that matter, in UTF-16 code units. */
+  readonly maxKeyLength: number
 }
 
 class Node<S> implements Place<S> {
@@ -50,7 +69,7 @@ class Node<S> implements Place<S> {
   readonly items = new Map<number, Node<S>>()
   each: Node<S> | undefined = undefined
   readonly shapes: Array<S> = []
-  form: Form | undefined = undefined
+  text: Text | undefined = undefined
 
   child(step: string | number | typeof each): Node<S> {
     if (step === each) return this.each ??= new Node()
@@ -67,40 +86,54 @@ class Node<S> implements Place<S> {
   }
 }
 
-/** Two shapes at one place may read one text in two forms. */
-const joined = (a: Form | undefined, b: Form): Form => a === undefined || a === b ? b : "either"
+/** Two shapes at one place may read one text in two forms. Their alphabets are the same. */
+const joined = (a: Text | undefined, b: Text): Text =>
+  a === undefined
+    ? b
+    : { form: a.form === b.form ? a.form : "either", alphabet: b.alphabet, isTotal: a.isTotal && b.isTotal }
 
-/** The tree of the shapes' places, from the outermost value; `at` is in the place of their own. */
-export const compile = <S extends ShapePlaces>(shapes: ReadonlyArray<S>, at?: Path): Place<S> => {
+/** The places of the shapes; `at` stands in for their own. */
+export const compile = <S extends ShapePlaces>(shapes: ReadonlyArray<S>, at?: Path | undefined): Places<S> => {
   const root = new Node<S>()
+  let maxKeyLength = 0
+  const descend = (node: Node<S>, path: Path): Node<S> => {
+    for (const step of path) if (typeof step === "string") maxKeyLength = Math.max(maxKeyLength, step.length)
+    return node.descend(path)
+  }
   for (const shape of shapes) {
-    const image = root.descend(at ?? shape.at)
+    const { alphabet, isTotal = false } = shape
+    const image = descend(root, at ?? shape.at)
     image.shapes.push(shape)
-    for (const field of shape.fields) image.descend(field)
+    for (const field of shape.fields) descend(image, field)
     for (const text of shape.data) {
-      const node = image.descend(text.at)
-      node.form = joined(node.form, text.form)
+      const node = descend(image, text.at)
+      node.text = joined(node.text, { form: text.form, alphabet, isTotal })
     }
   }
-  return root
+  return { root, maxKeyLength }
 }
+
+/** The place of an array's item. */
+export const itemOf = <S>(place: Place<S>, index: number): Place<S> | undefined => place.items.get(index) ?? place.each
 
 /** Visits the values of a message at the places of images, in the order of the message. */
 export const visit = <S>(
   value: unknown,
   place: Place<S>,
-  onImage: (value: unknown, place: Place<S>) => void
+  onImage: (value: unknown, place: Place<S>, parent: object | undefined, key: string | number) => void,
+  parent?: object,
+  key: string | number = ""
 ): void => {
-  if (place.shapes.length > 0) return onImage(value, place)
+  if (place.shapes.length > 0) return onImage(value, place, parent, key)
   if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) {
-      const child = place.items.get(index) ?? place.each
-      if (child !== undefined) visit(item, child, onImage)
+      const child = itemOf(place, index)
+      if (child !== undefined) visit(item, child, onImage, value, index)
     }
   } else if (Predicate.isRecord(value)) {
     for (const key of Object.keys(value)) {
       const child = place.members.get(key)
-      if (child !== undefined) visit(value[key], child, onImage)
+      if (child !== undefined) visit(value[key], child, onImage, value, key)
     }
   }
 }

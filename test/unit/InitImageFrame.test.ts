@@ -671,7 +671,7 @@ describe("InitImageFrame", () => {
       const directory = yield* makeDirectory
       const { data, mime } = payloadOf("image/png", png())
       const read = (image: unknown) =>
-        persistOrAnnounced(JSON.stringify({ image }), ["image"]).pipe(
+        persistOrAnnounced(JSON.stringify({ image }), { at: ["image"] }).pipe(
           Effect.provideService(InitImageSpool.InitImageSpool, spoolIn(directory)),
           Effect.either
         )
@@ -706,7 +706,7 @@ describe("InitImageFrame", () => {
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const json = `{"a":{"mime":"image/png","data":"${payloadOf("", big).data}"},"a":{"mime":"image/png","bytes":5}}`
-      const result = yield* outcome(persistOrAnnounced(json, ["a"])).pipe(
+      const result = yield* outcome(persistOrAnnounced(json, { at: ["a"] })).pipe(
         Effect.provideService(InitImageSpool.InitImageSpool, spoolIn(directory))
       )
       assert.deepStrictEqual(result, duplicateKey)

@@ -6,7 +6,8 @@
  * be known.
  */
 import { Buffer } from "node:buffer"
-import { charactersFor, decodedBytes, Decoder, type Invalid, tailLength } from "../persist/base64.js"
+import type { Alphabet } from "../../InitImagePayload.js"
+import { charactersFor, decodedBytes, Decoder, dropWhiteSpace, type Invalid, tailLength } from "../persist/base64.js"
 import type { ImageBuffer } from "../persist/imageBuffer.js"
 import { StringChecker } from "./stringChecker.js"
 import type { MessageText } from "./text.js"
@@ -31,15 +32,20 @@ const completeEscapes = (piece: string): number => {
 /** The state of the string: decoded, in an escape that is not complete, only checked, or read to its end. */
 type State = "decoding" | "escape" | "checking" | "ended" | "malformed"
 
+/** White space that is dropped beyond as much as there is base64, in characters: MIME has a fortieth of it. */
+const maxWhiteSpace = 64 * 1024
+
 export class DataReader<F> {
   readonly #text: MessageText<never>
   readonly #buffer: ImageBuffer<F>
-  readonly #decoder = new Decoder()
+  readonly #decoder: Decoder
+  readonly #alphabet: Alphabet | undefined
   #state: State = "decoding"
   #checker: StringChecker | undefined
   #escape = ""
   #tail = ""
   #length = 0
+  #dropped = 0
   #wantedBytes = 0
   readonly #maxBytes: number
   readonly #stopsTooLarge: boolean
@@ -47,7 +53,15 @@ export class DataReader<F> {
   failure: F | undefined
 
   /** With `stopsTooLarge` the reader stops as soon as the image is certain to be too large. */
-  constructor(text: MessageText<never>, buffer: ImageBuffer<F>, maxBytes: number, stopsTooLarge: boolean) {
+  constructor(
+    text: MessageText<never>,
+    buffer: ImageBuffer<F>,
+    maxBytes: number,
+    stopsTooLarge: boolean,
+    alphabet?: Alphabet | undefined
+  ) {
+    this.#decoder = new Decoder(alphabet)
+    this.#alphabet = alphabet
     this.#text = text
     this.#buffer = buffer
     this.#maxBytes = maxBytes
@@ -64,7 +78,33 @@ export class DataReader<F> {
     return this.#state === "malformed"
   }
 
-  /** The string's length so far, in UTF-16 code units. */
+  /** Reads the characters that a string begins with, and that have been passed over. */
+  begin(head: string): void {
+    this.#decodePlain(head)
+    if (this.invalid !== undefined) this.#startChecking()
+  }
+
+  /** Only checks the string, which begins with `head`, for an image that is not wanted. */
+  discard(head: string): void {
+    this.#count(head)
+    this.#startChecking()
+  }
+
+  /** Whether there is no character in the string so far. */
+  get isEmpty(): boolean {
+    return this.length + this.#droppedSoFar === 0
+  }
+
+  get alphabet(): Alphabet | undefined {
+    return this.#alphabet
+  }
+
+  /** Characters of white space that were dropped. */
+  get #droppedSoFar(): number {
+    return this.#dropped + (this.#checker?.dropped ?? 0)
+  }
+
+  /** The string's length so far, in UTF-16 code units, without white space that is dropped. */
   get length(): number {
     return this.#length + (this.#checker?.length ?? 0)
   }
@@ -104,8 +144,9 @@ export class DataReader<F> {
   }
 
   /** Reads on in the chunk at hand: to its end, to the string's end, or until the buffer is full. */
-  read(): "more" | "full" | "tooLarge" | "ended" | "malformed" {
+  read(): "more" | "full" | "tooLarge" | "tooBlank" | "ended" | "malformed" {
     while (true) {
+      if (this.#droppedSoFar > this.length + maxWhiteSpace) return "tooBlank"
       if (this.#stopsTooLarge && !this.ended && !this.malformed && this.isTooLarge) return "tooLarge"
       const unit = this.#text.peek()
       switch (this.#state) {
@@ -165,8 +206,17 @@ export class DataReader<F> {
       return
     }
     // No base64 from here on: these units are read again, and all that follow.
-    this.#checker = new StringChecker(this.#text.isUtf8)
+    this.#startChecking()
+  }
+
+  #startChecking(): void {
+    this.#checker = new StringChecker(this.#text.isUtf8, this.#alphabet?.whiteSpace)
     this.#state = "checking"
+  }
+
+  #decodePlain(plain: string): void {
+    this.#commit((target, at) => this.#decoder.push(plain, target, at))
+    this.#count(plain)
   }
 
   #commit(decode: (target: Buffer, at: number) => number): void {
@@ -199,15 +249,13 @@ export class DataReader<F> {
       this.#state = "malformed"
       return
     }
-    this.#commit((target, at) => this.#decoder.push(plain, target, at))
-    this.#count(plain)
-    if (this.invalid !== undefined) {
-      this.#checker = new StringChecker(this.#text.isUtf8)
-      this.#state = "checking"
-    }
+    this.#decodePlain(plain)
+    if (this.invalid !== undefined) this.#startChecking()
   }
 
-  #count(text: string): void {
+  #count(plain: string): void {
+    const text = dropWhiteSpace(plain, this.#alphabet)
+    this.#dropped += plain.length - text.length
     this.#length += text.length
     this.#tail = text.length < tailLength ? (this.#tail + text).slice(-tailLength) : text.slice(-tailLength)
   }

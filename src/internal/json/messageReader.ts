@@ -1,32 +1,39 @@
 /**
- * Reads a JSON message that may carry an image: the payload's data goes to the image's buffer as it arrives, and the rest
- * of the message to `JSON.parse` at its end.
+ * Reads a JSON message that may carry images: the text of each goes to the image's buffer as it arrives, and the rest of the
+ * message to `JSON.parse` at its end.
  *
- * The result is that of `JSON.parse` followed by `SessionInitImage.persist`, for any order of the keys. The format
- * is sniffed in the first kilobyte of the image, and the declared type is compared when the whole message is known. So
- * an image that is refused is read on without being written, to report the first error in the order of `persist`.
+ * The result is that of `JSON.parse` followed by `SessionInitImage.persistAll`, for any order of the keys. The format of an
+ * image is sniffed in its first kilobyte, and the declared type is compared when the image's whole value is known. So an
+ * image that is refused is read on without being written, to report the first error in the order of `persistAll`.
+ *
+ * A text that turns out to be of no image, such as that of a PDF, is a part of the message: it is recorded until then.
  */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../ImageFormat.js"
+import type { Shape } from "../../InitImageDialect.js"
 import {
   BadBase64,
   ContentMismatch,
   Empty,
   type InitImageError,
   InvalidPayload,
-  TooLarge
+  TooLarge,
+  TooManyImages
 } from "../../InitImageError.js"
-import * as InitImagePayload from "../../InitImagePayload.js"
+import type * as InitImagePayload from "../../InitImagePayload.js"
 import { makeSniffingProbe, type SniffingProbe } from "../format/probe.js"
 import { binaryDetectBytes } from "../format/signature.js"
 import { toError, type Verified } from "../format/verifier.js"
-import { wrongLength } from "../persist/base64.js"
+import { decodedBytes, Decoder, measure, tailLength, wrongLength } from "../persist/base64.js"
 import { ImageBuffer } from "../persist/imageBuffer.js"
 import { Done, type Ended, type Step } from "../persist/reader.js"
 import type { ImageReader } from "../persist/writer.js"
+import { type Place, type Places, visit } from "../places.js"
 import { DataReader } from "./dataReader.js"
+import { HeadReader } from "./headReader.js"
 import { Scanner } from "./scanner.js"
 import type { MessageText } from "./text.js"
 
@@ -41,40 +48,41 @@ export interface MessageImage extends Verified {
   readonly name: string | undefined
 }
 
-/** A message as `JSON.parse` has it, without the payload's data. */
+/** A message as `JSON.parse` has it, without the images' texts. */
 export interface Message {
   readonly message: unknown
-  readonly image: MessageImage | undefined
+  readonly images: ReadonlyArray<MessageImage>
   /** The payload, where it has `bytes` in the place of `data` and the reader looks for that. */
   readonly announced: Readonly<Record<string, unknown>> | undefined
 }
 
+/** Reads the value of an image by the shapes that it may have. */
+export type ReadShapes = (
+  shapes: ReadonlyArray<Shape>,
+  value: unknown,
+  accepted: ReadonlyArray<ImageFormat.Mime>,
+  declaredType: "required" | "optional"
+) => Either.Either<Option.Option<InitImagePayload.InitImagePayload>, InitImageError>
+
 export interface Options {
-  /** The keys that lead to the payload. */
-  readonly at: ReadonlyArray<string>
+  /** The places of the images. */
+  readonly places: Places<Shape>
+  readonly readShapes: ReadShapes
   /** Whether a payload may have `bytes` in the place of `data`. */
   readonly announces: boolean
   /** Whether more may come than is known yet: then an image is refused as soon as it is too large. */
   readonly isStream: boolean
-  /** The largest image, in bytes. */
+  /** The most images. */
+  readonly maxImages: number
+  /** The largest size of all images together, in bytes. */
   readonly maxBytes: number
-  /** An upper bound of the image's size that is probably true, in bytes. */
+  /** An upper bound of the images' size that is probably true, in bytes. */
   readonly expectedBytes: number
-  /** The largest message without the image's data, in bytes. */
+  /** The largest message without the images' texts, in bytes. */
   readonly maxMessageBytes: number
   readonly maxPixels: number
   readonly accepted: ReadonlyArray<ImageFormat.Mime>
   readonly declaredType: "required" | "optional"
-}
-
-/** The value at the end of the path, where everything that leads to it is an object. */
-const valueAt = (message: unknown, at: ReadonlyArray<string>): unknown => {
-  let value = message
-  for (const key of at) {
-    if (!Predicate.isRecord(value) || !Object.hasOwn(value, key)) return undefined
-    value = value[key]
-  }
-  return value
 }
 
 const isAnnounced = (payload: unknown): payload is Readonly<Record<string, unknown>> =>
@@ -83,29 +91,87 @@ const isAnnounced = (payload: unknown): payload is Readonly<Record<string, unkno
 const parse = (text: string | undefined): Either.Either<unknown, InvalidPayload> =>
   text === undefined ? Either.left(notJson) : Either.try({ try: () => JSON.parse(text), catch: () => notJson })
 
+/** In the place of a text that is not empty. */
+const standIn = "A"
+
+/** The text of an image, from its opening quote on or from behind the prefix of a data URL. */
+interface Text {
+  readonly data: DataReader<ImageFormat.ProbeFailure>
+  readonly probe: SniffingProbe
+  /** Whether the text is read for an image that may be written. */
+  readonly isWanted: boolean
+  /** What was kept in the place of the text, with the closing quote. */
+  kept: string
+}
+
+/** What the value at the place of an image has turned out to be. */
+type Outcome =
+  | { readonly _tag: "NoImage" }
+  /** A text that is known only when the message is. */
+  | { readonly _tag: "Unread" }
+  | { readonly _tag: "Announced" }
+  | { readonly _tag: "Image" }
+  | { readonly _tag: "Refused"; readonly error: InitImageError }
+
+const noImage: Outcome = { _tag: "NoImage" }
+
+/** Removes the texts of an image from a message. */
+const removeTexts = (value: unknown, { shapes }: Place<Shape>): void => {
+  for (const { data } of shapes) {
+    for (const { at } of data) {
+      const parent = at.slice(0, -1).reduce<unknown>(
+        (parent, key) => Predicate.isRecord(parent) ? parent[key] : undefined,
+        value
+      )
+      const key = at.at(-1)
+      if (key !== undefined && Predicate.isRecord(parent) && typeof parent[key] === "string") delete parent[key]
+    }
+  }
+}
+
 export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, InitImageError> {
-  readonly buffer: ImageBuffer<ImageFormat.ProbeFailure>
   readonly #text: MessageText<Chunk>
   readonly #options: Options
-  readonly #scanner: Scanner
-  readonly #probe: SniffingProbe
-  /** The data, from its opening quote on. */
-  #data: DataReader<ImageFormat.ProbeFailure> | undefined
+  readonly #scanner: Scanner<Shape>
+  #buffer: ImageBuffer<ImageFormat.ProbeFailure>
+  #probe: SniffingProbe
+  /** The bracket or quote that the value of the current image begins with. */
+  #opening = ""
+  /** Reads the beginning of a text that may be a data URL. */
+  #head: HeadReader | undefined
+  /** The characters that the text begins with, until there is room for its image. */
+  #begins: string | undefined
+  /** The place of the text that is being read. */
+  #place: Place<Shape> | undefined
+  /** The text in the value of the current image. */
+  #current: Text | undefined
   #keptBytes = 0
   #isDiscarded = false
+  readonly #images: Array<MessageImage> = []
+  /** The images' size, in bytes. */
+  #imageBytes = 0
+  /** The outcomes of the values at the places of images, in order: of containers and of texts. */
+  readonly #outcomes: Array<Outcome> = []
 
   constructor(text: MessageText<Chunk>, options: Options) {
     this.#text = text
     this.#options = options
-    this.#scanner = new Scanner(options.at, text.decodeKey)
-    this.#probe = makeSniffingProbe({
-      maxPixels: options.maxPixels,
-      formats: options.accepted.map((mime) => ImageFormat.byMime[mime].name)
-    })
-    this.buffer = new ImageBuffer(this.#probe, options.expectedBytes)
+    this.#scanner = new Scanner(options.places, text.decodeKey)
+    this.#probe = this.#makeProbe()
+    this.#buffer = new ImageBuffer(this.#probe, options.expectedBytes)
   }
 
-  readonly extension = (): string => this.#format?.extension ?? ""
+  /** The buffer of the current image. */
+  get buffer(): ImageBuffer<ImageFormat.ProbeFailure> {
+    return this.#buffer
+  }
+
+  /** The images that have been verified so far. */
+  get images(): ReadonlyArray<MessageImage> {
+    return this.#images
+  }
+
+  readonly extension = (): string => this.#format(this.#probe)?.extension ?? ""
 
   push(chunk: Chunk): Step<InitImageError> {
     this.#text.push(chunk)
@@ -114,92 +180,288 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
 
   resume(): Step<InitImageError> {
     while (true) {
-      const step = this.#data?.ended === false ? this.#readData(this.#data) : this.#scan()
+      if (this.#begins !== undefined) this.#begin(this.#begins)
+      const step = this.#head !== undefined
+        ? this.#readHead(this.#head)
+        : this.#current?.data.ended === false
+        ? this.#readData(this.#current)
+        : this.#scan()
       if (step !== undefined) return step
     }
+  }
+
+  #makeProbe(): SniffingProbe {
+    const { accepted, maxPixels } = this.#options
+    return makeSniffingProbe({ maxPixels, formats: accepted.map((mime) => ImageFormat.byMime[mime].name) })
   }
 
   /** Scans the next window of the message. */
   #scan(): Step<InitImageError> | undefined {
     const window = this.#text.window()
     if (window.length === 0) return "more"
-    this.#keptBytes += this.#text.keep(this.#scanner.scan(window))
+    const units = this.#scanner.scan(window)
+    const opening = window[units - 1] === 0x5b ? "[" : "{"
+    this.#keptBytes += this.#text.keep(units)
     if (!(this.#keptBytes <= this.#options.maxMessageBytes)) return messageTooLarge
     switch (this.#scanner.stop) {
       case "TooDeep":
         return tooDeep
       case "DuplicateKey":
         return duplicateKey
+      case "Image":
+        this.#opening = opening
+        this.#text.mark()
+        return undefined
+      case "ImageEnd":
+        return this.#resolve()
       case "Data":
-        this.#data = new DataReader(this.#text, this.buffer, this.#options.maxBytes, this.#options.isStream)
-        return "image"
+        return this.#beginText()
       case undefined:
         return undefined
     }
   }
 
-  /** Reads the data in the chunk at hand. */
-  #readData(data: DataReader<ImageFormat.ProbeFailure>): Step<InitImageError> | undefined {
+  /** Whether a value at the place of an image has been refused: the message is read on for its own errors only. */
+  get #isRefused(): boolean {
+    return this.#outcomes.at(-1)?._tag === "Refused"
+  }
+
+  /** Begins the text at which the scan has stopped. */
+  #beginText(): Step<InitImageError> | undefined {
+    const place = this.#scanner.place
+    if (place?.text === undefined) return undefined
+    if (place.shapes.length > 0) {
+      this.#opening = "\""
+      this.#text.mark()
+    } else if (this.#current !== undefined) {
+      // The second text of a value is of no image, or of one that is refused.
+      this.#scanner.readRest()
+      return undefined
+    }
+    this.#place = place
+    const { form, isTotal } = place.text
+    if (form !== "base64" || !isTotal) this.#record()
+    if (form === "base64") return this.#beginImage("")
+    this.#head = new HeadReader(this.#text, form)
+    return undefined
+  }
+
+  #record(): void {
+    this.#text.record(this.#options.maxMessageBytes - this.#keptBytes)
+  }
+
+  #readHead(head: HeadReader): Step<InitImageError> | undefined {
+    switch (head.read()) {
+      case "more":
+        return "more"
+      case "malformed":
+        return notJson
+      case "text":
+        this.#head = undefined
+        return this.#beginImage(head.characters)
+      case "dataUrl":
+        this.#head = undefined
+        if (!this.#keepRecorded("")) return messageTooLarge
+        if (this.#place?.text?.isTotal === false) this.#record()
+        return this.#beginImage("")
+      case "other":
+        this.#head = undefined
+        if (!this.#keepRecorded("")) return messageTooLarge
+        if (this.#place !== undefined && this.#place.shapes.length > 0 && !this.#isRefused) {
+          this.#outcomes.push({ _tag: "Unread" })
+        }
+        this.#scanner.readRest()
+        return undefined
+    }
+  }
+
+  /** Adds the recorded units to the message. `false` where it is too large then. */
+  #keepRecorded(standIn: string): boolean {
+    const bytes = this.#text.keepRecorded(standIn)
+    if (bytes === undefined) return false
+    this.#keptBytes += bytes
+    return this.#keptBytes <= this.#options.maxMessageBytes
+  }
+
+  /** Asks for the room of an image, where it may be written. */
+  #beginImage(head: string): Step<InitImageError> | undefined {
+    this.#begins = head
+    if (this.#isRefused && this.#options.isStream) return this.#refusal()
+    return this.#mayWrite ? "image" : undefined
+  }
+
+  get #mayWrite(): boolean {
+    return !this.#isRefused && this.#images.length < this.#options.maxImages
+  }
+
+  /** Begins to read a text, behind its `head`. */
+  #begin(head: string): void {
+    this.#begins = undefined
+    const { expectedBytes, isStream, maxBytes } = this.#options
+    const isWanted = this.#mayWrite
+    if (isWanted && (this.#images.length > 0 || this.#buffer.bytes > 0)) {
+      this.#probe = this.#makeProbe()
+      this.#buffer = new ImageBuffer(this.#probe, expectedBytes - this.#imageBytes)
+    }
+    const left = maxBytes - this.#imageBytes
+    const data = new DataReader(this.#text, this.#buffer, left, isStream, this.#place?.text?.alphabet)
+    this.#current = { data, probe: this.#probe, isWanted, kept: "" }
+    this.#isDiscarded = !isWanted
+    if (isWanted) data.begin(head)
+    else data.discard(head)
+  }
+
+  /** Reads the text in the chunk at hand. */
+  #readData(current: Text): Step<InitImageError> | undefined {
+    const { data } = current
     const step = data.read()
     if (step === "malformed") return notJson
+    if (step === "tooBlank") return messageTooLarge
     if (step === "tooLarge") return this.#refuseStream()
     if (step === "ended") {
-      this.#text.keepText("\"")
+      current.kept = data.isEmpty ? "\"" : `${standIn}"`
+      this.#text.keepText(current.kept)
       this.#keptBytes += 1
+      const refused = this.#place !== undefined && this.#place.shapes.length > 0 ? this.#resolve() : undefined
+      if (refused !== undefined) return refused
     }
-    if (!data.isWanted && !this.#isDiscarded && this.buffer.hasTaken) {
-      this.#isDiscarded = true
-      return "discard"
+    return this.#discard() ?? (step === "ended" ? undefined : step)
+  }
+
+  /** Gives up the part of an image that has been written, where it is not wanted. */
+  #discard(): Step<InitImageError> | undefined {
+    const { data } = this.#current ?? {}
+    if (data === undefined || data.isWanted || this.#isDiscarded || !this.#buffer.hasTaken) return undefined
+    this.#isDiscarded = true
+    return "discard"
+  }
+
+  /** Judges the value that ends here. */
+  #resolve(): Step<InitImageError> | undefined {
+    const place = this.#scanner.place
+    const current = this.#current
+    this.#current = undefined
+    if (place === undefined || this.#isRefused) {
+      this.#text.dropRecorded()
+      return undefined
     }
-    return step === "ended" ? undefined : step
+    const text = this.#text.sinceMark()
+    const parsed = parse(text === undefined ? undefined : this.#opening + text)
+    if (Either.isLeft(parsed)) return parsed.left
+    const outcome = this.#outcomeOf(parsed.right, place, current)
+    this.#outcomes.push(outcome)
+    if (outcome._tag === "Image") {
+      this.#text.dropRecorded()
+      return undefined
+    }
+    if (outcome._tag === "Refused") {
+      this.#text.dropRecorded()
+      if (outcome.error._tag === "TooManyImages" && this.#options.isStream) return outcome.error
+    } else if (current !== undefined && this.#place?.text?.isTotal !== true) {
+      if (!this.#keepRecorded(current.kept)) return messageTooLarge
+    }
+    if (current === undefined || !current.isWanted || this.#isDiscarded || !this.#buffer.hasTaken) return undefined
+    this.#isDiscarded = true
+    return "discard"
+  }
+
+  #outcomeOf(value: unknown, { shapes }: Place<Shape>, current: Text | undefined): Outcome {
+    const { accepted, announces, declaredType, maxImages, readShapes } = this.#options
+    if (announces && isAnnounced(value)) return { _tag: "Announced" }
+    const decoded = readShapes(shapes, value, accepted, declaredType)
+    if (Either.isLeft(decoded)) return { _tag: "Refused", error: decoded.left }
+    if (Option.isNone(decoded.right)) return noImage
+    if (this.#images.length === maxImages) return { _tag: "Refused", error: new TooManyImages({ limit: maxImages }) }
+    const { data, mime, name } = decoded.right.value
+    const isRead = current !== undefined && data.length === current.kept.length - 1
+    const image = isRead
+      ? this.#judge(current, mime && ImageFormat.byMime[mime])
+      : Either.left(this.#refuseUrl(decoded.right.value, current))
+    if (Either.isLeft(image)) return { _tag: "Refused", error: image.left }
+    this.#images.push({ ...image.right, name })
+    this.#imageBytes += this.#buffer.bytes
+    return { _tag: "Image" }
   }
 
   /** Refuses a stream with an image that is too large, or before it a type that is not accepted. */
   #refuseStream(): InitImageError {
-    // Behind the data's opening quote, all open containers are objects.
     const kept = this.#text.kept()
-    const parsed = parse(kept === undefined ? undefined : `${kept}"${"}".repeat(this.#scanner.depth)}`)
+    const { accepted, declaredType, maxBytes, places, readShapes } = this.#options
+    // Behind an image's text, all open containers have a place.
+    const parsed = parse(kept === undefined ? undefined : `${kept}${standIn}"${this.#scanner.closing}`)
     if (Either.isLeft(parsed)) return parsed.left
-    const payload = valueAt(parsed.right, this.#options.at)
-    if (Predicate.isRecord(payload) && Object.hasOwn(payload, "mime")) {
-      const format = InitImagePayload.payloadFormat(payload, this.#options.accepted, this.#options.declaredType)
-      if (Either.isLeft(format)) return format.left
-    }
-    const limit = this.#options.maxBytes
-    return new TooLarge({ bytes: Math.floor(limit) + 1, limit })
+    if (this.#isRefused) return this.#refusal()
+    let refused: InitImageError | undefined
+    visit(parsed.right, places.root, (value, { shapes }) => {
+      const decoded = readShapes(shapes, value, accepted, declaredType)
+      refused = Either.isLeft(decoded) && isFinal(decoded.left, value) ? decoded.left : undefined
+    })
+    return refused ?? new TooLarge({ bytes: Math.floor(maxBytes) + 1, limit: maxBytes })
+  }
+
+  #refusal(): InitImageError {
+    const last = this.#outcomes.at(-1)
+    return last?._tag === "Refused" ? last.error : notJson
   }
 
   end(): Ended<Message, InitImageError> {
     const parsed = parse(this.#text.kept())
     if (Either.isLeft(parsed)) return parsed.left
-    const message = parsed.right
-    const payload = valueAt(message, this.#options.at)
-    if (this.#options.announces && isAnnounced(payload)) {
-      return new Done({ message, image: undefined, announced: payload })
-    }
-    const decoded = InitImagePayload.fromUnknown(payload, this.#options.accepted, this.#options.declaredType)
-    if (Either.isLeft(decoded)) return decoded.left
-    if (Predicate.isRecord(payload)) delete payload["data"]
-    if (Option.isNone(decoded.right)) return new Done({ message, image: undefined, announced: undefined })
-    const { mime, name } = decoded.right.value
-    const image = this.#judge(mime && ImageFormat.byMime[mime])
-    return Either.isLeft(image)
-      ? image.left
-      : new Done({ message, image: { ...image.right, name }, announced: undefined })
+    const outcomes = this.#outcomes.values()
+    let message = parsed.right
+    let refused: InitImageError | undefined
+    let announced: Readonly<Record<string, unknown>> | undefined
+    visit(parsed.right, this.#options.places.root, (value, place, parent, key) => {
+      if (refused !== undefined) return
+      const isRead = typeof value === "object" && value !== null ||
+        typeof value === "string" && place.text !== undefined
+      const read: Outcome | undefined = isRead ? outcomes.next().value : undefined
+      const outcome = read === undefined || read._tag === "Unread" ? this.#outcomeOf(value, place, undefined) : read
+      switch (outcome._tag) {
+        case "Refused":
+          refused = outcome.error
+          return
+        case "Announced":
+          if (Predicate.isRecord(value)) announced = value
+          return
+        case "Image":
+          if (typeof value !== "string") removeTexts(value, place)
+          else if (parent === undefined) message = ""
+          else Reflect.set(parent, key, "")
+      }
+    })
+    return refused ?? new Done({ message, images: this.#images, announced })
+  }
+
+  /** Refuses an image with a URL where base64 was expected: the alphabet has no colon. */
+  #refuseUrl({ alphabet, data: text }: InitImagePayload.InitImagePayload, current: Text | undefined): InitImageError {
+    const head = current === undefined ? text : text.slice(0, text.length + 1 - current.kept.length)
+    const decoder = new Decoder(alphabet)
+    decoder.push(head, Buffer.allocUnsafe(head.length + 8), 0)
+    const measured = measure(head, alphabet)
+    const length = measured.length + (current?.data.length ?? 0)
+    const tail = `${measured.tail}${current?.data.tail ?? ""}`.slice(-tailLength)
+    const bytes = this.#imageBytes + decodedBytes(length, tail)
+    const limit = this.#options.maxBytes
+    if (!(bytes <= limit)) return new TooLarge({ bytes, limit })
+    const invalid = wrongLength(length, tail, decoder.invalid, alphabet) ?? decoder.invalid
+    return invalid === undefined ? empty : new BadBase64(invalid)
   }
 
   /** The image, verified to be of the declared format if there is one, or the first error in the order of `persist`. */
-  #judge(declared: ImageFormat.ImageFormat | undefined): Either.Either<Verified, InitImageError> {
-    const data = this.#data
-    // The scanner and `JSON.parse` see the same strings: a payload with data has been read.
-    if (data === undefined) return Either.left(notJson)
+  #judge(
+    { data, probe }: Text,
+    declared: ImageFormat.ImageFormat | undefined
+  ): Either.Either<Verified, InitImageError> {
     const { maxBytes, maxPixels } = this.#options
     if (data.length === 0) return Either.left(empty)
-    if (data.isTooLarge) return Either.left(new TooLarge({ bytes: data.decodedBytes, limit: maxBytes }))
+    if (data.isTooLarge) {
+      return Either.left(new TooLarge({ bytes: this.#imageBytes + data.decodedBytes, limit: maxBytes }))
+    }
     const { invalid } = data
-    const wrong = wrongLength(data.length, data.tail, invalid)
+    const wrong = wrongLength(data.length, data.tail, invalid, data.alphabet)
     if (wrong !== undefined) return Either.left(new BadBase64(wrong))
-    const sniffed = this.#format
+    const sniffed = this.#format(probe)
     if (declared !== undefined && sniffed !== undefined && sniffed !== declared) {
       // A verifier of the declared format would have been certain after `binaryDetectBytes`, or at the end.
       return Either.left(
@@ -211,7 +473,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     const format = declared ?? sniffed
     if (data.failure !== undefined) return Either.left(toError(data.failure, format, maxPixels))
     if (invalid !== undefined) return Either.left(new BadBase64(invalid))
-    const end = this.#probe.end()
+    const end = probe.end()
     if (end._tag !== "Image") return Either.left(toError(end, format, maxPixels))
     const { height, orientation, width } = end
     return Either.right({
@@ -220,8 +482,13 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     })
   }
 
-  get #format(): ImageFormat.ImageFormat | undefined {
-    const name = this.#probe.format()
+  #format(probe: SniffingProbe): ImageFormat.ImageFormat | undefined {
+    const name = probe.format()
     return name === undefined ? undefined : ImageFormat.formats.find((format) => format.name === name)
   }
 }
+
+/** Whether a type has been declared that no later field makes an accepted one. */
+const isFinal = (error: InitImageError, value: unknown): boolean =>
+  error._tag === "InvalidMime" &&
+  (error.reason === "NotAccepted" || Predicate.isRecord(value) && Object.hasOwn(value, "mime"))

@@ -1,10 +1,11 @@
 /**
- * Finds the payload's `data` in a JSON message (RFC 8259) without parsing the rest, in chunks of any length.
+ * Finds the images of a JSON message (RFC 8259) and their texts without parsing the rest, in chunks of any length.
  *
- * The scanner knows strings, escapes, nesting and keys, and nothing else of the grammar: `JSON.parse` reads the rest of
- * the message afterwards and refuses invalid JSON. Both see the same strings up to the first place where the text is
- * not JSON.
+ * The scanner knows strings, escapes, nesting, keys and the order of items, and nothing else of the grammar: `JSON.parse`
+ * reads the rest of the message afterwards and refuses invalid JSON. Both see the same strings up to the first place where
+ * the text is not JSON.
  */
+import { itemOf, type Place, type Places } from "../places.js"
 import { unescape } from "./unescape.js"
 
 /** The deepest nesting of objects and arrays. */
@@ -14,56 +15,76 @@ export const maxDepth = 128
 export type Units = Uint8Array | Uint16Array
 
 /**
- * Why a scan stopped: the opening quote of `data`, nesting above {@link maxDepth}, or a key on the path or of the payload
- * that occurs twice.
+ * Why a scan stopped:
+ *
+ * - `Image`, `ImageEnd`: the bracket that opens or closes the value of an image
+ * - `Data`: the opening quote of an image's text
+ * - `TooDeep`: nesting above {@link maxDepth}
+ * - `DuplicateKey`: a key that may occur once, for the second time
  */
-export type ScanStop = "Data" | "TooDeep" | "DuplicateKey" | undefined
-
-/** The payload's keys that may occur once. */
-const payloadKeys = ["mime", "name", "data"] as const
+export type ScanStop = "Image" | "ImageEnd" | "Data" | "TooDeep" | "DuplicateKey" | undefined
 
 const quote = 0x22
 const backslash = 0x5c
+const openingBrace = 0x7b
+const openingBracket = 0x5b
 
 /** An escape has six units. */
 const unitsPerCharacter = 6
 
-export class Scanner {
-  /** For each object on the path, from the outermost, the keys that may occur once; the first leads to the data. */
-  readonly #keys: ReadonlyArray<ReadonlyArray<string>>
-  readonly #seen: ReadonlyArray<Set<string>>
+/** An open object or array that has a place. */
+interface Container<S> {
+  readonly place: Place<S>
+  readonly isArray: boolean
+  /** The index of the item that is being read. */
+  index: number
+  /** The keys so far of those that may occur once. */
+  seen: Set<string> | undefined
+}
+
+/** Whether an object or array at the place matters. */
+const leadsOn = <S>({ each, items, members, shapes }: Place<S>): boolean =>
+  shapes.length > 0 || members.size > 0 || items.size > 0 || each !== undefined
+
+export class Scanner<S> {
   readonly #decodeKey: (units: ReadonlyArray<number>) => string
   /** A longer key matches no name, even if each of its characters is escaped. */
   readonly #maxKeyUnits: number
   #depth = 0
-  /** How many of the open containers, from the outermost, are the objects on the path. */
-  #depthOnPath = 0
+  /** The open containers that have a place, from the outermost: the others are inside of them. */
+  readonly #path: Array<Container<S>> = []
   #inString = false
   #escaped = false
   #expectsKey = false
-  /** The units of a key of an object on the path. */
+  /** The units of a key of a container that has a place. */
   #key: Array<number> | undefined
-  /** Whether the member that is being read is the next one on the path. */
-  #isMemberOnPath = false
+  /** The place of the value that comes next. */
+  #next: Place<S> | undefined
   /** Why the last scan stopped before the end of its units. */
   stop: ScanStop = undefined
+  /** The place of the image or text that the last scan stopped at. */
+  place: Place<S> | undefined = undefined
 
-  /** `at` are the keys that lead to the payload, from the outermost object; `decodeKey` the text of a key's units. */
-  constructor(at: ReadonlyArray<string>, decodeKey: (units: ReadonlyArray<number>) => string) {
-    this.#keys = [...at.map((key) => [key]), ["data", ...payloadKeys]]
-    this.#seen = this.#keys.map(() => new Set<string>())
+  /** `decodeKey` gives the text of a key's units. */
+  constructor({ maxKeyLength, root }: Places<S>, decodeKey: (units: ReadonlyArray<number>) => string) {
+    this.#next = root
     this.#decodeKey = decodeKey
-    this.#maxKeyUnits = unitsPerCharacter * Math.max(...this.#keys.flat().map((key) => key.length))
+    this.#maxKeyUnits = unitsPerCharacter * maxKeyLength
   }
 
-  /** How many objects and arrays are open. */
-  get depth(): number {
-    return this.#depth
+  /** The brackets that close the open containers, where all of them have a place. */
+  get closing(): string {
+    return this.#path.map(({ isArray }) => isArray ? "]" : "}").toReversed().join("")
+  }
+
+  /** Reads the rest of a text at which the last scan stopped, as a string like others. */
+  readRest(): void {
+    this.#inString = true
   }
 
   /**
-   * Reads the units and answers how many. Stops behind the opening quote of the data, to continue behind its closing
-   * quote; and where the message is to be refused.
+   * Reads the units and answers how many. Stops behind the brackets of an image's value; behind the opening quote of its
+   * text, to continue behind its closing quote; and where the message is to be refused.
    */
   scan(units: Units): number {
     this.stop = undefined
@@ -73,55 +94,93 @@ export class Scanner {
       const unit = units[at++] as number
       if (this.#inString) {
         this.#readString(unit)
-        if (this.stop !== undefined) return at
-        continue
+      } else {
+        switch (unit) {
+          case quote:
+            this.#openString()
+            break
+          case openingBrace:
+          case openingBracket:
+            this.#open(unit === openingBracket)
+            break
+          case 0x7d: // }
+          case 0x5d: // ]
+            this.#close()
+            break
+          case 0x2c: // ,
+            this.#beginMember()
+            break
+          case 0x3a: // :
+            this.#expectsKey = false
+            break
+        }
       }
-      switch (unit) {
-        case quote:
-          if (this.#isValueOnPath() && this.#depth === this.#keys.length) {
-            // A second string behind the first is not JSON, and not data.
-            this.#isMemberOnPath = false
-            this.stop = "Data"
-            return at
-          }
-          this.#inString = true
-          this.#key = this.#expectsKey ? [] : undefined
-          break
-        case 0x7b: // {
-        case 0x5b: // [
-          if (unit === 0x7b && this.#depth < this.#keys.length && (this.#depth === 0 || this.#isValueOnPath())) {
-            this.#depthOnPath++
-          }
-          if (++this.#depth > maxDepth) {
-            this.stop = "TooDeep"
-            return at
-          }
-          this.#beginMember()
-          break
-        case 0x7d: // }
-        case 0x5d: // ]
-          if (this.#depth > 0) this.#depth--
-          this.#depthOnPath = Math.min(this.#depthOnPath, this.#depth)
-          break
-        case 0x2c: // ,
-          this.#beginMember()
-          break
-        case 0x3a: // :
-          this.#expectsKey = false
-          break
-      }
+      if (this.stop !== undefined) return at
     }
     return at
   }
 
-  /** A member has a key that matters where the innermost container is an object on the path. */
-  #beginMember(): void {
-    this.#expectsKey = this.#depth > 0 && this.#depthOnPath === this.#depth
-    this.#isMemberOnPath = false
+  /** The innermost container, if it has a place. */
+  #innermost(): Container<S> | undefined {
+    return this.#path.length === this.#depth ? this.#path[this.#depth - 1] : undefined
   }
 
-  #isValueOnPath(): boolean {
-    return this.#isMemberOnPath && !this.#expectsKey
+  /** Takes the place of the value that begins: a second value behind it is not JSON, and has no place. */
+  #take(): Place<S> | undefined {
+    const place = this.#next
+    this.#next = undefined
+    return place
+  }
+
+  #openString(): void {
+    if (this.#expectsKey) {
+      this.#key = []
+    } else {
+      const place = this.#take()
+      if (place?.text !== undefined) {
+        this.place = place
+        this.stop = "Data"
+        return
+      }
+    }
+    this.#inString = true
+  }
+
+  #open(isArray: boolean): void {
+    const value = this.#take()
+    const place = value !== undefined && leadsOn(value) ? value : undefined
+    if (place !== undefined) this.#path.push({ place, isArray, index: 0, seen: undefined })
+    if (++this.#depth > maxDepth) {
+      this.stop = "TooDeep"
+      return
+    }
+    this.#expectsKey = place !== undefined && !isArray
+    if (place === undefined) return
+    if (isArray) this.#next = itemOf(place, 0)
+    if (place.shapes.length > 0) {
+      this.place = place
+      this.stop = "Image"
+    }
+  }
+
+  #close(): void {
+    this.#next = undefined
+    this.#expectsKey = false
+    if (this.#depth === 0) return
+    const closed = this.#innermost()
+    this.#depth--
+    if (closed === undefined) return
+    this.#path.pop()
+    if (closed.place.shapes.length > 0) {
+      this.place = closed.place
+      this.stop = "ImageEnd"
+    }
+  }
+
+  #beginMember(): void {
+    const container = this.#innermost()
+    this.#expectsKey = container?.isArray === false
+    this.#next = container?.isArray === true ? itemOf(container.place, ++container.index) : undefined
   }
 
   #readString(unit: number): void {
@@ -139,12 +198,13 @@ export class Scanner {
   }
 
   #endKey(units: ReadonlyArray<number>): void {
-    const keys = this.#keys[this.#depth - 1] ?? []
-    const seen = this.#seen[this.#depth - 1]
+    const container = this.#innermost()
     const key = unescape(this.#decodeKey(units))
-    if (seen === undefined || key === undefined || !keys.includes(key)) return
-    if (seen.has(key)) this.stop = "DuplicateKey"
-    seen.add(key)
-    this.#isMemberOnPath = key === keys[0]
+    const place = key === undefined ? undefined : container?.place.members.get(key)
+    if (container === undefined || key === undefined || place === undefined) return
+    container.seen ??= new Set()
+    if (container.seen.has(key)) this.stop = "DuplicateKey"
+    container.seen.add(key)
+    this.#next = place
   }
 }

@@ -28,12 +28,18 @@ const isHexDigit = (unit: number): boolean =>
 /** Whether `unit` is a character of ASCII that counts as itself. A loop over these alone is twice as fast. */
 const isPlain = (unit: number): boolean => unit >= 0x20 && unit < 0x80 && unit !== quote && unit !== backslash
 
+/** The white space that an alphabet may drop. */
+const isWhiteSpace = (unit: number): boolean =>
+  unit === 0x20 || unit === 0x09 || unit === 0x0a || unit === 0x0c || unit === 0x0d
+
 /** Outside of an escape, behind its backslash, or in its hex digits. */
 type Place = "characters" | "escape" | "hex"
 
 export class StringChecker {
-  /** UTF-16 code units so far; an escape counts when it is complete. */
+  /** UTF-16 code units so far, without the white space that is dropped; an escape counts when it is complete. */
   length = 0
+  /** Characters of white space that were dropped. */
+  dropped = 0
   /** Whether the closing quote has been read. */
   ended = false
   /** Whether the text so far is not a string of JSON. */
@@ -49,8 +55,11 @@ export class StringChecker {
   #highest = 0xbf
   readonly #isUtf8: boolean
 
-  constructor(isUtf8: boolean) {
+  readonly #dropsWhiteSpace: boolean
+
+  constructor(isUtf8: boolean, dropsWhiteSpace = false) {
     this.#isUtf8 = isUtf8
+    this.#dropsWhiteSpace = dropsWhiteSpace
   }
 
   /** The last characters of the text; in place of each that is not ASCII, some other that is not. */
@@ -69,7 +78,7 @@ export class StringChecker {
     let at = 0
     while (at < units.length) {
       const start = at
-      if (this.#place === "characters" && this.#continuations === 0) {
+      if (this.#place === "characters" && this.#continuations === 0 && !this.#dropsWhiteSpace) {
         while (at < units.length && isPlain(units[at] as number)) at++
       }
       if (at > start) {
@@ -121,6 +130,10 @@ export class StringChecker {
   }
 
   #count(unit: number): void {
+    if (this.#dropsWhiteSpace && isWhiteSpace(unit)) {
+      this.dropped += 1
+      return
+    }
     this.length += 1
     this.#keep(unit)
   }

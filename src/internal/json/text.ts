@@ -31,6 +31,19 @@ export interface MessageText<in Chunk> {
   readonly keepText: (text: string) => void
   /** The kept text; `undefined` where it is not UTF-8. */
   readonly kept: () => string | undefined
+  /** Marks the end of the kept text. */
+  readonly mark: () => void
+  /** The text that was kept since the mark; `undefined` where it is not UTF-8. */
+  readonly sinceMark: () => string | undefined
+  /** Records the units that are passed over from here on, `maxUnits` at most. */
+  readonly record: (maxUnits: number) => void
+  /**
+   * Ends the recording and keeps its units where it began, in the place of a text that was added there. Answers their size
+   * in bytes of UTF-8; `undefined` where there were too many.
+   */
+  readonly keepRecorded: (standIn: string) => number | undefined
+  /** Ends the recording. */
+  readonly dropRecorded: () => void
   /** How many of the next units, `max` at most, stand before the next quote or the chunk's end. */
   readonly untilQuote: (max: number) => number
   /** The next `units` as text: a character a unit, with some other character for each that is not ASCII. */
@@ -56,6 +69,11 @@ export const fromStrings = (): MessageText<string> => {
   let codes = new Uint16Array(0)
   let bytes = noBytes
   const kept: Array<string> = []
+  let marked = 0
+  let recorded: Array<string> = []
+  let recordedUnits = 0
+  let maxRecordedUnits = -1
+  let recordedAt = 0
   /** The last kept unit. */
   let lastUnit = 0
   let isBegun = false
@@ -88,7 +106,36 @@ export const fromStrings = (): MessageText<string> => {
     },
     peek: () => at < chunk.length ? chunk.charCodeAt(at) : undefined,
     skip: (units) => {
+      if (recordedUnits <= maxRecordedUnits) {
+        recordedUnits += units
+        if (recordedUnits <= maxRecordedUnits) recorded.push(chunk.slice(at, at + units))
+        else recorded = []
+      }
       at += units
+    },
+    mark: () => {
+      marked = kept.length
+    },
+    sinceMark: () => kept.slice(marked).join(""),
+    record: (maxUnits) => {
+      recorded = []
+      recordedUnits = 0
+      maxRecordedUnits = maxUnits
+      recordedAt = kept.length
+    },
+    keepRecorded: (standIn) => {
+      const text = recorded.join("")
+      const isWhole = recordedUnits <= maxRecordedUnits
+      recorded = []
+      maxRecordedUnits = -1
+      if (!isWhole) return undefined
+      kept.splice(recordedAt, standIn === "" ? 0 : 1, text)
+      lastUnit = 0
+      return Buffer.byteLength(text)
+    },
+    dropRecorded: () => {
+      recorded = []
+      maxRecordedUnits = -1
     },
     keep: (units) => {
       const piece = chunk.slice(at, at + units)
@@ -114,10 +161,24 @@ export const fromStrings = (): MessageText<string> => {
   }
 }
 
+/** The buffer, or a larger copy of its bytes where no more would fit. */
+const withRoom = (buffer: Buffer, length: number, more: number): Buffer => {
+  const needed = length + more
+  if (needed <= buffer.length) return buffer
+  const larger = Buffer.allocUnsafe(Math.max(needed, 2 * buffer.length, 256))
+  larger.set(buffer.subarray(0, length))
+  return larger
+}
+
 /** A message in chunks of bytes, read where they are; only the kept bytes are copied. */
 export const fromBytes = (): MessageText<Uint8Array> => {
   let kept: Buffer = noBytes
   let keptBytes = 0
+  let marked = 0
+  let recorded: Buffer = noBytes
+  let recordedBytes = 0
+  let maxRecordedBytes = -1
+  let recordedAt = 0
   let chunk: Buffer = noBytes
   let at = 0
   let isBegun = false
@@ -127,15 +188,23 @@ export const fromBytes = (): MessageText<Uint8Array> => {
   // Copied, so that a chunk is not held or changed under it; into one buffer, since a small buffer takes ten times its
   // bytes.
   const append = (bytes: Uint8Array): void => {
-    const needed = keptBytes + bytes.length
-    if (needed > kept.length) {
-      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * kept.length, 256))
-      larger.set(kept.subarray(0, keptBytes))
-      kept = larger
-    }
+    kept = withRoom(kept, keptBytes, bytes.length)
     kept.set(bytes, keptBytes)
-    keptBytes = needed
+    keptBytes += bytes.length
   }
+
+  const record = (units: number): void => {
+    if (recordedBytes + units > maxRecordedBytes) {
+      recorded = noBytes
+      maxRecordedBytes = -1
+      return
+    }
+    recorded = withRoom(recorded, recordedBytes, units)
+    recorded.set(chunk.subarray(at, at + units), recordedBytes)
+    recordedBytes += units
+  }
+
+  const utf8 = (bytes: Buffer): string | undefined => isUtf8(bytes) ? bytes.toString() : undefined
 
   const skipMark = (): void => {
     while (at < chunk.length && chunk[at] === byteOrderMarkBytes[markBytes]) {
@@ -157,7 +226,31 @@ export const fromBytes = (): MessageText<Uint8Array> => {
     window: () => chunk.subarray(at, at + windowUnits),
     peek: () => chunk[at],
     skip: (units) => {
+      if (maxRecordedBytes >= 0) record(units)
       at += units
+    },
+    mark: () => {
+      marked = keptBytes
+    },
+    sinceMark: () => utf8(kept.subarray(marked, keptBytes)),
+    record: (maxUnits) => {
+      recordedBytes = 0
+      maxRecordedBytes = maxUnits
+      recordedAt = keptBytes
+    },
+    keepRecorded: (standIn) => {
+      if (maxRecordedBytes < 0) return undefined
+      maxRecordedBytes = -1
+      const behind = Buffer.from(kept.subarray(recordedAt + standIn.length, keptBytes))
+      keptBytes = recordedAt
+      append(recorded.subarray(0, recordedBytes))
+      append(behind)
+      recorded = noBytes
+      return recordedBytes
+    },
+    dropRecorded: () => {
+      recorded = noBytes
+      maxRecordedBytes = -1
     },
     keep: (units) => {
       append(chunk.subarray(at, at + units))
@@ -168,9 +261,8 @@ export const fromBytes = (): MessageText<Uint8Array> => {
       append(Buffer.from(text, "latin1"))
     },
     kept: () => {
-      const bytes = kept.subarray(0, keptBytes)
       if (!isBegun && markBytes > 0) return undefined
-      return isUtf8(bytes) ? bytes.toString() : undefined
+      return utf8(kept.subarray(0, keptBytes))
     },
     untilQuote: (max) => {
       const bytes = chunk.subarray(at, at + Math.min(max, textUnits))

@@ -49,8 +49,10 @@ export const write = <Chunk, E, E2 extends object, R>(
   source: Source<Chunk, E, R>,
   room: Room
 ): Effect.Effect<Written, E | E2 | Busy | TooLarge | PlatformError, R> =>
-  Effect.flatMap(room.reserve, () => Effect.flatMap(drive(reader, source, room), (end) => publish(reader, room, end)))
-    .pipe(Effect.ensuring(releaseBuffer(reader)))
+  Effect.flatMap(
+    room.reserve,
+    () => Effect.flatMap(drive(reader, source, () => room, Effect.void), (end) => publish(reader, room, end))
+  ).pipe(Effect.ensuring(releaseBuffer(reader)))
 
 /** {@link write} for a message that may carry an image: room is reserved when the image begins. */
 export const writeMessage = <Chunk, A extends { readonly image: Verified | undefined }, E, E2 extends object, R>(
@@ -59,7 +61,7 @@ export const writeMessage = <Chunk, A extends { readonly image: Verified | undef
   room: Room
 ): Effect.Effect<WrittenMessage<A>, E | E2 | Busy | TooLarge | PlatformError, R> =>
   Effect.flatMap(
-    drive(reader, source, room),
+    drive(reader, source, () => room, room.reserve),
     (message): Effect.Effect<WrittenMessage<A>, Busy | PlatformError> =>
       message.image === undefined
         ? Effect.succeed({ message, written: undefined })
@@ -72,22 +74,76 @@ export interface WrittenMessage<out A> {
   readonly written: Written | undefined
 }
 
+/** A reader of a message with several images. */
+export interface ImagesReader<in Chunk, out A, out E extends object> extends ImageReader<Chunk, A, E> {
+  /** The images that have been verified so far. */
+  readonly images: ReadonlyArray<Verified>
+}
+
+/** {@link writeMessage} for a message that may carry several images, each in a room of its own. */
+export const writeImages = <Chunk, A, E, E2 extends object, E3, R, R3>(
+  reader: ImagesReader<Chunk, A, E2>,
+  source: Source<Chunk, E, R>,
+  first: Room,
+  nextRoom: Effect.Effect<Room, E3, R3>
+): Effect.Effect<WrittenImages<A>, E | E2 | E3 | Busy | TooLarge | PlatformError, R | R3> =>
+  Effect.suspend(() => {
+    const written: Array<Written> = []
+    let room = first
+    let isReserved = false
+    /** Publishes the last verified image: it is complete, and only its last bytes are in the reader's buffer. */
+    const publishLast = Effect.suspend(() => {
+      const image = reader.images[written.length]
+      return image === undefined ? Effect.void : Effect.map(publish(reader, room, image), (file) => {
+        written.push(file)
+      })
+    })
+    const reserve = Effect.suspend(() =>
+      Effect.map(room.reserve, () => {
+        isReserved = true
+      })
+    )
+    const reserveNext = Effect.flatMap(nextRoom, (next) => {
+      room = next
+      return reserve
+    })
+    const begin = Effect.suspend((): Effect.Effect<void, E3 | Busy | TooLarge | PlatformError, R3> => {
+      if (!isReserved) return reserve
+      // A text that was of no image leaves its room to the next one.
+      const ready = reader.images.length > written.length
+        ? Effect.zipRight(publishLast, reserveNext)
+        : room.discard
+      return Effect.zipRight(ready, releaseBuffer(reader))
+    })
+    return Effect.flatMap(
+      drive(reader, source, () => room, begin),
+      (message) => Effect.map(publishLast, (): WrittenImages<A> => ({ message, written }))
+    ).pipe(Effect.ensuring(releaseBuffer(reader)))
+  })
+
+/** A message, and the files of its images. */
+export interface WrittenImages<out A> {
+  readonly message: A
+  readonly written: ReadonlyArray<Written>
+}
+
 /** Drives the source into the reader; answers the reader's result. The last bytes stay in the buffer. */
-const drive = Effect.fnUntraced(function*<Chunk, A, E, E2 extends object, R>(
+const drive = Effect.fnUntraced(function*<Chunk, A, E, E2 extends object, E3, R, R3>(
   reader: ImageReader<Chunk, A, E2>,
   source: Source<Chunk, E, R>,
-  room: Room
-): Effect.fn.Return<A, E | E2 | Busy | TooLarge | PlatformError, R> {
+  room: () => Room,
+  begin: Effect.Effect<void, E3, R3>
+): Effect.fn.Return<A, E | E2 | E3 | PlatformError, R | R3> {
   let stop: Stop = yield* source.pump(reader)
   while (stop !== "ended") {
     if (stop === "image") {
-      yield* room.reserve
+      yield* begin
       stop = yield* source.pump(reader)
     } else if (stop === "discard") {
-      yield* room.discard
+      yield* room().discard
       stop = yield* source.pump(reader)
     } else {
-      stop = yield* whileWriting(room.append(reader.extension(), reader.buffer.take()), source.pump(reader))
+      stop = yield* whileWriting(room().append(reader.extension(), reader.buffer.take()), source.pump(reader))
     }
   }
   const end = reader.end()

@@ -288,3 +288,39 @@ export const scoped = <A, E, R, E2, R2>(
   use: (room: Room) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | E2, R | R2 | Scope.Scope> =>
   withRoom(makeRoom, use, (room) => Effect.scopeWith((scope) => attach(room, scope)))
+
+/** {@link withRoom} for several images, each in a room that `use` makes. */
+const withRooms = <A, E, R, E2, R2, R3>(
+  makeRoom: Effect.Effect<Room, E2, R2>,
+  use: (makeRoom: Effect.Effect<Room, E2, R2>) => Effect.Effect<A, E, R>,
+  onPublished: (room: Room) => Effect.Effect<void, never, R3>
+): Effect.Effect<A, E, R | R3> =>
+  Effect.uninterruptibleMask((restore) => {
+    const rooms: Array<Room> = []
+    const makeKnown = Effect.uninterruptible(Effect.map(makeRoom, (room) => {
+      rooms.push(room)
+      return room
+    }))
+    return Effect.flatMap(Effect.exit(restore(use(makeKnown))), (exit) =>
+      Effect.flatMap(
+        // Each of them, also where an owner has gone meanwhile.
+        Effect.forEach(
+          rooms,
+          (room) => Effect.exit(Exit.isSuccess(exit) && room.isPublished() ? onPublished(room) : room.release)
+        ),
+        (owned) => Effect.zipRight(owned.find(Exit.isFailure) ?? Effect.void, exit)
+      ))
+  })
+
+/** {@link withRooms}; the files of published images are the caller's to remove. */
+export const allKept = <A, E, R, E2, R2>(
+  makeRoom: Effect.Effect<Room, E2, R2>,
+  use: (makeRoom: Effect.Effect<Room, E2, R2>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => withRooms(makeRoom, use, (room) => room.handOver)
+
+/** {@link withRooms}; published images live as long as the caller's scope. */
+export const allScoped = <A, E, R, E2, R2>(
+  makeRoom: Effect.Effect<Room, E2, R2>,
+  use: (makeRoom: Effect.Effect<Room, E2, R2>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Scope.Scope> =>
+  withRooms(makeRoom, use, (room) => Effect.scopeWith((scope) => attach(room, scope)))

@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../../../src/ImageFormat.js"
+import { payload, readShapes } from "../../../../src/InitImageDialect.js"
 import {
   BadBase64,
   Empty,
@@ -18,6 +19,7 @@ import { type Message, MessageReader, type Options } from "../../../../src/inter
 import { fromBytes, fromStrings } from "../../../../src/internal/json/text.js"
 import { checkLength, decodedBytes } from "../../../../src/internal/persist/base64.js"
 import { TextReader } from "../../../../src/internal/persist/textReader.js"
+import { compile } from "../../../../src/internal/places.js"
 import { jpegOfSize, png, pngOfSize, webpOfSize } from "../../../utils/images.js"
 import { reference as scan } from "../../../utils/jsonReference.js"
 import { damages, frames, isWellFormed } from "../../../utils/messages.js"
@@ -26,8 +28,15 @@ import { cut, drive, type Driven, inPiecesOf, withBuffersOf } from "../../../uti
 
 const accepted = ImageFormat.formats.map(({ mime }) => mime)
 
-const defaults: Options = {
+interface ReadOptions extends Options {
+  readonly at: ReadonlyArray<string>
+}
+
+const defaults: ReadOptions = {
   at: [],
+  places: compile(payload.shapes),
+  readShapes,
+  maxImages: 1,
   announces: false,
   isStream: false,
   maxBytes: Infinity,
@@ -42,12 +51,18 @@ type Chunks = ReadonlyArray<string> | ReadonlyArray<Uint8Array>
 
 const isStrings = (chunks: Chunks): chunks is ReadonlyArray<string> => typeof chunks[0] === "string"
 
+const makeOptions = (options: Partial<ReadOptions>): Options => ({
+  ...defaults,
+  ...options,
+  places: compile(payload.shapes, options.at)
+})
+
 /** Reads a message from its chunks, through buffers of this size. */
-const read = (chunks: Chunks, options: Partial<Options> = {}, bufferBytes = 64): Driven<Message, InitImageError> =>
+const read = (chunks: Chunks, options: Partial<ReadOptions> = {}, bufferBytes = 64): Driven<Message, InitImageError> =>
   withBuffersOf(bufferBytes, () =>
     isStrings(chunks)
-      ? drive(new MessageReader(fromStrings(), { ...defaults, ...options }), chunks)
-      : drive(new MessageReader(fromBytes(), { ...defaults, ...options }), chunks))
+      ? drive(new MessageReader(fromStrings(), makeOptions(options)), chunks)
+      : drive(new MessageReader(fromBytes(), makeOptions(options)), chunks))
 
 const invalid = (reason: InvalidPayload["reason"]) => new InvalidPayload({ reason })
 
@@ -67,7 +82,7 @@ interface Outcome {
 }
 
 /** `JSON.parse`, then the payload, then its text. */
-const parsed = (json: string, { at, declaredType, maxBytes, maxPixels }: Options): Outcome => {
+const parsed = (json: string, { at, declaredType, maxBytes, maxPixels }: ReadOptions): Outcome => {
   const refused = (result: object): Outcome => ({ result, bytes: undefined })
   let message: unknown
   try {
@@ -78,7 +93,7 @@ const parsed = (json: string, { at, declaredType, maxBytes, maxPixels }: Options
   const payload = valueAt(message, at)
   const decoded = InitImagePayload.fromUnknown(payload, accepted, declaredType)
   if (Either.isLeft(decoded)) return refused(decoded.left)
-  if (Option.isNone(decoded.right)) return refused({ message, image: undefined, announced: undefined })
+  if (Option.isNone(decoded.right)) return refused({ message, images: [], announced: undefined })
   const { data, mime, name } = decoded.right.value
   if (data === "") return refused(new Empty())
   const bytes = decodedBytes(data.length, data)
@@ -89,11 +104,11 @@ const parsed = (json: string, { at, declaredType, maxBytes, maxPixels }: Options
   const read = drive(new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes), [data])
   if (!("header" in read.result)) return refused(read.result)
   if (typeof payload === "object" && payload !== null) Reflect.deleteProperty(payload, "data")
-  return { result: { message, image: { ...read.result, name }, announced: undefined }, bytes: read.bytes }
+  return { result: { message, images: [{ ...read.result, name }], announced: undefined }, bytes: read.bytes }
 }
 
 /** The results that a message may have. A text that is not JSON may also have a duplicate key behind its first error. */
-const possible = (json: string, options: Options): ReadonlyArray<Outcome> => {
+const possible = (json: string, options: ReadOptions): ReadonlyArray<Outcome> => {
   const duplicate = { result: invalid("DuplicateKey"), bytes: undefined }
   const { end, stops } = scan(json, options.at)
   if (stops.some(([stop]) => stop === "DuplicateKey")) return [duplicate]
@@ -225,11 +240,11 @@ describe("MessageReader", () => {
       assert.isTrue(bytes.equals(pngOfSize(1000)))
       assert.deepStrictEqual(plain(result), {
         message: { type: "x", image: { mime: "image/png", name: "é" }, n: 1 },
-        image: {
+        images: [{
           format: plain(ImageFormat.png),
           header: { width: 1, height: 1, orientation: 1 },
           name: "é"
-        }
+        }]
       })
     }
   })
@@ -244,7 +259,7 @@ describe("MessageReader", () => {
       for (const input of [[json], [Buffer.from(json)], inPiecesOf(json, 5), inPiecesOf(Buffer.from(json), 3)]) {
         for (const bufferBytes of [16, 19, 25]) {
           const { bytes, result } = read(input, {}, bufferBytes)
-          assert.isTrue("image" in result)
+          assert.isTrue("images" in result)
           assert.isTrue(bytes.equals(image))
         }
       }
@@ -265,7 +280,7 @@ describe("MessageReader", () => {
       assert.strictEqual(steps[0], "image")
       assert.strictEqual(steps[1], "full")
       assert.strictEqual(steps.indexOf("discard"), steps.length - 1)
-      assert.isFalse("image" in result)
+      assert.isFalse("images" in result)
     }
   })
 
@@ -352,7 +367,7 @@ describe("MessageReader", () => {
     const { data } = payloadOf("", image)
     for (const half of ["\ud83d", "\ude00", "\\ud83d"]) {
       const named = read([`{"mime":"image/png","name":"${half}","data":"${data}"}`]).result
-      assert.strictEqual("image" in named ? named.image?.name : "", JSON.parse(`"${half}"`))
+      assert.strictEqual("images" in named ? named.images[0]?.name : "", JSON.parse(`"${half}"`))
       const { result } = read([`{"mime":"image/png","data":"${data.slice(0, 8)}${half}AAA"}`])
       assert.deepStrictEqual(plain(result), plain(new BadBase64({ reason: "Character", offset: 8 })))
     }
@@ -416,7 +431,7 @@ describe("MessageReader", () => {
       const size = Buffer.byteLength(json) - data.replaceAll("/", "\\/").length
       const inputs = [[json], inPiecesOf(json, 997), [Buffer.from(json)], inPiecesOf(Buffer.from(json), 997)]
       for (const input of inputs) {
-        assert.isTrue("image" in read(input, { maxMessageBytes: size }, 4096).result)
+        assert.isTrue("images" in read(input, { maxMessageBytes: size }, 4096).result)
         const { result } = read(input, { maxMessageBytes: size - 1 }, 4096)
         assert.deepStrictEqual(plain(result), plain(invalid("MessageTooLarge")))
       }
@@ -446,7 +461,7 @@ describe("MessageReader", () => {
     const payload = JSON.stringify(payloadOf("image/png", png()))
     const path = Array.from({ length: 127 }, () => "a")
     const onPath = (more: number) => `${"{\"a\":".repeat(127)}${payload.slice(0, -1)},"x":${"[".repeat(more)}`
-    assert.isTrue("image" in read([`${onPath(0)}1}${"}".repeat(127)}`], { at: path }).result)
+    assert.isTrue("images" in read([`${onPath(0)}1}${"}".repeat(127)}`], { at: path }).result)
     assert.deepStrictEqual(plain(read([onPath(1)], { at: path }).result), plain(invalid("TooDeep")))
     const deeper = [...path, "a"]
     assert.deepStrictEqual(
@@ -459,6 +474,7 @@ describe("MessageReader", () => {
     const announced = `{"a":{"mime":"image/png","bytes":5}}`
     assert.deepStrictEqual(plain(read([announced], { at: ["a"], announces: true }).result), {
       message: JSON.parse(announced),
+      images: [],
       announced: { mime: "image/png", bytes: 5 }
     })
     assert.deepStrictEqual(plain(read([announced], { at: ["a"] }).result), plain(invalid("DataNotAString")))
@@ -482,9 +498,9 @@ describe("MessageReader", () => {
     }
   )
 
-  const unread = (json: string, options: Partial<Options>) => {
+  const unread = (json: string, options: Partial<ReadOptions>) => {
     const text = fromBytes()
-    const reader = new MessageReader(text, { ...defaults, isStream: true, maxBytes: 100, ...options })
+    const reader = new MessageReader(text, makeOptions({ isStream: true, maxBytes: 100, ...options }))
     let step = reader.push(Buffer.from(json))
     while (step === "image") step = reader.resume()
     reader.buffer.release()

@@ -2,17 +2,22 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { Buffer } from "node:buffer"
 import { maxDepth, Scanner, type Units } from "../../../../src/internal/json/scanner.js"
+import { compile, type Path as Places, type ShapePlaces } from "../../../../src/internal/places.js"
 import { type Path, reference, type Stop } from "../../../utils/jsonReference.js"
 
 const textOf = (units: ReadonlyArray<number>): string => Buffer.from(units).toString()
 
-/** Where the scanner stops. Passes over the data, as its caller does. */
-const scan = (units: Units, scanner: Scanner, size: number): ReadonlyArray<Stop> => {
+/** A scanner for the payload at a path. */
+const scannerAt = (at: Places, decodeKey: (units: ReadonlyArray<number>) => string): Scanner<ShapePlaces> =>
+  new Scanner(compile([{ at, data: [{ at: ["data"], form: "base64" }], fields: [["mime"], ["name"]] }]), decodeKey)
+
+/** Where the scanner stops, but for the brackets of the image. Passes over the data, as its caller does. */
+const scan = (units: Units, scanner: Scanner<ShapePlaces>, size: number): ReadonlyArray<Stop> => {
   const stops: Array<Stop> = []
   let at = 0
   while (at < units.length) {
     at += scanner.scan(units.subarray(at, at + size))
-    if (scanner.stop === undefined) continue
+    if (scanner.stop === undefined || scanner.stop === "Image" || scanner.stop === "ImageEnd") continue
     stops.push([scanner.stop, at])
     if (scanner.stop !== "Data") break
     let escaped = false
@@ -97,12 +102,12 @@ describe("Scanner", () => {
     const { end, stops } = reference(text, path)
     assert.strictEqual(end, Infinity)
     const codes = Uint16Array.from({ length: text.length }, (_, at) => text.charCodeAt(at))
-    const ofCodes = new Scanner(path, (units) => String.fromCharCode(...units))
+    const ofCodes = scannerAt(path, (units) => String.fromCharCode(...units))
     assert.deepStrictEqual(scan(codes, ofCodes, size), stops)
-    const scanner = new Scanner(path, textOf)
+    const scanner = scannerAt(path, textOf)
     const inBytes = stops.map(([stop, at]): Stop => [stop, Buffer.byteLength(text.slice(0, at))])
     assert.deepStrictEqual(scan(Buffer.from(text), scanner, size), inBytes)
-    if (stops.every(([stop]) => stop === "Data")) assert.strictEqual(scanner.depth, 0)
+    if (stops.every(([stop]) => stop === "Data")) assert.strictEqual(scanner.closing, "")
   }, { fastCheck: { numRuns: 3000 } })
 
   it.prop("stops at the same places before the first one that is not JSON", [
@@ -115,7 +120,7 @@ describe("Scanner", () => {
     const damaged = text.slice(0, at) + damage + text.slice(at + 1)
     const { end, stops } = reference(damaged, path)
     const codes = Uint16Array.from({ length: damaged.length }, (_, at) => damaged.charCodeAt(at))
-    const found = scan(codes, new Scanner(path, (units) => String.fromCharCode(...units)), size)
+    const found = scan(codes, scannerAt(path, (units) => String.fromCharCode(...units)), size)
     assert.deepStrictEqual(found.filter((stop) => stop[1] <= end), stops)
     assert.isAtMost(found.filter(([stop]) => stop === "Data").length, 1)
   }, { fastCheck: { numRuns: 3000 } })
@@ -125,7 +130,7 @@ describe("Scanner", () => {
     ["a second colon behind the data", "{\"data\":\"1\":\"2\"}"],
     ["a string behind the object", "{\"data\":\"1\"}\"2\""]
   ])("stops at the data once in a text that is not JSON: %s", (_, text) => {
-    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner([], textOf), 1000), [["Data", 9]])
+    assert.deepStrictEqual(scan(Buffer.from(text), scannerAt([], textOf), 1000), [["Data", 9]])
   })
 
   it.each(
@@ -140,7 +145,7 @@ describe("Scanner", () => {
   )("stops at the second occurrence of %s", (_, path, text, at) => {
     for (const size of [1, 3, 1000]) {
       assert.deepStrictEqual(
-        scan(Buffer.from(text), new Scanner(path, textOf), size).filter(([stop]) => stop !== "Data"),
+        scan(Buffer.from(text), scannerAt(path, textOf), size).filter(([stop]) => stop !== "Data"),
         [["DuplicateKey", at]]
       )
     }
@@ -156,20 +161,19 @@ describe("Scanner", () => {
       ["of the payload that has no meaning", [], "{\"bytes\":1,\"bytes\":2,\"\":1,\"\":2,\"Data\":1,\"Data\":2}"]
     ] as const
   )("leaves other duplicate keys to JSON.parse: %s", (_, path, text) => {
-    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner(path, textOf), 1000), [])
+    assert.deepStrictEqual(scan(Buffer.from(text), scannerAt(path, textOf), 1000), [])
   })
 
   it.each([
     ["a wrong escape in a key", "{\"\\x\":\"1\",\"data\":\"2\"}", 18],
     ["an incomplete escape in a key", "{\"\\u00\":\"1\",\"data\":\"2\"}", 20]
   ])("continues behind %s", (_, text, at) => {
-    assert.deepStrictEqual(scan(Buffer.from(text), new Scanner([], textOf), 1000), [["Data", at]])
+    assert.deepStrictEqual(scan(Buffer.from(text), scannerAt([], textOf), 1000), [["Data", at]])
   })
 
   it.each(["]", "}}", "[]]"])("counts no nesting below the outermost container: %s", (text) => {
-    const scanner = new Scanner([], textOf)
+    const scanner = scannerAt(["a"], textOf)
     scanner.scan(Buffer.from(text))
-    assert.strictEqual(scanner.depth, 0)
     assert.strictEqual(scanner.scan(Buffer.from("[".repeat(maxDepth))), maxDepth)
     assert.isUndefined(scanner.stop)
     assert.strictEqual(scanner.scan(Buffer.from("[[[")), 1)
@@ -186,7 +190,7 @@ describe("Scanner", () => {
     ["text behind the outermost value", "{\"a\":1},\"k\"", ["a"]]
   ])("decodes the keys of objects on the path only: %s", (_, text, keys) => {
     const read: Array<string> = []
-    const scanner = new Scanner(["a"], (units) => {
+    const scanner = scannerAt(["a"], (units) => {
       read.push(textOf(units))
       return textOf(units)
     })
@@ -196,14 +200,15 @@ describe("Scanner", () => {
 
   it("keeps at most as many units of a key as a key on the path can have", () => {
     let longest = 0
-    const scanner = new Scanner(["a"], (units) => {
-      longest = Math.max(longest, units.length)
-      return textOf(units)
-    })
-    for (const length of [3, 23, 24, 25, 10_000]) scanner.scan(Buffer.from(`{"${"k".repeat(length)}":1}`))
+    const make = () =>
+      scannerAt(["a"], (units) => {
+        longest = Math.max(longest, units.length)
+        return textOf(units)
+      })
+    for (const length of [3, 23, 24, 25, 10_000]) make().scan(Buffer.from(`{"${"k".repeat(length)}":1}`))
     assert.strictEqual(longest, 24)
+    const scanner = make()
     const value = `{"a":{"${escapeAll("data")}":"`
-    assert.strictEqual(scanner.scan(Buffer.from(`${value}1"}}`)), value.length)
-    assert.strictEqual(scanner.stop, "Data")
+    assert.deepStrictEqual(scan(Buffer.from(`${value}1"}}`), scanner, 1000), [["Data", value.length]])
   })
 })
