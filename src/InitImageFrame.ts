@@ -111,12 +111,9 @@ const prepare = Effect.fnUntraced(function*(
   const { accepted, declaredType, maxBytes, maxMessageBytes, maxPixels, spool } = settings
   const { shapes } = frame.dialect ?? InitImageDialect.payload
   const places = compile(shapes, frame.at)
-  const write = <Chunk, E, R, E2, R2>(
-    text: MessageText<Chunk>,
-    source: sources.Source<Chunk, E, R>,
-    makeRoom: Effect.Effect<rooms.Room, E2, R2>
-  ) =>
-    Effect.flatMap(makeRoom, (room) => {
+  const write = <Chunk, E, R>(text: MessageText<Chunk>, source: sources.Source<Chunk, E, R>, own: rooms.Own) => {
+    const makeRoom = own(spool.makeRoom({ maxBytes, expectedBytes }, options))
+    return Effect.flatMap(makeRoom, (room) => {
       const reader = new MessageReader(text, {
         places,
         readShapes: InitImageDialect.readShapes,
@@ -132,7 +129,8 @@ const prepare = Effect.fnUntraced(function*(
       })
       return Effect.map(writer.writeImages(reader, source, room, makeRoom), toReceived)
     })
-  return { makeRoom: spool.makeRoom({ maxBytes, expectedBytes }, options), write }
+  }
+  return { write }
 })
 
 /** {@link prepare} for any form of a message. */
@@ -142,19 +140,13 @@ const prepareJson = <E, R>(json: Json<E, R>, reading: Reading) => {
     : undefined
   return Effect.map(
     prepare(reading, { expectedBytes, isStream: expectedBytes === undefined }),
-    ({ makeRoom, write }) => ({
-      makeRoom,
-      use: <E2, R2>(makeRoom: Effect.Effect<rooms.Room, E2, R2>) => {
-        if (typeof json === "string") return write(fromStrings(), sources.fromString(json), makeRoom)
-        if (Predicate.isUint8Array(json)) return write(fromBytes(), sources.fromBytes(json), makeRoom)
-        return Effect.scopedWith((scope) =>
-          Effect.flatMap(
-            Scope.extend(sources.fromStream(json), scope),
-            (source) => write(fromBytes(), source, makeRoom)
-          )
-        )
-      }
-    })
+    ({ write }) => (own: rooms.Own) => {
+      if (typeof json === "string") return write(fromStrings(), sources.fromString(json), own)
+      if (Predicate.isUint8Array(json)) return write(fromBytes(), sources.fromBytes(json), own)
+      return Effect.scopedWith((scope) =>
+        Effect.flatMap(Scope.extend(sources.fromStream(json), scope), (source) => write(fromBytes(), source, own))
+      )
+    }
   )
 }
 
@@ -192,7 +184,7 @@ const all = (frame: FrameOptions, options: PersistOptions | undefined): Reading 
  * is refused as soon as the second one is read (`DuplicateKey`): RFC 8259 section 4 leaves the meaning of such a message
  * open and RFC 7493 section 2.3 forbids it, and two parsers that choose differently are a way around checks.
  *
- * A second image is refused as `TooManyImages`; {@link persistAll} takes several.
+ * A second image is refused as `TooManyImages`, in a stream at once; {@link persistAll} takes several.
  *
  * Fails with any `InitImageError`, `InvalidPayload` among them where the message is not JSON or not UTF-8 (`NotJson`),
  * nested deeper than 128 (`TooDeep`), has a key twice (`DuplicateKey`), or has more than `InitImageLimits.MaxMessageBytes`
@@ -208,7 +200,7 @@ export const persist = <E = never, R = never>(
 ): Effect.Effect<InitImageFrame, InitImageError | PlatformError | E, FileSystem.FileSystem | Path.Path | R> =>
   Effect.flatMap(
     prepareJson(json, one(frame, options)),
-    ({ makeRoom, use }) => Effect.map(rooms.allKept(makeRoom, use), toFrame)
+    (use) => Effect.map(rooms.allKept(use), toFrame)
   ).pipe(metrics.observe("InitImageFrame.persist", imageIn))
 
 /**
@@ -240,7 +232,7 @@ export const persistScoped = <E = never, R = never>(
 > =>
   Effect.flatMap(
     prepareJson(json, one(frame, options)),
-    ({ makeRoom, use }) => Effect.map(rooms.allScoped(makeRoom, use), toFrame)
+    (use) => Effect.map(rooms.allScoped(use), toFrame)
   ).pipe(metrics.observe("InitImageFrame.persistScoped", imageIn))
 
 /**
@@ -271,7 +263,7 @@ export const persistAll = <E = never, R = never>(
 ): Effect.Effect<InitImagesFrame, InitImageError | PlatformError | E, FileSystem.FileSystem | Path.Path | R> =>
   Effect.flatMap(
     prepareJson(json, all(frame, options)),
-    ({ makeRoom, use }) => Effect.map(rooms.allKept(makeRoom, use), toFrames)
+    (use) => Effect.map(rooms.allKept(use), toFrames)
   ).pipe(metrics.observe("InitImageFrame.persistAll", firstIn))
 
 /**
@@ -291,7 +283,7 @@ export const persistAllScoped = <E = never, R = never>(
 > =>
   Effect.flatMap(
     prepareJson(json, all(frame, options)),
-    ({ makeRoom, use }) => Effect.map(rooms.allScoped(makeRoom, use), toFrames)
+    (use) => Effect.map(rooms.allScoped(use), toFrames)
   ).pipe(metrics.observe("InitImageFrame.persistAllScoped", firstIn))
 
 /**
@@ -313,8 +305,8 @@ export const persistOrAnnounced = (
       ...one(frame, undefined),
       announces: frame.dialect === undefined || frame.dialect === InitImageDialect.payload
     }),
-    ({ makeRoom, use }) =>
-      Effect.map(rooms.allScoped(makeRoom, use), (received) => ({
+    (use) =>
+      Effect.map(rooms.allScoped(use), (received) => ({
         ...toFrame(received),
         announced: received.announced
       }))
@@ -338,7 +330,6 @@ export const persistSourceScoped = <E, R>(
   const expectedBytes = length === undefined ? undefined : decodedAtMost(length)
   return Effect.flatMap(
     prepare(one(frame, options), { expectedBytes, isStream: true }),
-    ({ makeRoom, write }) =>
-      Effect.map(rooms.allScoped(makeRoom, (makeRoom) => write(fromBytes(), source, makeRoom)), toFrame)
+    ({ write }) => Effect.map(rooms.allScoped((own) => write(fromBytes(), source, own)), toFrame)
   )
 }

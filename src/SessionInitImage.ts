@@ -27,7 +27,15 @@ import { Buffer } from "node:buffer"
 import * as DisplayName from "./DisplayName.js"
 import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageDialect from "./InitImageDialect.js"
-import { BadBase64, type Busy, Empty, type InitImageError, type InvalidMime, TooLarge } from "./InitImageError.js"
+import {
+  BadBase64,
+  type Busy,
+  Empty,
+  type InitImageError,
+  type InvalidMime,
+  TooLarge,
+  TooManyImages
+} from "./InitImageError.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSpool from "./InitImageSpool.js"
@@ -43,6 +51,7 @@ import * as sources from "./internal/persist/sources.js"
 import * as tempFile from "./internal/persist/tempFile.js"
 import { TextReader } from "./internal/persist/textReader.js"
 import * as writer from "./internal/persist/writer.js"
+import { compile, visit } from "./internal/places.js"
 import * as rooms from "./internal/spool/room.js"
 
 /**
@@ -133,6 +142,17 @@ export interface PayloadOptions extends PersistOptions {
 }
 
 /**
+ * The options of a message with several images.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PersistAllOptions extends PayloadOptions {
+  /** The way to the images' values; that of the dialect by default. */
+  readonly at?: InitImageDialect.Path | undefined
+}
+
+/**
  * The declared type and name of an image that comes as its bytes.
  *
  * Without a `mime`, or with a general one (`""`, `application/octet-stream`, `binary/octet-stream` or `image/*`), the bytes
@@ -151,12 +171,13 @@ const empty = new Empty()
 /** The decoded size of the payload's text by its length; its first and last characters tell why a length is wrong. */
 const sizeOf = (
   { alphabet, data }: InitImagePayload.InitImagePayload,
-  limit: number
+  limit: number,
+  taken = 0
 ): Either.Either<number, TooLarge | Empty | BadBase64> => {
   const measured = measure(data, alphabet)
   if (measured.length === 0) return Either.left(empty)
   const bytes = decodedBytes(measured.length, measured.tail)
-  if (!(bytes <= limit)) return Either.left(new TooLarge({ bytes, limit }))
+  if (!(taken + bytes <= limit)) return Either.left(new TooLarge({ bytes: taken + bytes, limit }))
   const invalid = checkLength(data, alphabet, measured)
   return invalid === undefined ? Either.right(bytes) : Either.left(new BadBase64(invalid))
 }
@@ -428,28 +449,40 @@ export const sinkScoped = (
   Scope.Scope
 > => Effect.map(Effect.scope, (scope) => withSpan("SessionInitImage.sinkScoped", makeSink(meta, options, scope)))
 
-/** The room and the work of an image that comes as base64; `None` where the payload holds no image. */
+/** The room and the work of a payload, of which `taken` bytes of its message's limit are taken by other images. */
+const preparePayload = (
+  { accepted, maxBytes, maxPixels, spool }: InitImageSpool.Settings,
+  payload: InitImagePayload.InitImagePayload,
+  taken: number,
+  options: PersistOptions | undefined
+) =>
+  Either.map(sizeOf(payload, maxBytes, taken), (bytes) => {
+    const { alphabet, data, mime, name } = payload
+    const declared = Option.map(Option.fromNullable(mime), (mime) => ImageFormat.byMime[mime])
+    return {
+      bytes,
+      makeRoom: spool.makeRoom({ maxBytes: maxBytes - taken, bytes }, options),
+      use: (room: rooms.Room) =>
+        Effect.map(
+          writer.write(
+            new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes, alphabet),
+            sources.fromText(data),
+            room
+          ),
+          (written) => makeImage(written, name)
+        )
+    }
+  })
+
+/** {@link preparePayload} of a value; `None` where it holds no image. */
 const prepareText = Effect.fnUntraced(function*(value: unknown, options: PayloadOptions | undefined) {
   yield* tempFile.checkOptions(options)
-  const { accepted, declaredType, maxBytes, maxPixels, spool } = yield* InitImageSpool.settings
+  const settings = yield* InitImageSpool.settings
   const { shapes } = options?.dialect ?? InitImageDialect.payload
-  const decoded = yield* InitImageDialect.readShapes(shapes, value, accepted, declaredType)
+  const decoded = yield* InitImageDialect.readShapes(shapes, value, settings.accepted, settings.declaredType)
   if (Option.isNone(decoded)) return Option.none()
-  const { alphabet, data, mime, name } = decoded.value
-  const bytes = yield* sizeOf(decoded.value, maxBytes)
-  const declared = Option.map(Option.fromNullable(mime), (mime) => ImageFormat.byMime[mime])
-  return Option.some({
-    makeRoom: spool.makeRoom({ maxBytes, bytes }, options),
-    use: (room: rooms.Room) =>
-      Effect.map(
-        writer.write(
-          new TextReader(verifier.makeDeclared(declared, accepted, maxPixels), bytes, alphabet),
-          sources.fromText(data),
-          room
-        ),
-        (written) => Option.some(makeImage(written, name))
-      )
-  })
+  const { makeRoom, use } = yield* preparePayload(settings, decoded.value, 0, options)
+  return Option.some({ makeRoom, use: (room: rooms.Room) => Effect.asSome(use(room)) })
 })
 
 /**
@@ -524,6 +557,79 @@ export const persistScoped = (
     prepareText(payload, options),
     Option.match({ onNone: () => Effect.succeedNone, onSome: ({ makeRoom, use }) => rooms.scoped(makeRoom, use) })
   ).pipe(metrics.observe("SessionInitImage.persistScoped", identity))
+
+/** The values of a message at the places of images, in its order, with the shapes that each may be of. */
+const valuesIn = (message: unknown, options: PersistAllOptions | undefined) => {
+  const { at, dialect = InitImageDialect.payload } = options ?? {}
+  const values: Array<readonly [value: unknown, shapes: ReadonlyArray<InitImageDialect.Shape>]> = []
+  visit(message, compile(dialect.shapes, at).root, (value, { shapes }) => values.push([value, shapes]))
+  return values
+}
+
+/** Persists the images of a message one after the other. */
+const persistEach = (message: unknown, options: PersistAllOptions | undefined) => (own: rooms.Own) =>
+  Effect.gen(function*() {
+    yield* tempFile.checkOptions(options)
+    const settings = yield* InitImageSpool.settings
+    const { accepted, declaredType, maxImages } = settings
+    const images: Array<SessionInitImage> = []
+    let taken = 0
+    for (const [value, shapes] of valuesIn(message, options)) {
+      const decoded = yield* InitImageDialect.readShapes(shapes, value, accepted, declaredType)
+      if (Option.isNone(decoded)) continue
+      if (images.length === maxImages) return yield* new TooManyImages({ limit: maxImages })
+      const { bytes, makeRoom, use } = yield* preparePayload(settings, decoded.value, taken, options)
+      images.push(yield* Effect.flatMap(own(makeRoom), use))
+      taken += bytes
+    }
+    return images
+  })
+
+/** The first image: a metric counts a message once. */
+const firstOf = (images: ReadonlyArray<SessionInitImage>) => Option.fromNullable(images[0])
+
+/**
+ * {@link persist} for all images in a message: a JSON value with the images at the places of the dialect. Takes up to
+ * `InitImageLimits.MaxImages`, of up to `InitImageLimits.MaxBytes` together, and gives them in the order of the message.
+ * Where it fails, no file is left.
+ *
+ * Fails as {@link persist} does, at the first image that is refused, and with `TooManyImages`.
+ *
+ * @since 0.1.0
+ * @category persisting
+ * @example
+ * ```ts
+ * import { InitImageDialect, InitImageLimits, SessionInitImage } from "session-init-image"
+ *
+ * const persistParts = (request: unknown) =>
+ *   SessionInitImage.persistAll(request, { dialect: InitImageDialect.anthropic }).pipe(
+ *     InitImageLimits.withMaxImages(4)
+ *   )
+ * ```
+ */
+export const persistAll = (
+  message: unknown,
+  options?: PersistAllOptions
+): Effect.Effect<
+  ReadonlyArray<SessionInitImage>,
+  InitImageError | PlatformError,
+  FileSystem.FileSystem | Path.Path
+> => rooms.allKept(persistEach(message, options)).pipe(metrics.observe("SessionInitImage.persistAll", firstOf))
+
+/**
+ * {@link persistAll}, with files that live as long as the scope.
+ *
+ * @since 0.1.0
+ * @category persisting
+ */
+export const persistAllScoped = (
+  message: unknown,
+  options?: PersistAllOptions
+): Effect.Effect<
+  ReadonlyArray<SessionInitImage>,
+  InitImageError | PlatformError,
+  FileSystem.FileSystem | Path.Path | Scope.Scope
+> => rooms.allScoped(persistEach(message, options)).pipe(metrics.observe("SessionInitImage.persistAllScoped", firstOf))
 
 /**
  * The image of an effect that may have none, such as {@link persist}: fails with `Empty` without one.

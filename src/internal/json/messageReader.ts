@@ -135,6 +135,8 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
   readonly #scanner: Scanner<Shape>
   #buffer: ImageBuffer<ImageFormat.ProbeFailure>
   #probe: SniffingProbe
+  /** Whether the buffer and the probe are of an image already. */
+  #isUsed = false
   /** The bracket or quote that the value of the current image begins with. */
   #opening = ""
   /** Reads the beginning of a text that may be a data URL. */
@@ -286,7 +288,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
   /** Asks for the room of an image, where it may be written. */
   #beginImage(head: string): Step<InitImageError> | undefined {
     this.#begins = head
-    if (this.#isRefused && this.#options.isStream) return this.#refusal()
+    if (this.#isRefused && this.#options.isStream) return this.#refuseEarly("\"")
     return this.#mayWrite ? "image" : undefined
   }
 
@@ -299,10 +301,11 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     this.#begins = undefined
     const { expectedBytes, isStream, maxBytes } = this.#options
     const isWanted = this.#mayWrite
-    if (isWanted && (this.#images.length > 0 || this.#buffer.bytes > 0)) {
+    if (isWanted && this.#isUsed) {
       this.#probe = this.#makeProbe()
       this.#buffer = new ImageBuffer(this.#probe, expectedBytes - this.#imageBytes)
     }
+    this.#isUsed ||= isWanted
     const left = maxBytes - this.#imageBytes
     const data = new DataReader(this.#text, this.#buffer, left, isStream, this.#place?.text?.alphabet)
     this.#current = { data, probe: this.#probe, isWanted, kept: "" }
@@ -356,7 +359,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     }
     if (outcome._tag === "Refused") {
       this.#text.dropRecorded()
-      if (outcome.error._tag === "TooManyImages" && this.#options.isStream) return outcome.error
+      if (outcome.error._tag === "TooManyImages" && this.#options.isStream) return this.#refuseEarly("")
     } else if (current !== undefined && this.#place?.text?.isTotal !== true) {
       if (!this.#keepRecorded(current.kept)) return messageTooLarge
     }
@@ -390,7 +393,6 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     // Behind an image's text, all open containers have a place.
     const parsed = parse(kept === undefined ? undefined : `${kept}${standIn}"${this.#scanner.closing}`)
     if (Either.isLeft(parsed)) return parsed.left
-    if (this.#isRefused) return this.#refusal()
     let refused: InitImageError | undefined
     visit(parsed.right, places.root, (value, { shapes }) => {
       const decoded = readShapes(shapes, value, accepted, declaredType)
@@ -399,19 +401,30 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     return refused ?? new TooLarge({ bytes: Math.floor(maxBytes) + 1, limit: maxBytes })
   }
 
-  #refusal(): InitImageError {
-    const last = this.#outcomes.at(-1)
-    return last?._tag === "Refused" ? last.error : notJson
+  /**
+   * Refuses a stream before its end, for an image that has been refused: the first error of the values so far. `rest`
+   * completes the value that is being read; all open containers have a place.
+   */
+  #refuseEarly(rest: string): InitImageError {
+    const kept = this.#text.kept()
+    const parsed = parse(kept === undefined ? undefined : `${kept}${rest}${this.#scanner.closing}`)
+    if (Either.isLeft(parsed)) return parsed.left
+    const end = this.#endOf(parsed.right)
+    return end instanceof Done ? notJson : end
   }
 
   end(): Ended<Message, InitImageError> {
     const parsed = parse(this.#text.kept())
-    if (Either.isLeft(parsed)) return parsed.left
+    return Either.isLeft(parsed) ? parsed.left : this.#endOf(parsed.right)
+  }
+
+  /** The result of a message, or the first error of its values in their order. */
+  #endOf(parsed: unknown): Ended<Message, InitImageError> {
     const outcomes = this.#outcomes.values()
-    let message = parsed.right
+    let message = parsed
     let refused: InitImageError | undefined
     let announced: Readonly<Record<string, unknown>> | undefined
-    visit(parsed.right, this.#options.places.root, (value, place, parent, key) => {
+    visit(parsed, this.#options.places.root, (value, place, parent, key) => {
       if (refused !== undefined) return
       const isRead = typeof value === "object" && value !== null ||
         typeof value === "string" && place.text !== undefined

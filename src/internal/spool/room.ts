@@ -289,19 +289,22 @@ export const scoped = <A, E, R, E2, R2>(
 ): Effect.Effect<A, E | E2, R | R2 | Scope.Scope> =>
   withRoom(makeRoom, use, (room) => Effect.scopeWith((scope) => attach(room, scope)))
 
-/** {@link withRoom} for several images, each in a room that `use` makes. */
-const withRooms = <A, E, R, E2, R2, R3>(
-  makeRoom: Effect.Effect<Room, E2, R2>,
-  use: (makeRoom: Effect.Effect<Room, E2, R2>) => Effect.Effect<A, E, R>,
+/** Makes one of several rooms that end together. */
+export type Own = <E, R>(makeRoom: Effect.Effect<Room, E, R>) => Effect.Effect<Room, E, R>
+
+/** {@link withRoom} for several images, each in a room of its own. */
+const withRooms = <A, E, R, R3>(
+  use: (own: Own) => Effect.Effect<A, E, R>,
   onPublished: (room: Room) => Effect.Effect<void, never, R3>
 ): Effect.Effect<A, E, R | R3> =>
   Effect.uninterruptibleMask((restore) => {
     const rooms: Array<Room> = []
-    const makeKnown = Effect.uninterruptible(Effect.map(makeRoom, (room) => {
-      rooms.push(room)
-      return room
-    }))
-    return Effect.flatMap(Effect.exit(restore(use(makeKnown))), (exit) =>
+    const own: Own = (makeRoom) =>
+      Effect.uninterruptible(Effect.map(makeRoom, (room) => {
+        rooms.push(room)
+        return room
+      }))
+    return Effect.flatMap(Effect.exit(restore(use(own))), (exit) =>
       Effect.flatMap(
         // Each of them, also where an owner has gone meanwhile.
         Effect.forEach(
@@ -313,14 +316,10 @@ const withRooms = <A, E, R, E2, R2, R3>(
   })
 
 /** {@link withRooms}; the files of published images are the caller's to remove. */
-export const allKept = <A, E, R, E2, R2>(
-  makeRoom: Effect.Effect<Room, E2, R2>,
-  use: (makeRoom: Effect.Effect<Room, E2, R2>) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => withRooms(makeRoom, use, (room) => room.handOver)
+export const allKept = <A, E, R>(use: (own: Own) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  withRooms(use, (room) => room.handOver)
 
 /** {@link withRooms}; published images live as long as the caller's scope. */
-export const allScoped = <A, E, R, E2, R2>(
-  makeRoom: Effect.Effect<Room, E2, R2>,
-  use: (makeRoom: Effect.Effect<Room, E2, R2>) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R | Scope.Scope> =>
-  withRooms(makeRoom, use, (room) => Effect.scopeWith((scope) => attach(room, scope)))
+export const allScoped = <A, E, R>(
+  use: (own: Own) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Scope.Scope> => withRooms(use, (room) => Effect.scopeWith((scope) => attach(room, scope)))
