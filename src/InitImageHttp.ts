@@ -169,7 +169,8 @@ const read = Effect.fnUntraced(
  * Persists the image in a request's body, with a file that lives as long as the scope; in a router that is the request's
  * own scope. The body's type (RFC 9110 section 8.3) selects the form:
  *
- * - `application/json`: a payload, read as by `InitImageFrame`. Succeeds with `None` for `null`, and with nothing else
+ * - `application/json`: a message of the option `dialect`, a payload by default, read as by `InitImageFrame`. Succeeds with
+ *   `None` for `null`, and with nothing else
  * - `multipart/form-data` (RFC 7578): the first part that is a file, or the first one of the option `field`. A part is a
  *   file if it has a file name, an image's type or `application/octet-stream`. Up to 63 parts may stand before the file,
  *   and up to `InitImageLimits.MaxMessageBytes` bytes; parts after it are not read
@@ -223,8 +224,8 @@ export const fromRequest: (
  * {@link fromRequest} for a body that has more than the image: the message, and the image in it, as `InitImageFrame` has
  * them. The body's type selects the form:
  *
- * - `application/json`: the message is what `JSON.parse` gives, without the payload's `data`. The payload is the value `at`
- *   the given place, and there is no image where `InitImageFrame` has none
+ * - `application/json`: the message is what `JSON.parse` gives, without the image's text. The image is the value `at`
+ *   the given place, or at that of the option `dialect`, and there is no image where `InitImageFrame` has none
  * - `multipart/form-data`: the message is a record of the text fields, and the image is the first file, or the first one of
  *   the option `field`, before, between or after them. Of two text fields of one name the first is kept, as by
  *   `FormData.get`. Other files are skipped, up to `InitImageLimits.MaxBytes` in all. At most 64 parts and, without the

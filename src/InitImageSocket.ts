@@ -8,6 +8,8 @@
  * `initial_image` is one without an image; it is refused where an image stands under a key that was probably meant, such
  * as `image`.
  *
+ * With a dialect, the image is of another shape and may stand in another place: see `InitImageDialect`.
+ *
  * A payload may have `bytes`, the size of the image, in place of `data`. The image then follows in binary frames of at
  * most 1 MiB each and is written as it arrives. The server sends a {@link ProgressMessage} as soon as it has room for
  * the image, which a client may wait for, and another one after at least every 256 KiB. A client that limits its unread
@@ -109,8 +111,8 @@ const persistMessage: session.Images["persistMessage"] = (text, at) =>
 const images: session.Images = {
   makeSlot: InitImageSlot.make,
   decodeFormat: InitImagePayload.decodePayloadFormat,
-  persistMessage: (text, at) =>
-    InitImageFrame.persistOrAnnounced(text, { at }).pipe(
+  persistMessage: (text, frame) =>
+    InitImageFrame.persistOrAnnounced(text, frame).pipe(
       metrics.observe(
         "InitImageSocket.receive",
         ({ announced, image }) => announced === undefined ? image : undefined

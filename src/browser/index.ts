@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import { ContentMismatch, Empty, InvalidMime, TooLarge } from "../InitImageError.js"
 import type * as protocol from "../internal/protocol.js"
 import * as blobs from "./internal/blob.js"
+import { type Dialect, encode, type Encoded } from "./internal/dialects.js"
 import * as failure from "./internal/failure.js"
 import * as upload from "./internal/upload.js"
 
@@ -31,6 +32,23 @@ export type {
    */
   Progress
 } from "../internal/protocol.js"
+
+export type {
+  /**
+   * The name of a dialect of `InitImageDialect`.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Dialect,
+  /**
+   * An image's value in a dialect.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Encoded
+} from "./internal/dialects.js"
 
 export type {
   /**
@@ -135,13 +153,15 @@ function toError(error: failure.Failure): SendError {
  * @since 0.1.0
  * @category models
  */
-export interface FromBlobOptions {
+export interface FromBlobOptions<D extends Dialect = "payload"> {
+  /** The shape of the result, by the name of a dialect of `InitImageDialect`; `payload` by default. */
+  readonly dialect?: D | undefined
   /** The largest size in bytes; 32 MiB by default, as on the server. */
   readonly maxBytes?: number | undefined
 }
 
 /**
- * Encodes a picture as the payload of a JSON message, with the name of a `File`. The first bytes of a blob without a
+ * Encodes a picture as the payload of a JSON message, or in the shape of another dialect, with the name of a `File`. The first bytes of a blob without a
  * specific type (`""`, `application/octet-stream`, `image/*`) decide its type.
  *
  * Fails with `InvalidMime`, `Empty`, `TooLarge` or `ContentMismatch` of `InitImageError` after reading at most the first
@@ -162,13 +182,13 @@ export interface FromBlobOptions {
  *   )
  * ```
  */
-export const fromBlob: (
+export const fromBlob: <D extends Dialect = "payload">(
   blob: Blob,
-  options?: FromBlobOptions
-) => Effect.Effect<protocol.Payload, BlobError> = Effect.fn("browser.fromBlob")(
-  function*(blob: Blob, options: FromBlobOptions = {}) {
+  options?: FromBlobOptions<D>
+) => Effect.Effect<Encoded<D>, BlobError> = Effect.fn("browser.fromBlob")(
+  function*<D extends Dialect = "payload">(blob: Blob, options: FromBlobOptions<D> = {}) {
     const payload = yield* Effect.promise((signal) => blobs.toPayload(blob, { ...options, signal }))
-    return "_tag" in payload ? yield* Effect.fail(toError(payload)) : payload
+    return "_tag" in payload ? yield* Effect.fail(toError(payload)) : encode(payload, options.dialect)
   }
 )
 

@@ -12,6 +12,7 @@ import * as errorText from "../internal/errorText.js"
 import type { Detected } from "../internal/format/outcome.js"
 import type * as protocol from "../internal/protocol.js"
 import * as blobs from "./internal/blob.js"
+import { type Dialect, encode, type Encoded } from "./internal/dialects.js"
 import * as failure from "./internal/failure.js"
 import * as upload from "./internal/upload.js"
 
@@ -32,6 +33,23 @@ export type {
    */
   Progress
 } from "../internal/protocol.js"
+
+export type {
+  /**
+   * The name of a dialect of `InitImageDialect`.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Dialect,
+  /**
+   * An image's value in a dialect.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Encoded
+} from "./internal/dialects.js"
 
 export type {
   /**
@@ -216,14 +234,16 @@ function toError(error: failure.Failure): SendError {
  * @since 0.1.0
  * @category models
  */
-export interface FromBlobOptions {
+export interface FromBlobOptions<D extends Dialect = "payload"> {
+  /** The shape of the result, by the name of a dialect of `InitImageDialect`; `payload` by default. */
+  readonly dialect?: D | undefined
   /** The largest size in bytes; 32 MiB by default, as on the server. */
   readonly maxBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Encodes a picture as the payload of a JSON message, with the name of a `File`. The first bytes of a blob without a
+ * Encodes a picture as the payload of a JSON message, or in the shape of another dialect, with the name of a `File`. The first bytes of a blob without a
  * specific type (`""`, `application/octet-stream`, `image/*`) decide its type.
  *
  * Rejects with {@link InvalidMime}, {@link Empty}, {@link TooLarge} or {@link ContentMismatch} after reading at most the
@@ -239,10 +259,13 @@ export interface FromBlobOptions {
  *   socket.send(JSON.stringify({ type: "session_init_v2", initial_image: await fromBlob(file) }))
  * ```
  */
-export const fromBlob = async (blob: Blob, options: FromBlobOptions = {}): Promise<protocol.Payload> => {
+export const fromBlob = async <D extends Dialect = "payload">(
+  blob: Blob,
+  options: FromBlobOptions<D> = {}
+): Promise<Encoded<D>> => {
   const payload = await blobs.toPayload(blob, options)
   if ("_tag" in payload) throw toError(payload)
-  return payload
+  return encode(payload, options.dialect)
 }
 
 /**

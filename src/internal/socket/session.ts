@@ -13,6 +13,7 @@ import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { ImageFormat } from "../../ImageFormat.js"
+import type { InitImageDialect, Path as MessagePath } from "../../InitImageDialect.js"
 import {
   type Busy,
   type DecodeTimeout,
@@ -71,8 +72,16 @@ export type Prepare<R = never> = (image: SessionInitImage) => Effect.Effect<
  * @category models
  */
 export interface Options<E = never, R = never> {
-  /** The path of the payload in a message; `["initial_image"]` by default. */
-  readonly at?: ReadonlyArray<string> | undefined
+  /**
+   * The way to the image's value in a message. That of the dialect by default, or `["initial_image"]` where it is the message
+   * itself. A message has one image at most.
+   */
+  readonly at?: MessagePath | undefined
+  /**
+   * The shape of the image's value; `InitImageDialect.payload` by default. Only that one can announce an image's `bytes`
+   * in place of its `data`.
+   */
+  readonly dialect?: InitImageDialect | undefined
   /** The type of the opening message; `session_init_v2` by default. */
   readonly openingType?: string | undefined
   /** The type of messages that replace the image; `init_image_updated` by default. */
@@ -125,7 +134,7 @@ const typeProblem = (name: string, type: string | undefined): string | undefined
 const checkOptions = (options: Options<unknown, unknown>): void =>
   check(
     "InitImageSocket.run",
-    ...(options.at ?? []).map((key) => textProblem("each key of at", key)),
+    ...(options.at ?? []).map((key) => typeof key === "string" ? textProblem("each key of at", key) : undefined),
     options.onMessage === undefined ? undefined : functionProblem("onMessage", options.onMessage),
     options.prepare === undefined ? undefined : functionProblem("prepare", options.prepare),
     typeProblem("openingType", options.openingType),
@@ -159,7 +168,7 @@ export interface Images {
   ) => Effect.Effect<Option.Option<ImageFormat>, InvalidMime>
   readonly persistMessage: (
     text: string,
-    at: ReadonlyArray<string>
+    frame: { readonly at: MessagePath | undefined; readonly dialect: InitImageDialect | undefined }
   ) => Effect.Effect<ReceivedMessage, InitImageError | PlatformError, Storage>
   /** Reserves the memory of a message, and answers how to persist an image from it without reserving more. */
   readonly admit: (bytes: number) => Effect.Effect<Images["persistMessage"], Busy, Scope.Scope>
@@ -176,8 +185,20 @@ const typeOf = (message: unknown): unknown => Predicate.isRecord(message) ? mess
 
 const wrongType = (expected: string) => refusal.invalidMessage(`The message's type must be ${expected}.`)
 
-const misplaced = (found: string, at: ReadonlyArray<string>) =>
-  refusal.invalidMessage(`The message's image must be under ${at.join(".")}, and not under ${found}.`)
+const misplaced = (found: string, keys: ReadonlyArray<string>) =>
+  refusal.invalidMessage(`The message's image must be under ${keys.join(".")}, and not under ${found}.`)
+
+/** The way to the image; `undefined` where the dialect knows it. */
+const placeOf = ({ at, dialect }: Options<unknown, unknown>): MessagePath | undefined =>
+  at ?? (dialect === undefined || dialect.shapes.every(({ at }) => at.length === 0) ? [protocol.payloadKey] : undefined)
+
+const isKey = (step: MessagePath[number]): step is string => typeof step === "string"
+
+/** The keys that lead to the image, where a message has only one place for it. */
+const keysOf = ({ dialect }: Options<unknown, unknown>, at: MessagePath | undefined): ReadonlyArray<string> => {
+  const [first, ...others] = at === undefined ? dialect?.shapes.map(({ at }) => at) ?? [] : [at]
+  return first !== undefined && others.length === 0 && first.every(isKey) ? first : []
+}
 
 const bytesNotACount = new InvalidPayload({ reason: "BytesNotACount" })
 
@@ -235,7 +256,8 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   handler: (session: Session) => Effect.Effect<void, E, R>,
   options: Options<E2, R2>
 ) {
-  const at = options.at ?? [protocol.payloadKey]
+  const at = placeOf(options)
+  const keys = keysOf(options, at)
   const openingType = options.openingType ?? protocol.openingType
   const updateType = options.updateType ?? protocol.updateType
   const rate = {
@@ -264,17 +286,17 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   /** Errors of the image come before those of the type: the type may follow the image in the message. */
   const persist = (text: string, type: string) =>
     Effect.gen(function*() {
-      const { announced, image, message } = yield* reservation.persistMessage(text, at).pipe(
+      const { announced, image, message } = yield* images.persistMessage(text, { at, dialect: options.dialect }).pipe(
         Effect.catchTag("InvalidPayload", (error) => {
-          const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, at, type) : undefined
-          return Effect.fail(found === undefined ? error : misplaced(found, at))
+          const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, keys, type) : undefined
+          return Effect.fail(found === undefined ? error : misplaced(found, keys))
         }),
         refuse
       )
       if (typeOf(message) !== type) return yield* new OtherMessage({ received: message })
       if (announced === undefined) {
-        const found = Option.isNone(image) ? misplacedImage.find(message, at) : undefined
-        return found === undefined ? { message, image } : yield* misplaced(found, at)
+        const found = Option.isNone(image) ? misplacedImage.find(message, keys) : undefined
+        return found === undefined ? { message, image } : yield* misplaced(found, keys)
       }
       return { message, image: Option.some(yield* refuse(persistAnnounced(announced))) }
     })

@@ -5,10 +5,10 @@ import * as promiseFace from "../../../src/browser/promise.js"
 
 export interface Face {
   readonly title: string
-  readonly fromBlob: (
+  readonly fromBlob: <D extends effectFace.Dialect = "payload">(
     blob: Blob,
-    options?: effectFace.FromBlobOptions
-  ) => Effect.Effect<effectFace.Payload, effectFace.BlobError | promiseFace.BlobError>
+    options?: effectFace.FromBlobOptions<D>
+  ) => Effect.Effect<effectFace.Encoded<D>, effectFace.BlobError | promiseFace.BlobError>
   /** An interruption aborts it. */
   readonly send: (
     socket: effectFace.WebSocketLike,

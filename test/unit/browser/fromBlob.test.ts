@@ -2,9 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import * as promiseFace from "../../../src/browser/promise.js"
 import { InitImageError, InitImagePayload, SessionInitImage } from "../../../src/index.js"
+import { dialects } from "../../utils/dialects.js"
 import { ascii, concat, jpeg, jpegOfSize, png, pngOfSize, webp, webpOfSize } from "../../utils/images.js"
 import { failingBlob } from "./blobs.js"
 import { faces } from "./faces.js"
@@ -56,6 +58,18 @@ const refusals = [
 
 for (const { fromBlob, title } of faces) {
   describe(`fromBlob, with ${title}`, () => {
+    it.effect("encodes a picture in the shape of every dialect, which the dialect reads", () =>
+      Effect.gen(function*() {
+        const bytes = png()
+        for (const { dialect, name } of dialects) {
+          const value = yield* fromBlob(new File([bytes], "a.png", { type: "image/png" }), { dialect: name })
+          const payload = Option.getOrThrow(yield* dialect.decode(JSON.parse(JSON.stringify(value))))
+          assert.strictEqual(payload.data, Buffer.from(bytes).toString("base64"))
+          assert.strictEqual(payload.mime, name === "ollama" ? undefined : "image/png")
+          if (["payload", "dreamverse", "gemini", "aiSdk"].includes(name)) assert.strictEqual(payload.name, "a.png")
+        }
+      }))
+
     for (const { mime, name, ofSize, smallest } of samples) {
       it.live(`encodes a file of ${mime} and of any size`, () =>
         Effect.gen(function*() {
