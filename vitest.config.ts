@@ -4,7 +4,8 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^session-init-image$/, replacement: `${import.meta.dirname}/src/index.ts` },
-      { find: /^session-init-image\/(\w+)$/, replacement: `${import.meta.dirname}/src/$1.ts` }
+      { find: /^session-init-image\/testing$/, replacement: `${import.meta.dirname}/src/testing/index.ts` },
+      { find: /^session-init-image\/([\w/]+)$/, replacement: `${import.meta.dirname}/src/$1.ts` }
     ]
   },
   test: {

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import sharp from "sharp"
 import { formats } from "../../src/ImageFormat.js"
-import { concat } from "../utils/bytes.js"
+import { concat } from "../../src/testing/internal/bytes.js"
 import { probe } from "../utils/probing.js"
 import { samples } from "../utils/samples.js"
 import type { Sample } from "../utils/samples.js"

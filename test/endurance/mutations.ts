@@ -1,8 +1,8 @@
 /** Mutates images and texts as an attacker or a broken client would. */
 import { Buffer } from "node:buffer"
 import { crc32 } from "node:zlib"
-import { ascii, concat } from "../utils/bytes.js"
-import type { Bytes } from "../utils/bytes.js"
+import { ascii, concat } from "../../src/testing/internal/bytes.js"
+import type { Bytes } from "../../src/testing/internal/bytes.js"
 import {
   anmf,
   dqt,

@@ -15,11 +15,13 @@ import type { MemoryFileSystem } from "../utils/memoryFileSystem.js"
 import { isImage } from "./expectation.js"
 import type { Expected, Limits } from "./expectation.js"
 
-/** Encodes an error as for a client. Throws on any other cause. */
+const encodeError = Schema.encodeSync(InitImageError.InitImageError)
+
+/** Encodes an error as for a client, without its message. Throws on any other cause. */
 export const encoded = (cause: Cause.Cause<unknown>): Expected => {
   if (cause._tag !== "Fail") throw new Error(`more than an error: ${Cause.pretty(cause)}`)
   if (!InitImageError.isInitImageError(cause.error)) throw new Error(`of another type: ${inspect(cause.error)}`)
-  const error = errorFields(cause.error)
+  const { message: _, ...error } = encodeError(cause.error)
   if (JSON.stringify(error).length > 1000) throw new Error("an error of more than 1 KB")
   return error
 }
@@ -38,8 +40,9 @@ const checkImage = (
   assert.deepStrictEqual({ ...rest }, { ...header, bytes: all.length })
   assert.isTrue(image.width > 0 && image.height > 0 && image.width * image.height <= limits.maxPixels)
   assert.isTrue(image.bytes > 0 && image.bytes <= limits.maxBytes)
-  assert.isTrue(disk.files.has(path), "the file is where it is said to be")
-  assert.isTrue(disk.onlyFile?.equals(all), "the file holds the bytes")
+  const file = disk.files.get(path)
+  assert(file !== undefined, "the file is where it is said to be")
+  assert.isTrue(Buffer.from(file).equals(all), "the file holds the bytes")
   assert.isTrue(
     displayable.test(displayName) && Buffer.byteLength(displayName) <= 255 && displayName !== "." &&
       displayName !== ".."

@@ -25,9 +25,12 @@ const sources = fs.readdirSync(path.join(root, "src"), { recursive: true, encodi
   .filter((file) => file.endsWith(".ts"))
   .map((file) => path.join("src", file))
   .sort()
+/** Entry points that export other modules as namespaces, without logic. */
+const indexes = [path.join("src", "index.ts"), path.join("src", "testing", "index.ts")]
+
 const publicModules = sources.filter((file) =>
-  (path.dirname(file) === "src" && path.basename(file) !== "index.ts")
-  || path.dirname(file) === path.join("src", "browser")
+  ["src", path.join("src", "browser"), path.join("src", "testing")].includes(path.dirname(file))
+  && !indexes.includes(file)
 )
 
 const temporary = fs.mkdtempSync(path.join(tmpdir(), "session-init-image-documentation-"))
@@ -46,7 +49,8 @@ const locate = (output: string): string =>
 /** Maps the exported modules to their sources, so that a sample can import exported modules only. */
 const paths = (): Record<string, string> =>
   Object.fromEntries(
-    [path.join("src", "index.ts"), ...publicModules].map((file) => [
+    // The modules of the testing kit have one entry point.
+    [...indexes, ...publicModules.filter((file) => path.dirname(file) !== path.join("src", "testing"))].map((file) => [
       ["session-init-image", ...file.slice("src/".length, -".ts".length).split(path.sep)]
         .filter((segment) => segment !== "index")
         .join("/"),

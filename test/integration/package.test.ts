@@ -121,7 +121,8 @@ describe("the manifest", () => {
         { types: `./dist/${name}.d.ts`, default: `./dist/${name}.js` }
       ])),
       "./browser": { types: "./dist/browser/index.d.ts", default: "./dist/browser/index.js" },
-      "./browser/promise": { types: "./dist/browser/promise.d.ts", default: "./dist/browser/promise.js" }
+      "./browser/promise": { types: "./dist/browser/promise.d.ts", default: "./dist/browser/promise.js" },
+      "./testing": { types: "./dist/testing/index.d.ts", default: "./dist/testing/index.js" }
     })
   })
 

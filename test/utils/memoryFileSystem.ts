@@ -1,101 +1,61 @@
-/** A file system in memory that counts operations and dies on each that the library must not do. */
-import { SystemError } from "@effect/platform/Error"
-import * as FileSystem from "@effect/platform/FileSystem"
+/** The file system in memory of `session-init-image/testing`, which dies on each operation that the library must not do. */
+import type * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
-import { Buffer } from "node:buffer"
-import { writeFileThrough } from "./writeFileThrough.js"
+import * as memory from "../../src/testing/internal/memoryFileSystem.js"
 
 export const directory = "/memory"
 
 const validPath = /^\/memory\/session-init-[0-9a-f]{32}\.(?:png|jpg|webp)$/
 
+const paths = Effect.runSync(Effect.provide(Path.Path, Path.layer))
+
+const create = new Set(["open", "writeFile"])
+const write = new Set(["writeAll", "writeFile"])
+
+const isLarge = (bytes: number): boolean => bytes >= 100_000
+
 export class MemoryFileSystem {
-  readonly files = new Map<string, ReadonlyArray<Buffer>>()
-  readonly #open = new Set<string>()
+  readonly #memory = memory.make(paths, [directory], (operation, run) =>
+    Effect.suspend(() => {
+      const { bytes = 0, method } = operation
+      if (create.has(method)) this.opens++
+      if (write.has(method)) this.writes++
+      if (method === "remove") this.removes++
+      const misuse = this.#misuse(operation)
+      if (misuse !== undefined) return Effect.dieMessage(misuse)
+      // A large write takes several turns, during which the buffer must not change.
+      return isLarge(bytes) ? Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 3), run) : run
+    }))
+  readonly fileSystem: FileSystem.FileSystem = this.#memory.fileSystem
   opens = 0
   writes = 0
   removes = 0
 
   get openFiles(): number {
-    return this.#open.size
+    return this.#memory.openFiles()
   }
 
-  get onlyFile(): Buffer | undefined {
-    const [parts] = this.files.values()
-    return parts === undefined ? undefined : Buffer.concat(parts)
+  get files(): ReadonlyMap<string, Uint8Array> {
+    return this.#memory.files()
   }
 
   clear(): void {
-    this.files.clear()
-    this.#open.clear()
+    this.#memory.clear()
     this.opens = 0
     this.writes = 0
     this.removes = 0
   }
 
-  readonly #openFile: FileSystem.FileSystem["open"] = (path, options) =>
-    Effect.acquireRelease(
-      Effect.suspend(() => {
-        this.opens++
-        if (options?.flag !== "wx" || options.mode !== 0o600) {
-          return Effect.dieMessage("not exclusive, or not private")
-        }
-        if (!validPath.test(path) || this.files.has(path)) return Effect.dieMessage(`opens ${path}`)
-        this.files.set(path, [])
-        this.#open.add(path)
-        return Effect.succeed(this.#file(path))
-      }),
-      () => Effect.sync(() => this.#open.delete(path))
-    )
-
-  readonly fileSystem: FileSystem.FileSystem = FileSystem.makeNoop({
-    open: this.#openFile,
-    writeFile: writeFileThrough(this.#openFile),
-    access: (path) =>
-      Effect.suspend(() =>
-        this.files.has(path)
-          ? Effect.void
-          : new SystemError({ module: "FileSystem", method: "access", reason: "NotFound" })
-      ),
-    remove: (path, options) =>
-      Effect.suspend(() => {
-        this.removes++
-        if (options?.force !== true || options.recursive === true) {
-          return Effect.dieMessage("not just this file, if there")
-        }
-        if (this.#open.has(path)) return Effect.dieMessage("removes a file that is open")
-        this.files.delete(path)
-        return Effect.void
-      })
-  })
-
-  #file(path: string): FileSystem.File {
-    const unused = Effect.dieMessage("not an operation of this library")
-    return {
-      [FileSystem.FileTypeId]: FileSystem.FileTypeId,
-      fd: FileSystem.FileDescriptor(-1),
-      stat: unused,
-      sync: unused,
-      seek: () => unused,
-      read: () => unused,
-      readAlloc: () => unused,
-      truncate: () => unused,
-      write: () => unused,
-      writeAll: (bytes) =>
-        Effect.suspend(() => {
-          this.writes++
-          const parts = this.files.get(path)
-          if (parts === undefined || !this.#open.has(path)) return Effect.dieMessage("writes to a closed file")
-          // The platform fails in the same way.
-          if (bytes.length === 0) {
-            return new SystemError({ module: "FileSystem", method: "writeAll", reason: "WriteZero" })
-          }
-          const write = Effect.sync(() => {
-            this.files.set(path, [...parts, Buffer.from(bytes)])
-          })
-          // A large write takes several turns, during which the buffer must not change.
-          return bytes.length < 100_000 ? write : Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 3), write)
-        })
+  #misuse({ flag, force, method, mode, path, recursive }: memory.Operation): string | undefined {
+    if (create.has(method)) {
+      if (flag !== "wx" || mode !== 0o600) return "not exclusive, or not private"
+      return validPath.test(path) ? undefined : `opens ${path}`
     }
+    if (method === "remove") {
+      if (force !== true || recursive === true) return "not just this file, if there"
+      return this.openFiles > 0 ? "removes a file that is open" : undefined
+    }
+    return method === "writeAll" || method === "access" ? undefined : `${method} is not an operation of this library`
   }
 }

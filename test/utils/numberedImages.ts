@@ -1,6 +1,6 @@
 /** Images with a number in their content, by which tests identify them. */
 import { Buffer } from "node:buffer"
-import { concat, noise, u32be } from "./bytes.js"
+import { concat, noise, u32be } from "../../src/testing/internal/bytes.js"
 import { png, pngChunk } from "./images.js"
 
 const smallest = png()

@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer"
 import { maxBufferBytes, maxLargeImages, sharedBufferBytes } from "../../../../src/internal/persist/bufferPool.js"
 import { ImageBuffer, minFreeBytes } from "../../../../src/internal/persist/imageBuffer.js"
 import { buffers } from "../../../../src/internal/process.js"
-import { noise } from "../../../utils/bytes.js"
+import { noise } from "../../../../src/testing/internal/bytes.js"
 
 const accepting = { push: () => undefined }
 

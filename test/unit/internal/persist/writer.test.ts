@@ -15,7 +15,7 @@ import * as sources from "../../../../src/internal/persist/sources.js"
 import * as writer from "../../../../src/internal/persist/writer.js"
 import { buffers } from "../../../../src/internal/process.js"
 import type { Room } from "../../../../src/internal/spool/room.js"
-import { noise } from "../../../utils/bytes.js"
+import { noise } from "../../../../src/testing/internal/bytes.js"
 import { atEachStep, interruptAt } from "../../../utils/interruptions.js"
 import { diskError } from "../../../utils/spools.js"
 
