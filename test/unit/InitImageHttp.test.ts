@@ -575,12 +575,14 @@ const webHandler = Effect.fnUntraced(function*(options: InitImageHttp.RequestOpt
   return { directory, ...handlerOf(app) }
 }, Effect.provide(NodeContext.layer))
 
+const mebibytes = new Uint8Array(16 * 1024 * 1024)
+
 /** A body that never ends, and tells whether it was cancelled. */
 const endless = (first: Uint8Array, more: boolean) => {
   let cancelled = false
   const body = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(first),
-    pull: (controller) => more ? controller.enqueue(new Uint8Array(65_536)) : new Promise(() => {}),
+    pull: (controller) => more ? controller.enqueue(mebibytes) : new Promise(() => {}),
     cancel: () => {
       cancelled = true
     }
@@ -720,8 +722,12 @@ describe("fromRequest in a web handler", () => {
               controller.close()
             }
           }, { highWaterMark: 0 })
+          let pulledBefore = false
+          const refused = Effect.sync(() => {
+            pulledBefore = pulled
+          })
           const { handle } = handlerOf(
-            answer(InitImageHttp.fromRequest()).pipe(
+            answer(Effect.tapError(InitImageHttp.fromRequest(), () => refused)).pipe(
               Effect.provide(InitImageLimits.layer({ maxBytes: 1000, maxMessageBytes: 100 })),
               Effect.provide(NodeContext.layer)
             )
@@ -729,7 +735,7 @@ describe("fromRequest in a web handler", () => {
           const headers = { "content-type": kinds[title]?.type ?? "", "content-length": String(length + over) }
           const { status, text } = yield* handle({ body, headers, duplex: "half" })
           assert.strictEqual(status, over === 0 ? 400 : 413)
-          assert.strictEqual(pulled, over === 0)
+          assert.strictEqual(pulledBefore, over === 0)
           if (over === 1) assert.deepInclude(JSON.parse(text), { bytes: 1001, limit: 1000 })
         }))
     }
@@ -773,7 +779,7 @@ describe("fromRequest in a web handler", () => {
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 
-  it.scopedLive("cancels a body that is too large before its end", () =>
+  it.scopedLive("answers a body that is too large at once, and cancels it where it goes on for more than 1 GiB", () =>
     Effect.gen(function*() {
       const { directory, handle } = yield* webHandler()
       for (const { body, type } of Object.values(kinds)) {
@@ -783,6 +789,51 @@ describe("fromRequest in a web handler", () => {
         yield* eventually(() => assert.isTrue(source.isCancelled()))
       }
       yield* eventually(() => assert.deepStrictEqual(list(directory), []))
+    }))
+
+  it.scopedLive("sends the answer at once, and ends it when the client has sent its body", () =>
+    Effect.gen(function*() {
+      const { handler } = yield* webHandler()
+      for (const { body, type } of Object.values(kinds)) {
+        const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+        const client = writable.getWriter()
+        const init = { method: "POST", body: readable, duplex: "half" as const, headers: { "content-type": type } }
+        const answered = handler(new Request("http://localhost/", init))
+        yield* Effect.promise(() => client.write(body(1_000_000).subarray(0, 150_000)))
+        const response = yield* Effect.promise(() => answered)
+        assert.strictEqual(response.status, 413)
+        const reader = response.body?.getReader()
+        assert(reader !== undefined)
+        const first = yield* Effect.promise(() => reader.read())
+        assert.include(Buffer.from(first.value ?? []).toString(), "\"TooLarge\"")
+        let isEnded = false
+        const last = reader.read().then(({ done }) => {
+          isEnded = done
+        })
+        for (let i = 0; i < 3; i++) yield* Effect.promise(() => client.write(mebibytes))
+        assert.isFalse(isEnded)
+        yield* Effect.promise(() => client.close())
+        yield* Effect.promise(() => last)
+        assert.isTrue(isEnded)
+      }
+    }))
+
+  it.scopedLive("answers 500 where the body was read before", () =>
+    Effect.gen(function*() {
+      const { handler } = yield* webHandler()
+      const request = (): Request =>
+        new Request("http://localhost/", {
+          method: "POST",
+          body: pngOfSize(1000),
+          headers: { "content-type": "image/png" }
+        })
+      const read = request()
+      yield* Effect.promise(() => read.arrayBuffer())
+      const locked = request()
+      locked.body?.getReader()
+      for (const used of [read, locked]) {
+        assert.strictEqual((yield* Effect.promise(() => handler(used))).status, 500)
+      }
     }))
 
   it.scopedLive("cancels a body that stalls", () =>

@@ -11,7 +11,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -21,6 +20,7 @@ import { check, durationProblem } from "../options.js"
 import type { Reader, Step } from "../persist/reader.js"
 import { answer, ended, fromStream, type Source, type Stop } from "../persist/sources.js"
 import { drains } from "../process.js"
+import * as webBody from "./webBody.js"
 
 /** The bounds on a client that sends a body. */
 export interface Bounds {
@@ -212,33 +212,47 @@ const drain = (incoming: IncomingMessage, { maxDrainedBytes, stallTimeout }: Bou
     return Effect.raceFirst(Effect.interruptible(end), Effect.interruptible(stalled))
   })
 
+/** The bytes of a response that is in memory. */
+const bytesOf = ({ body }: HttpServerResponse.HttpServerResponse): Uint8Array | undefined =>
+  body._tag === "Uint8Array" ? body.body : body._tag === "Empty" ? new Uint8Array() : undefined
+
 /**
  * The response, sent at once and whole, but ended only when the client has sent its body: many clients look for the
  * response only then, and a connection that is closed while they write, or before they have read, takes the response
  * with it.
  */
+const hold = (
+  response: HttpServerResponse.HttpServerResponse,
+  bytes: Uint8Array,
+  drain: Effect.Effect<void>
+): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.setBody(
+    response,
+    // An empty type: the platform gives a stream one otherwise.
+    HttpBody.stream(Stream.concat(Stream.succeed(bytes), Stream.execute(drain)), response.body.contentType ?? "")
+  )
+
 const answerEarly = (
   incoming: IncomingMessage,
   response: HttpServerResponse.HttpServerResponse,
   bounds: Bounds
 ): HttpServerResponse.HttpServerResponse => {
-  const { body } = response
-  if (incoming.complete || (body._tag !== "Uint8Array" && body._tag !== "Empty")) return response
-  const bytes = body._tag === "Empty" ? new Uint8Array() : body.body
-  const held = Stream.concat(Stream.succeed(bytes), Stream.execute(drain(incoming, bounds)))
-  return response.pipe(
-    // An empty type: the platform gives a stream one otherwise.
-    HttpServerResponse.setBody(HttpBody.stream(held, body.contentType ?? "")),
+  const bytes = bytesOf(response)
+  if (incoming.complete || bytes === undefined) return response
+  return hold(response, bytes, drain(incoming, bounds)).pipe(
     // The platform leaves a length of 0 out.
     HttpServerResponse.setHeader("content-length", String(bytes.length))
   )
 }
 
+/** A body that a middleware has read is gone: the client is not to blame. */
+const readBefore = Effect.dieMessage(
+  "The request's body was read before: put the handler before parsers of the body such as express.json()"
+)
+
 /**
  * Starts to read a body. From then on the request may be answered at any time: the response that this fiber makes is held
- * open until the client has sent the rest of its body.
- *
- * On a server that is not node's, which handles that by itself, the body is the request's stream.
+ * open until the client has sent the rest of its body. A body that was read before is a defect.
  */
 export const open = (
   request: HttpServerRequest.HttpServerRequest,
@@ -247,26 +261,44 @@ export const open = (
   check("RequestOptions", durationProblem("stallTimeout", bounds.stallTimeout))
   const incoming = request.source
   const length = declaredLength(request)
-  const stalled = () => requestError(request, "the client has sent nothing for too long")
-  if (!(incoming instanceof IncomingMessage)) {
-    const isEmpty = Predicate.hasProperty(incoming, "body") && incoming.body === null
-    // The platform's stream of a request without a body fails.
-    const bytes = Stream.timeoutFail(isEmpty ? Stream.empty : request.stream, stalled, bounds.stallTimeout)
-    return Effect.succeed({
-      use: (read) => Effect.scopedWith((scope) => Effect.flatMap(Scope.extend(fromStream(bytes), scope), read)),
-      length
-    })
-  }
+  const { stallTimeout } = bounds
   let current = bounds
   const onStalled = Effect.suspend(() => {
     // The client gets the response and nothing more is read.
     current = { maxDrainedBytes: 0, stallTimeout: 0 }
-    return Effect.fail(stalled())
+    return Effect.fail(requestError(request, "the client has sent nothing for too long"))
   })
   const onGone = Effect.suspend(() => Effect.fail(requestError(request, "the client has gone away")))
-  const source = fromIncomingMessage(incoming, bounds.stallTimeout, onStalled, onGone)
+  const respond = (
+    change: (response: HttpServerResponse.HttpServerResponse) => HttpServerResponse.HttpServerResponse
+  ) => HttpApp.appendPreResponseHandler((_, response) => Effect.sync(() => change(response)))
+
+  if (incoming instanceof IncomingMessage) {
+    if (incoming.readableDidRead) return readBefore
+    const source = fromIncomingMessage(incoming, stallTimeout, onStalled, onGone)
+    return Effect.as(
+      respond((response) => answerEarly(incoming, response, current)),
+      { use: (read) => read(source), length }
+    )
+  }
+
+  const useStream = (stream: Stream.Stream<Uint8Array, HttpServerError.RequestError>): RequestBody => {
+    const timely = Stream.timeoutTo(stream, stallTimeout, Stream.fromEffect(onStalled))
+    return {
+      use: (read) => Effect.scopedWith((scope) => Effect.flatMap(Scope.extend(fromStream(timely), scope), read)),
+      length
+    }
+  }
+  const body = webBody.open(incoming, onGone)
+  if (body === "used") return readBefore
+  if (body === undefined) return Effect.succeed(useStream(request.stream))
+  // The platform's stream of a request without a body fails.
+  if (body === null) return Effect.succeed(useStream(Stream.empty))
   return Effect.as(
-    HttpApp.appendPreResponseHandler((_, response) => Effect.sync(() => answerEarly(incoming, response, current))),
-    { use: (read) => read(source), length }
+    respond((response) => {
+      const bytes = bytesOf(response)
+      return body.isEnded() || bytes === undefined ? response : hold(response, bytes, body.drain(current))
+    }),
+    useStream(body.bytes)
   )
 }
