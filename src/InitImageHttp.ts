@@ -6,13 +6,16 @@
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpApp from "@effect/platform/HttpApp"
 import type { RequestError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import type * as Path from "@effect/platform/Path"
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -180,6 +183,8 @@ const read = Effect.fnUntraced(
  * The bytes of a part or of a body decide what the image is where their type is absent or general; see
  * `InitImageLimits.DeclaredType`.
  *
+ * Runs before any parser of the body such as `express.json()`: a body that was read before is a defect.
+ *
  * Only a few chunks are in memory at a time. A body whose declared length exceeds the limits is refused before any of it
  * is read. A client can read the response in every case: an early response is sent at once, and ended when the client has
  * sent its whole body, of which up to 1 GiB is read and dropped.
@@ -345,3 +350,68 @@ export const checkOrigin = (options?: OriginOptions): <E, R>(app: HttpApp.Defaul
   E,
   R | HttpServerRequest.HttpServerRequest
 > => origin.middleware(options ?? {})
+
+/**
+ * A handler of web requests (Fetch standard), and the end of its layer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WebHandler {
+  /** Answers a request. Never rejects for a request; rejects where the layer cannot be built. */
+  readonly handler: (request: Request) => Promise<Response>
+  /** Ends the layer's resources, such as its spool with all files. */
+  readonly dispose: () => Promise<void>
+}
+
+/**
+ * Turns an app into a handler of web requests, for servers and frameworks that are not Effect's: Hono, a route of Next.js,
+ * `Bun.serve`, `Deno.serve`. The layer provides the app's services, the platform's `FileSystem` and `Path`, the limits and
+ * the spool among them; it is built at the first request and shared by all.
+ *
+ * As `HttpApp.toWebHandlerLayer`, and the app is interrupted where the request's signal is aborted, also without a router;
+ * failures that are no answer, such as a `PlatformError`, are logged, and answered with 500 and nothing else. A client
+ * that is still sending its body can read every answer: see {@link fromRequest}.
+ *
+ * Where a framework gives handlers node's own request and response (`node:http`, Express, Fastify),
+ * `NodeHttpServer.makeHandler` of `@effect/platform-node` runs the same app, before any parser of the body.
+ *
+ * @since 0.1.0
+ * @category conversions
+ * @example
+ * ```ts
+ * import { HttpServerResponse } from "@effect/platform"
+ * import { NodeContext } from "@effect/platform-node"
+ * import { Effect, Layer, Option } from "effect"
+ * import { InitImageHttp, InitImageLimits } from "session-init-image"
+ *
+ * const app = Effect.gen(function*() {
+ *   const image = yield* InitImageHttp.fromRequest()
+ *   return HttpServerResponse.unsafeJson(Option.getOrNull(Option.map(image, InitImageHttp.describe)))
+ * })
+ *
+ * const { handler } = InitImageHttp.toWebHandler(
+ *   app,
+ *   Layer.merge(NodeContext.layer, InitImageLimits.layer({ maxBytes: 8 * 1024 * 1024 }))
+ * )
+ *
+ * // Next.js: the file app/init-image/route.ts
+ * export const POST = handler
+ * ```
+ */
+export const toWebHandler = <E, R, E2>(
+  app: HttpApp.Default<E, R | Scope.Scope>,
+  layer: Layer.Layer<R, E2>
+): WebHandler => {
+  const { dispose, handler } = HttpApp.toWebHandlerLayer(
+    Effect.tapErrorCause(Effect.interruptible(app), logFailure),
+    layer
+  )
+  return { dispose, handler: (request) => handler(request) }
+}
+
+/** Errors that respond by themselves are the client's, or were logged where they were made. */
+const logFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.isInterruptedOnly(cause) || HttpServerRespondable.isRespondable(Cause.squash(cause))
+    ? Effect.void
+    : Effect.logError("A request failed", cause)

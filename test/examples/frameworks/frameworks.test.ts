@@ -1,0 +1,200 @@
+import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { readdirSync, readFileSync } from "node:fs"
+import * as Http from "node:http"
+import { join } from "node:path"
+import { TestImages } from "session-init-image/testing"
+import { imageMessage, progressMessage } from "../../../src/internal/protocol.js"
+import { FakeWebSocket } from "../../unit/browser/fakeWebSocket.js"
+import { uprightSize } from "../../utils/descriptions.js"
+import { mount } from "../../utils/modules/react.js"
+import { listenerOf, serve, type WebHandler } from "../../utils/webServer.js"
+import { connectRaw } from "../../utils/webSocketClient.js"
+
+const maxBytes = 1024 * 1024
+const picture = TestImages.jpeg({ width: 64, height: 48, orientation: 6 })
+const tooLarge = TestImages.png({ bytes: 20 * maxBytes })
+
+/** The handlers that the runtimes of Bun and Deno would be given. */
+const given: { bun?: WebHandler; deno?: WebHandler } = {}
+
+beforeAll(() => {
+  vi.stubGlobal("Bun", {
+    serve: ({ fetch }: { readonly fetch: WebHandler }) => {
+      given.bun = fetch
+    }
+  })
+  vi.stubGlobal("Deno", {
+    serve: (_: unknown, handler: WebHandler) => {
+      given.deno = handler
+    }
+  })
+})
+
+afterAll(() => {
+  vi.unstubAllGlobals()
+})
+
+const fromWeb = (handler: WebHandler | undefined): Http.Server => {
+  assert(handler !== undefined)
+  return Http.createServer(listenerOf(handler))
+}
+
+/** Starts each example's server. */
+const servers: Record<string, () => Promise<Http.Server>> = {
+  "Hono": async () => {
+    const { app } = await import("./hono.js")
+    return fromWeb((request) => app.fetch(request))
+  },
+  "a route handler of Next.js": async () => fromWeb((await import("./next.js")).POST),
+  "Bun.serve": async () => {
+    await import("./bun.js")
+    return fromWeb(given.bun)
+  },
+  "Deno.serve": async () => {
+    await import("./deno.js")
+    return fromWeb(given.deno)
+  },
+  "Express": async () => Http.createServer((await import("./express.js")).app),
+  "Fastify": async () => {
+    const { app } = await import("./fastify.js")
+    await app.ready()
+    return app.server
+  },
+  "node:http": async () => (await import("./nodeHttp.js")).server,
+  "a service in a runtime": async () => fromWeb((await import("./service.js")).handler)
+}
+
+const post = (port: number, body: NonNullable<RequestInit["body"]>, headers: Record<string, string> = {}) =>
+  Effect.promise(async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/init-image`, { method: "POST", body, headers })
+    const answer: unknown = await response.json()
+    return { status: response.status, answer }
+  })
+
+/** Sends the whole request before it reads, as many clients do, and answers all that the server sent up to the error. */
+const sendBlindly = Effect.fnUntraced(function*(port: number, isChunked: boolean) {
+  const { received, socket, until } = yield* connectRaw(port)
+  socket.pause()
+  const write = (data: string | Uint8Array) =>
+    Effect.async<void, Error>((resume) => {
+      socket.write(data, (error) => resume(error ? Effect.fail(error) : Effect.void))
+    })
+  const framing = isChunked ? "Transfer-Encoding: chunked" : `Content-Length: ${tooLarge.bytes.length}`
+  yield* write(`POST /init-image HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n${framing}\r\n\r\n`)
+  for (let at = 0; at < tooLarge.bytes.length; at += maxBytes) {
+    const piece = tooLarge.bytes.subarray(at, at + maxBytes)
+    if (isChunked) yield* write(`${piece.length.toString(16)}\r\n`)
+    yield* write(piece)
+    if (isChunked) yield* write("\r\n")
+  }
+  if (isChunked) yield* write("0\r\n\r\n")
+  socket.resume()
+  yield* until(`"limit":${maxBytes}`)
+  return received().toString()
+})
+
+describe.each(Object.keys(servers))("%s", (name) => {
+  const start = Effect.flatMap(Effect.promise(async () => servers[name]?.() ?? assert.fail()), serve)
+
+  it.scopedLive("takes a picture as a body, in JSON and in a form", () =>
+    Effect.gen(function*() {
+      const port = yield* start
+      const form = new FormData()
+      form.set("image", new File([picture.bytes], picture.name, { type: picture.mime }))
+      const answers = [
+        yield* post(port, picture.bytes, { "content-type": picture.mime }),
+        yield* post(port, JSON.stringify(picture.payload), { "content-type": "application/json" }),
+        yield* post(port, form)
+      ]
+      for (const { answer, status } of answers) {
+        assert.strictEqual(status, 200, JSON.stringify(answer))
+        assert.deepInclude(answer, { mime: picture.mime, bytes: picture.bytes.length, upright_width: 48 })
+      }
+    }))
+
+  it.scopedLive("refuses a picture that is too large with a 413 that a client reads after it has sent it", () =>
+    Effect.gen(function*() {
+      const port = yield* start
+      for (const isChunked of [false, true]) {
+        const answer = yield* sendBlindly(port, isChunked)
+        assert.match(answer, /^HTTP\/1\.1 413 /)
+        assert.include(answer, "\"_tag\":\"TooLarge\"")
+      }
+    }))
+
+  it.scopedLive("refuses a picture that is cut", () =>
+    Effect.gen(function*() {
+      const port = yield* start
+      const { bytes, error, mime } = TestImages.refused.truncated
+      const { answer, status } = yield* post(port, bytes, { "content-type": mime })
+      assert.strictEqual(status, 422)
+      assert.deepInclude(answer, { _tag: error._tag, message: error.message })
+    }))
+})
+
+describe("a service in a runtime", () => {
+  it.live("takes a payload in hand, and rejects with a typed error", () =>
+    Effect.promise(async () => {
+      const { fromPayload } = await import("./service.js")
+      const taken = await fromPayload(picture.payload)
+      assert(Either.isRight(taken))
+      assert.deepInclude(taken.right, { mime: picture.mime, size: picture.bytes.length })
+      assert.deepStrictEqual(await fromPayload(null), Either.right(null))
+      const refused = await fromPayload(tooLarge.payload)
+      assert(Either.isLeft(refused) && refused.left._tag === "TooLarge")
+    }))
+})
+
+describe("the hook of React", () => {
+  const fileOf = (bytes: Uint8Array<ArrayBuffer>) => new File([bytes], "a.png", { type: "image/png" })
+
+  it.live("opens a session with a picture", () =>
+    Effect.promise(async () => {
+      const { useInitImage } = await import("./react.js")
+      const socket = new FakeWebSocket()
+      const render = mount(() => useInitImage(socket))
+      assert.deepStrictEqual(render().state, { status: "none" })
+      const bytes = TestImages.png().bytes
+      const chosen = render().choose(fileOf(bytes))
+      assert.strictEqual(render().state.status, "sending")
+      await Effect.runPromise(socket.until(1, 0))
+      socket.receive(progressMessage(0, bytes.length))
+      await Effect.runPromise(socket.until(1, bytes.length))
+      assert.deepStrictEqual(render().state, { status: "sending", progress: { received: 0, bytes: bytes.length } })
+      socket.receive(
+        imageMessage({ mime: "image/png", display_name: "a.png", bytes: bytes.length, ...uprightSize(1, 1) })
+      )
+      await chosen
+      assert.deepInclude(render().state, { status: "open" })
+    }))
+
+  it.live("refuses a picture that is too large before it is sent, and one that the server refuses", () =>
+    Effect.promise(async () => {
+      const { useInitImage } = await import("./react.js")
+      const socket = new FakeWebSocket()
+      const render = mount(() => useInitImage(socket))
+      await render().choose(fileOf(TestImages.refused.tooLarge.bytes))
+      const { state } = render()
+      assert(state.status === "refused" && state.error._tag === "TooLarge")
+      assert.include(state.error.message, "larger than")
+      assert.lengthOf(socket.texts, 0)
+
+      const chosen = render().choose(fileOf(TestImages.refused.truncated.bytes))
+      await Effect.runPromise(socket.until(1, 0))
+      socket.receive({ type: "error", code: "malformed_image", message: "It is cut.", retryable: false })
+      await chosen
+      const refused = render().state
+      assert(refused.status === "refused")
+      assert.strictEqual(refused.error.message, "It is cut.")
+    }))
+})
+
+it("every example has at most 40 lines", () => {
+  const directory = import.meta.dirname
+  for (const file of readdirSync(directory).filter((file) => /^\w+\.ts$/.test(file))) {
+    const lines = readFileSync(join(directory, file), "utf8").trimEnd().split("\n")
+    assert.isAtMost(lines.length, 40, file)
+  }
+})

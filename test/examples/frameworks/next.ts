@@ -1,0 +1,19 @@
+/** A route handler of Next.js: the file `app/init-image/route.ts`. */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { InitImageHttp, InitImageLimits } from "session-init-image"
+
+const receive = Effect.gen(function*() {
+  const image = yield* InitImageHttp.fromRequest()
+  return HttpServerResponse.unsafeJson(Option.getOrNull(Option.map(image, InitImageHttp.describe)))
+})
+
+const Services = Layer.merge(NodeContext.layer, InitImageLimits.layer({ maxBytes: 1024 * 1024 }))
+
+/** The library writes files, which the edge runtime has not. */
+export const runtime = "nodejs"
+
+export const { handler: POST } = InitImageHttp.toWebHandler(receive, Services)
