@@ -4,16 +4,16 @@
 const maxLength = 128
 
 /**
- * Parses a short text that cannot hold an image: a flood of such messages then costs a tenth. Answers `undefined` for any
- * other text, and a `NotJson` for one that is no JSON.
+ * Parses a short text that cannot hold an image, which stands under one of these keys of the message: a flood of such
+ * messages then costs a tenth. Answers `undefined` for any other text, and `NotJson` for one that is no JSON.
  */
 export const parse = (
   text: string,
-  at: ReadonlyArray<string>
+  keys: ReadonlyArray<string>
 ): { readonly message: unknown } | "NotJson" | undefined => {
-  const [key] = at
   // An escape may spell the key, and `JSON.parse` refuses a byte order mark.
-  if (key === undefined || text.length > maxLength || text.includes(key) || /[\\\uFEFF]/.test(text)) return undefined
+  if (keys.length === 0 || text.length > maxLength || /[\\\uFEFF]/.test(text)) return undefined
+  if (keys.some((key) => text.includes(key))) return undefined
   try {
     return { message: JSON.parse(text) }
   } catch {

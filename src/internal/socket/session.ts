@@ -200,6 +200,13 @@ const keysOf = ({ dialect }: Options<unknown, unknown>, at: MessagePath | undefi
   return first !== undefined && others.length === 0 && first.every(isKey) ? first : []
 }
 
+/** The keys of a message under which an image may stand; none where that is not known. */
+const firstKeysOf = ({ dialect }: Options<unknown, unknown>, at: MessagePath | undefined): ReadonlyArray<string> => {
+  const first = (at === undefined ? dialect?.shapes.map(({ at }) => at) ?? [] : [at]).map(([step]) => step)
+  const keys = first.filter(Predicate.isString)
+  return keys.length === first.length ? keys : []
+}
+
 const bytesNotACount = new InvalidPayload({ reason: "BytesNotACount" })
 
 const isCount = (u: unknown): u is number => Number.isSafeInteger(u) && Number(u) >= 0
@@ -258,6 +265,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
 ) {
   const at = placeOf(options)
   const keys = keysOf(options, at)
+  const firstKeys = firstKeysOf(options, at)
   const openingType = options.openingType ?? protocol.openingType
   const updateType = options.updateType ?? protocol.updateType
   const rate = {
@@ -347,7 +355,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   // A socket may deliver thousands of small messages at once; other connections get a turn between two of them.
   const listen = Effect.zipRight(turn, inbox.text).pipe(
     Effect.flatMap((text): ReturnType<typeof receive> => {
-      const plain = plainMessage.parse(text, at)
+      const plain = plainMessage.parse(text, firstKeys)
       if (plain === undefined) return receive(text, updateType)
       if (plain === "NotJson") return refusal.notJson
       return typeOf(plain.message) === updateType
