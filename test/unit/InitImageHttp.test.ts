@@ -802,6 +802,9 @@ describe("fromRequest in a web handler", () => {
         yield* Effect.promise(() => client.write(body(1_000_000).subarray(0, 150_000)))
         const response = yield* Effect.promise(() => answered)
         assert.strictEqual(response.status, 413)
+        assert.strictEqual(response.headers.get("content-type"), "application/json")
+        // The server of Deno ends the response, and the connection, at its length.
+        assert.isFalse(response.headers.has("content-length"))
         const reader = response.body?.getReader()
         assert(reader !== undefined)
         const first = yield* Effect.promise(() => reader.read())

@@ -226,10 +226,14 @@ const hold = (
   bytes: Uint8Array,
   drain: Effect.Effect<void>
 ): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.setBody(
-    response,
-    // An empty type: the platform gives a stream one otherwise.
-    HttpBody.stream(Stream.concat(Stream.succeed(bytes), Stream.execute(drain)), response.body.contentType ?? "")
+  response.pipe(
+    // Drops the length: hyper, Deno's server, ends with the last byte of it, and closes the connection.
+    HttpServerResponse.setBody(HttpBody.empty),
+    HttpServerResponse.setBody(HttpBody.stream(
+      Stream.concat(Stream.succeed(bytes), Stream.execute(drain)),
+      // An empty type: the platform gives a stream one otherwise.
+      response.headers["content-type"] ?? ""
+    ))
   )
 
 const answerEarly = (
