@@ -31,15 +31,17 @@ export class Clips extends RpcGroup.make(
 const failed = (error: PlatformError) => Effect.zipRight(Effect.logError("A clip failed", error), new Failed())
 
 const ClipsLive = Clips.toLayer(
-  Effect.map(Generator, ({ generate }) => ({
-    Generate: ({ image, prompt }) =>
-      SessionInitImage.persistScoped(image).pipe(
-        Effect.flatMap(Effect.transposeMapOption((image) => generate(image, prompt))),
-        Effect.catchTags({ BadArgument: failed, SystemError: failed }),
-        // A handler's scope is the socket's over a WebSocket: without this, the file exists until the socket closes.
-        Effect.scoped
-      )
-  }))
+  // `of` gives the handlers their types, which TypeScript 5.9 does not find through `Effect.map`.
+  Effect.map(Generator, ({ generate }) =>
+    Clips.of({
+      Generate: ({ image, prompt }) =>
+        SessionInitImage.persistScoped(image).pipe(
+          Effect.flatMap(Effect.transposeMapOption((image) => generate(image, prompt))),
+          Effect.catchTags({ BadArgument: failed, SystemError: failed }),
+          // A handler's scope is the socket's over a WebSocket: without this, the file exists until the socket closes.
+          Effect.scoped
+        )
+    }))
 )
 
 const maxBytes = 24 * 1024 * 1024

@@ -100,7 +100,7 @@ describe("telemetry", () => {
         SessionInitImage.persist({ ...payload, data: "private data" }, { directory }),
         SessionInitImage.persist({ ...payload, mime: "image/webp" }, { directory }),
         ...["image/png", "secret/mime"].map((mime) =>
-          Effect.asVoid(
+          Effect.asSome(
             Stream.run(
               Stream.make(png()),
               SessionInitImage.sink({ mime, name: "private" }, {

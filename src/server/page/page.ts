@@ -247,7 +247,7 @@ const acceptFrom = (data: DataTransfer | null, noFile: words.Words) => {
 }
 
 ui.file.addEventListener("change", () => {
-  const [file] = ui.file.files ?? []
+  const file = ui.file.files?.[0]
   // Without a reset, choosing the same file again fires no `change`.
   ui.file.value = ""
   if (file !== undefined) accept(file)
