@@ -45,7 +45,14 @@ const packed = sources.filter((file) => !file.startsWith(`server${path.sep}`))
 const publicModules = packed.filter((file) => !file.includes(path.sep) && file !== "index.ts").map((file) =>
   file.slice(0, -".ts".length)
 )
-const pureModules = ["DisplayName", "ImageFormat", "InitImageError", "InitImageLimits", "InitImagePayload"]
+const pureModules = [
+  "DisplayName",
+  "ImageFormat",
+  "InitImageDialect",
+  "InitImageError",
+  "InitImageLimits",
+  "InitImagePayload"
+]
 
 const succeed = (command: string, args: ReadonlyArray<string>, cwd: string): string => {
   const { status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8" })
