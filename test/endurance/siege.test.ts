@@ -5,8 +5,10 @@ import { fileURLToPath } from "node:url"
 import { imagesIn } from "../integration/server/testServer.js"
 import { list, makeDirectory } from "../utils/directory.js"
 import type { Target } from "./siege/client.js"
-import { attacks, warmUp } from "./siege/connections.js"
+import * as connections from "./siege/connections.js"
 import * as probe from "./siege/probe.js"
+import * as requests from "./siege/requests.js"
+import * as sockets from "./siege/sockets.js"
 import * as Server from "./soak/server.js"
 
 const mebibyte = 1024 * 1024
@@ -18,39 +20,42 @@ const maxHealthTime = 250
 const recoveryTime = 10_000
 const maxResidentGrowth = 100 * mebibyte
 
-interface Server extends Omit<Target, "port"> {
+interface Server extends Omit<Target, "port" | "directory"> {
   readonly name: string
   readonly entry?: string
 }
 
+const attacks = [...sockets.attacks, ...requests.attacks, ...connections.attacks]
+
 const servers: ReadonlyArray<Server> = [
-  { name: "the reference server", upload: "/v1/init-image", stream: "/v1/stream" },
+  { name: "the reference server", upload: "/v1/init-image", stream: "/v1/stream", hasSessions: true },
   {
     name: "the README's first server",
     entry: fileURLToPath(new URL("siege/readmeServer.ts", import.meta.url)),
     upload: "/init-image",
-    stream: "/stream"
+    stream: "/stream",
+    hasSessions: false
   }
 ]
 
 describe.concurrent("under attack", () => {
-  for (const { entry, name, stream, upload } of servers) {
+  for (const { entry, hasSessions, name, stream, upload } of servers) {
     it.scopedLive(`${name} answers others, and has released everything afterwards`, () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const server = yield* Server.start(directory, { TMPDIR: directory }, entry)
-        const target: Target = { port: server.port, stream, upload }
-        yield* Effect.promise(() => warmUp(target))
+        const target: Target = { port: server.port, stream, upload, hasSessions, directory }
+        yield* Effect.promise(() => connections.warmUp(target))
         yield* Effect.sleep("200 millis")
         const start = yield* server.usage
         const failures: Array<string> = []
 
-        for (const { keptFibers = 0, run, title } of attacks) {
+        for (const { run, title } of attacks.filter(({ needsSessions }) => hasSessions || needsSessions !== true)) {
           const { health, result: requests } = yield* probe.beside(target.port, Effect.promise(() => run(target)))
           const since = Date.now()
           let usage = yield* server.usage
           const isRecovered = () =>
-            usage.fibers <= start.fibers + keptFibers && usage.sockets <= start.sockets
+            usage.fibers <= start.fibers && usage.sockets <= start.sockets
             && imagesIn(directory).length === 0 && usage.resident - start.resident < maxResidentGrowth
           while (!isRecovered() && Date.now() - since < recoveryTime) {
             yield* Effect.sleep("100 millis")

@@ -9,6 +9,10 @@ export interface Target {
   readonly upload: string
   /** The path of a WebSocket. */
   readonly stream: string
+  /** Whether the server has WebSocket sessions, and the image API. */
+  readonly hasSessions: boolean
+  /** The directory that holds its spool. */
+  readonly directory: string
 }
 
 export interface Client {
@@ -65,6 +69,22 @@ export const upgrade = (path: string, protocol: string, headers: Record<string, 
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     ...headers
   })
+
+/** The statuses of all responses. */
+export const statusesOf = (client: Client): ReadonlyArray<string> =>
+  [...client.received().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status = ""]) => status)
+
+export const destroyAll = (clients: ReadonlyArray<Client>): void => {
+  for (const { socket } of clients) socket.destroy()
+}
+
+/** Visits the clients at a pace at which one attacker sends about 1 MB/s at most. */
+export const forEachPaced = async (clients: ReadonlyArray<Client>, visit: (client: Client, i: number) => void) => {
+  for (const [i, client] of clients.entries()) {
+    visit(client, i)
+    if (i % 20 === 19) await pause(50)
+  }
+}
 
 export const until = async (condition: () => boolean, what: string, timeout = 20_000): Promise<void> => {
   for (const deadline = Date.now() + timeout; !condition();) {
