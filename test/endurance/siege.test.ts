@@ -13,8 +13,8 @@ import * as Server from "./soak/server.js"
 
 const mebibyte = 1024 * 1024
 
-/** In milliseconds. */
-const maxHealthTime = 250
+/** In milliseconds: ten times the target on an idle machine, as other tests run beside this one. */
+const maxHealthTime = 2500
 
 /** The server must have released everything in this time after an attack, in milliseconds. */
 const recoveryTime = 10_000
