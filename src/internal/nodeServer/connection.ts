@@ -4,6 +4,7 @@ import type * as Net from "node:net"
 import { performance } from "node:perf_hooks"
 import type { BodyDeadline, Rate } from "./bodyDeadline.js"
 import { answer, linger, type Status } from "./closing.js"
+import { watchUpgrade } from "./response.js"
 import { WriteProgress } from "./writeProgress.js"
 
 /** The bounds on a connection; times are in milliseconds. */
@@ -119,6 +120,7 @@ export class Connection {
    */
   upgrade(): void {
     this.socket.once("finish", () => linger(this.socket))
+    watchUpgrade(this.socket)
   }
 
   /** Ends the connection over an error of its client, with an answer where no response has started. */

@@ -32,6 +32,9 @@ const maxQueuedLength = 1024 * 1024
 const maxUnsentBytes = 1024 * 1024
 const unsentInterval = "20 millis"
 
+/** How long a client may take to answer the close frame, in milliseconds; `ws` waits for 30 seconds. */
+const closingTimeout = 5000
+
 /** A message of at most this many bytes needs no admission before it is complete. */
 const smallMessageBytes = 64 * 1024
 
@@ -317,7 +320,10 @@ export const make = Effect.fnUntraced(function*(
       Effect.sync(() => {
         setReadState("Closing")
         postClose(code)
-        if (isHeld && connection !== undefined) discard(connection)
+        if (connection === undefined) return
+        if (isHeld) return discard(connection)
+        const timer = setTimeout(() => discard(connection), closingTimeout).unref()
+        connection.once("close", () => clearTimeout(timer))
       }),
     closed: Deferred.await(closed)
   }

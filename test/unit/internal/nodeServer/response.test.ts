@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { once } from "node:events"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { Response } from "../../../../src/internal/nodeServer/response.js"
+import { Response, watchUpgrade } from "../../../../src/internal/nodeServer/response.js"
 
 type Answer = (response: Http.ServerResponse, ended: () => void) => unknown
 
@@ -70,5 +70,43 @@ describe("a response", () => {
 
   it("ends without a callback", async () => {
     assert.deepStrictEqual(await answered((response) => response.end("body")), { times: 0, body: "body" })
+  })
+})
+
+describe("a response to an upgrade", () => {
+  /** Answers an upgrade as the platform does, and waits for the callback of `end`. */
+  const ended = async (prepare: (socket: Net.Socket) => Promise<unknown>) => {
+    const server = Http.createServer().listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const address = server.address()
+    if (address === null || typeof address === "string") throw new Error("not a TCP address")
+    const client = Net.connect(address.port, address.address).on("error", () => {})
+    client.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    const [request, socket]: Array<unknown> = await once(server, "upgrade")
+    if (!(request instanceof Http.IncomingMessage) || !(socket instanceof Net.Socket)) throw new Error("not an upgrade")
+    watchUpgrade(socket)
+    await prepare(socket)
+    const response = new Http.ServerResponse(request)
+    response.assignSocket(socket)
+    response.writeHead(403, { "content-length": 4 })
+    let received = ""
+    client.on("data", (data) => received += String(data))
+    await new Promise<void>((resolve) => response.end("body", resolve))
+    if (!socket.destroyed) socket.end()
+    if (!client.destroyed) await once(client, "close")
+    server.close()
+    return received
+  }
+
+  it("is sent, and calls back", async () => {
+    assert.match(await ended(() => Promise.resolve()), /^HTTP\/1\.1 403 [^]*body$/)
+  })
+
+  it("calls back if its client has disconnected", async () => {
+    const received = await ended((socket) => {
+      socket.on("error", () => {}).destroy()
+      return once(socket, "close")
+    })
+    assert.strictEqual(received, "")
   })
 })
