@@ -50,7 +50,7 @@ describe.concurrent("under attack", () => {
         const start = yield* server.usage
         const failures: Array<string> = []
 
-        for (const { run, title } of attacks.filter(({ needsSessions }) => hasSessions || needsSessions !== true)) {
+        for (const { run, title } of attacks.filter(({ referenceOnly }) => hasSessions || referenceOnly !== true)) {
           const { health, result: requests } = yield* probe.beside(target.port, Effect.promise(() => run(target)))
           const since = Date.now()
           let usage = yield* server.usage

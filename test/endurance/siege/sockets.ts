@@ -77,7 +77,7 @@ export const stallingSockets = async (target: Target): Promise<number> => {
 export const attacks: ReadonlyArray<Attack> = [
   {
     title: "64 KB of seven-byte frames on each of 20 sockets",
-    needsSessions: true,
+    referenceOnly: true,
     run: async (target) => {
       const clients = await connectSockets(target, 20)
       await until(() => clients.every(hasReceived("session_init_image")), "a session")
@@ -93,7 +93,7 @@ export const attacks: ReadonlyArray<Attack> = [
   },
   {
     title: "bursts of updates without an image",
-    needsSessions: true,
+    referenceOnly: true,
     run: async (target) => {
       const clients = await connectSockets(target, 4)
       const burst = Buffer.concat(
@@ -107,7 +107,7 @@ export const attacks: ReadonlyArray<Attack> = [
   },
   {
     title: "unfinished frames of 95 MiB",
-    needsSessions: true,
+    referenceOnly: true,
     run: async (target) => {
       const clients = await connectSockets(target, 12)
       for (const { socket } of clients) socket.write(frameHeader(95 * mebibyte))
@@ -119,7 +119,7 @@ export const attacks: ReadonlyArray<Attack> = [
   },
   {
     title: "handshakes with random protocols, keys and extensions",
-    needsSessions: true,
+    referenceOnly: true,
     run: async ({ port, stream }) => {
       const clients = await connectMany(port, 300)
       const characters = ["a", "b", ",", " ", "\t", "\xa0", "\x85", "\xff", "\"", "="]
@@ -138,7 +138,7 @@ export const attacks: ReadonlyArray<Attack> = [
   },
   {
     title: "sockets that share a session and leave",
-    needsSessions: true,
+    referenceOnly: true,
     run: async (target) => {
       const stream = `${target.stream}?session_id=shared`
       const path = "/sessions/shared/init-image"
