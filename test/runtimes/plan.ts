@@ -106,6 +106,11 @@ const leftOut: ReadonlyArray<LeftOut> = [
     reason: "it kills processes that are bundled for Node"
   },
   {
+    files: "test/examples/frameworks/**",
+    reason: "it replaces the global of Bun, which Bun does not allow",
+    on: ["bun"]
+  },
+  {
     files: "test/unit/internal/format/byteReader.test.ts",
     tests: /^byteReader does not retain a chunk after which/,
     reason: "it needs the garbage collector of V8",

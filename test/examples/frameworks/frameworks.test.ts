@@ -26,6 +26,7 @@ beforeAll(() => {
     }
   })
   vi.stubGlobal("Deno", {
+    ...Reflect.get(globalThis, "Deno"),
     serve: (_: unknown, handler: WebHandler) => {
       given.deno = handler
     }
