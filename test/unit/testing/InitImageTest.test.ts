@@ -9,8 +9,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { InitImageTest, TestImages } from "session-init-image/testing"
 import { InitImageSlot, InitImageSpool, SessionInitImage } from "../../../src/index.js"
+import { InitImageTest, TestImages } from "../../../src/testing/index.js"
 import { list, makeDirectory } from "../../utils/directory.js"
 
 const picture = TestImages.jpeg({ width: 30, height: 20, orientation: 6 })

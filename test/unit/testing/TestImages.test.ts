@@ -6,9 +6,9 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Buffer } from "node:buffer"
-import { InitImageTest, TestImages } from "session-init-image/testing"
 import sharp from "sharp"
 import { InitImageError, SessionInitImage } from "../../../src/index.js"
+import { InitImageTest, TestImages } from "../../../src/testing/index.js"
 
 const persist = (payload: unknown) =>
   Effect.exit(Effect.scoped(SessionInitImage.persistScoped(payload))).pipe(Effect.provide(InitImageTest.layer))
