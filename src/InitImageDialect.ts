@@ -79,13 +79,13 @@ export type DecodeError = InvalidPayload | InvalidMime | RemoteImage
 type Decoded<E> = Either.Either<Option.Option<InitImagePayload.InitImagePayload>, E>
 
 /**
- * One shape of an image. Opaque; {@link make} makes it.
+ * One shape of an image, which {@link make} makes.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Shape extends places.ShapePlaces {
-  /** @internal */
+  /** Reads a value; see `decode` of {@link InitImageDialect}. */
   readonly read: (
     value: unknown,
     accepted: ReadonlyArray<ImageFormat.Mime>,

@@ -150,7 +150,8 @@ const prepareJson = <E, R>(json: Json<E, R>, reading: Reading) => {
   )
 }
 
-const toFrame = ({ images, message }: InitImagesFrame): InitImageFrame => ({
+/** @internal */
+export const toFrame = ({ images, message }: InitImagesFrame): InitImageFrame => ({
   message,
   image: Option.fromNullable(images[0])
 })
@@ -313,7 +314,8 @@ export const persistOrAnnounced = (
   )
 
 /**
- * {@link persistScoped} for a request's body, of `length` bytes where that is known. Records nothing: the caller does.
+ * {@link persistAllScoped} for a request's body, of `length` bytes where that is known, with `maxImages` in place of the
+ * limit. Records nothing: the caller does.
  *
  * @internal
  */
@@ -321,15 +323,16 @@ export const persistSourceScoped = <E, R>(
   source: sources.Source<Uint8Array, E, R>,
   length: number | undefined,
   frame: FrameOptions,
+  maxImages: number | undefined,
   options: PersistOptions | undefined
 ): Effect.Effect<
-  InitImageFrame,
+  InitImagesFrame,
   InitImageError | PlatformError | E,
   FileSystem.FileSystem | Path.Path | Scope.Scope | R
 > => {
   const expectedBytes = length === undefined ? undefined : decodedAtMost(length)
   return Effect.flatMap(
-    prepare(one(frame, options), { expectedBytes, isStream: true }),
-    ({ write }) => Effect.map(rooms.allScoped((own) => write(fromBytes(), source, own)), toFrame)
+    prepare({ ...all(frame, options), maxImages }, { expectedBytes, isStream: true }),
+    ({ write }) => Effect.map(rooms.allScoped((own) => write(fromBytes(), source, own)), toFrames)
   )
 }

@@ -65,7 +65,7 @@ export interface MessageOptions extends RequestOptions, InitImageFrame.FrameOpti
 
 type Body = requestBody.RequestBody
 type Received = Effect.Effect<
-  InitImageFrame.InitImageFrame,
+  InitImageFrame.InitImagesFrame,
   InitImageError | PlatformError | RequestError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
 >
@@ -76,17 +76,29 @@ type Received = Effect.Effect<
  */
 const maxEscapeFactor = 1.25
 
+/** How a body is read. */
+interface Reading {
+  readonly frame: InitImageFrame.FrameOptions
+  /** Whether the text fields of a form are kept. */
+  readonly keepsFields: boolean
+  /** The most images in JSON; `InitImageLimits.MaxImages` by default. */
+  readonly maxImages: number | undefined
+  readonly options: RequestOptions
+}
+
 /** Refuses a body whose image has at least `bytes` before any of it is read. */
 const refuseTooLarge = (bytes: number, limit: number): Effect.Effect<void, TooLarge> =>
   bytes > limit ? new TooLarge({ bytes, limit }) : Effect.void
 
-const fromJson = (body: Body, frame: InitImageFrame.FrameOptions, options: RequestOptions): Received =>
+const fromJson = (body: Body, { frame, maxImages, options }: Reading): Received =>
   Effect.gen(function*() {
     const maxBytes = yield* InitImageLimits.MaxBytes
     const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
     const leastBytes = Math.floor(((body.length ?? 0) - maxMessageBytes) / maxEscapeFactor * 3 / 4)
     yield* refuseTooLarge(leastBytes, maxBytes)
-    return yield* body.use((source) => InitImageFrame.persistSourceScoped(source, body.length, frame, options))
+    return yield* body.use((source) =>
+      InitImageFrame.persistSourceScoped(source, body.length, frame, maxImages, options)
+    )
   })
 
 const nameIn = (request: HttpServerRequest.HttpServerRequest): string | undefined =>
@@ -104,7 +116,7 @@ const fromRaw = (
     yield* refuseTooLarge(body.length ?? 0, maxBytes)
     const meta = { mime, name: nameIn(request) }
     const image = yield* body.use((source) => SessionInitImage.persistSourceScoped(meta, source, body.length, options))
-    return { message: {}, image: Option.some(image) }
+    return { message: {}, images: [image] }
   })
 
 const fromForm = (
@@ -140,9 +152,7 @@ const fromForm = (
     )
     return {
       message: Object.fromEntries(message.fields),
-      image: written === undefined
-        ? Option.none()
-        : Option.some(SessionInitImage.makeImage(written, message.image?.name))
+      images: written === undefined ? [] : [SessionInitImage.makeImage(written, message.image?.name)]
     }
   })
 
@@ -154,7 +164,8 @@ const isPlain = (contentEncoding: string): boolean =>
   contentEncoding.split(",").every((coding) => /^[\t ]*(?:identity)?[\t ]*$/i.test(coding))
 
 const read = Effect.fnUntraced(
-  function*(frame: InitImageFrame.FrameOptions, keepsFields: boolean, options: RequestOptions) {
+  function*(reading: Reading) {
+    const { keepsFields, options } = reading
     const request = yield* HttpServerRequest.HttpServerRequest
     const body = yield* requestBody.open(request, {
       ...requestBody.defaultBounds,
@@ -162,11 +173,14 @@ const read = Effect.fnUntraced(
     })
     if (!isPlain(request.headers["content-encoding"] ?? "")) return yield* new UnsupportedEncoding()
     const mediaType = mediaTypeOf(request.headers["content-type"] ?? "")
-    if (isJson(mediaType)) return yield* fromJson(body, frame, options)
+    if (isJson(mediaType)) return yield* fromJson(body, reading)
     if (mediaType === "multipart/form-data") return yield* fromForm(request, body, keepsFields, options)
     return yield* fromRaw(request, mediaType, body, options)
   }
 )
+
+const readOne = (reading: Omit<Reading, "maxImages">) =>
+  Effect.map(read({ ...reading, maxImages: 1 }), InitImageFrame.toFrame)
 
 /**
  * Persists the image in a request's body, with a file that lives as long as the scope; in a router that is the request's
@@ -220,7 +234,7 @@ export const fromRequest: (
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = (options = {}) =>
   Effect.flatMap(
-    read({ dialect: options.dialect }, false, options),
+    readOne({ frame: { dialect: options.dialect }, keepsFields: false, options }),
     ({ image, message }): Effect.Effect<Option.Option<SessionInitImage.SessionInitImage>, Empty> =>
       Option.isNone(image) && message !== null ? new Empty() : Effect.succeed(image)
   ).pipe(metrics.observe("InitImageHttp.fromRequest", identity))
@@ -271,7 +285,41 @@ export const messageFromRequest: (
   InitImageError | PlatformError | RequestError,
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = (options) =>
-  read(options, true, options).pipe(metrics.observe("InitImageHttp.messageFromRequest", ({ image }) => image))
+  readOne({ frame: options, keepsFields: true, options }).pipe(
+    metrics.observe("InitImageHttp.messageFromRequest", ({ image }) => image)
+  )
+
+/**
+ * {@link messageFromRequest} for a JSON body with several images, as `InitImageFrame.persistAll` reads it: up to
+ * `InitImageLimits.MaxImages`. A form and an image's bytes have one image at most.
+ *
+ * @function
+ * @since 0.1.0
+ * @category persisting
+ * @example
+ * ```ts
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { InitImageDialect, InitImageHttp, InitImageLimits } from "session-init-image"
+ *
+ * const router = HttpRouter.empty.pipe(
+ *   HttpRouter.post("/v1/messages", Effect.gen(function*() {
+ *     const { images } = yield* InitImageHttp.imagesFromRequest({ dialect: InitImageDialect.anthropic })
+ *     return HttpServerResponse.unsafeJson(images.map(InitImageHttp.describe))
+ *   }).pipe(InitImageLimits.withMaxImages(8)))
+ * )
+ * ```
+ */
+export const imagesFromRequest: (
+  options: MessageOptions
+) => Effect.Effect<
+  InitImageFrame.InitImagesFrame,
+  InitImageError | PlatformError | RequestError,
+  HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
+> = (options) =>
+  read({ frame: options, keepsFields: true, maxImages: undefined, options }).pipe(
+    metrics.observe("InitImageHttp.imagesFromRequest", ({ images }) => Option.fromNullable(images[0]))
+  )
 
 /**
  * The description of an image for its client: without its path. `bytes` is the file's size; `width` and `height` are in

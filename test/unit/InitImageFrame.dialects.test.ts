@@ -277,6 +277,25 @@ const parseAndPersist = (json: string, { frame }: Case, directory: string) =>
     return { message, images }
   })
 
+/** The requests that `fixtures/capture.mjs` has captured. */
+const sdks = Schema.decodeUnknownSync(Schema.parseJson(Schema.Struct({
+  data: Schema.String,
+  requests: Schema.Record({ key: Schema.String, value: Schema.String })
+})))(readFileSync(new URL("fixtures/sdkRequests.json", import.meta.url), "utf8"))
+
+const dialectOf: Readonly<Record<string, InitImageDialect.InitImageDialect>> = {
+  openAiChat,
+  openAiResponses: InitImageDialect.openAiResponses,
+  anthropic,
+  gemini: InitImageDialect.gemini,
+  aiSdkUi: aiSdk,
+  aiSdk,
+  aiSdkToOpenAi: openAiChat,
+  langChainV0: langChain,
+  langChain,
+  mcp
+}
+
 describe("InitImageFrame with a dialect", () => {
   it.live.prop("is JSON.parse followed by persistAll, whatever the message and however it is cut", {
     message: messages,
@@ -488,4 +507,17 @@ describe("InitImageFrame with a dialect", () => {
       assert.isTrue(Either.isLeft(failed))
       assert.deepStrictEqual(list(directory), [])
     }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive.each(Object.entries(sdks.requests))(
+    "reads the request of a provider's SDK: %s",
+    ([name, json]) =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        const dialect = dialectOf[name]
+        if (dialect === undefined) return yield* Effect.dieMessage(name)
+        const { image, message } = yield* InitImageFrame.persistScoped(Buffer.from(json), { dialect }, { directory })
+        assert.strictEqual(base64(readFileSync(Option.getOrThrow(image).path)), sdks.data)
+        assert.notInclude(JSON.stringify(message), sdks.data.slice(0, 20))
+      }).pipe(Effect.provide(NodeContext.layer))
+  )
 })
