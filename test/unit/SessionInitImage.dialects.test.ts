@@ -166,7 +166,7 @@ describe("SessionInitImage with a dialect", () => {
   it.scopedLive("notices a connection and a file that are opened", () =>
     Effect.gen(function*() {
       const uses = yield* makeNetwork
-      yield* Effect.ignore(Effect.try(() => fetch("http://127.0.0.1:9/")))
+      yield* Effect.ignore(Effect.tryPromise(() => fetch("http://127.0.0.1:9/")))
       assert.deepStrictEqual(uses, ["fetch"])
       const paths = yield* pathsOf(SessionInitImage.persistScoped({ mime: "image/png", data: base64(png()) }))
       assert.isAbove(paths.length, 0)
