@@ -321,6 +321,9 @@ export const make = (options: Options): InitImageDialect => {
 
 const isPrefix = (a: Path, b: Path): boolean => a.length < b.length && a.every((step, i) => step === b[i])
 
+/** `JSON.parse` puts such keys first: the images would not be in the order of the message. */
+const isWholeNumber = (step: Path[number]): boolean => typeof step === "string" && /^\d+$/.test(step)
+
 const isSameText = (a: Shape, b: Shape): boolean =>
   a.data.some((text) => b.data.some((other) => text.at.join("\0") === other.at.join("\0")))
 
@@ -333,7 +336,8 @@ const isSameAlphabet = (
 /**
  * Joins dialects: the first that recognises a value reads it. {@link payload} recognises every object, so it comes last.
  *
- * Throws where the images of one dialect stand inside those of another, and where two alphabets are given for one text.
+ * Throws where the images of one dialect stand inside those of another, where two alphabets are given for one text, and
+ * for a key of digits on the way to an image.
  *
  * @since 0.1.0
  * @category combinators
@@ -344,6 +348,9 @@ export const any = (...dialects: ReadonlyArray<InitImageDialect>): InitImageDial
     "InitImageDialect.any",
     shapes.some((a) => shapes.some((b) => isPrefix(a.at, b.at)))
       ? "the images of one dialect must not stand inside those of another"
+      : undefined,
+    shapes.some(({ at }) => at.some(isWholeNumber))
+      ? "a key on the way to an image must not be a whole number"
       : undefined,
     shapes.some((a) => shapes.some((b) => isSameText(a, b) && !isSameAlphabet(a.alphabet, b.alphabet)))
       ? "one text must not be of two alphabets"

@@ -264,6 +264,21 @@ describe("InitImageDialect", () => {
     assert.throws(() => InitImageDialect.any(dreamverse, inner), "inside")
   })
 
+  it("refuses to join dialects with two alphabets for one text, or with keys of digits", () => {
+    const strict = InitImageDialect.make({
+      at: ["a"],
+      data: [{ at: ["data_url"], form: "dataUrl" }],
+      decode: () => Either.right(Option.some({}))
+    })
+    assert.throws(() => InitImageDialect.any(dreamverse, strict), "alphabets")
+    const digits = InitImageDialect.make({
+      at: ["1"],
+      data: [{ at: ["data"], form: "base64" }],
+      decode: () => Either.right(Option.some({}))
+    })
+    assert.throws(() => InitImageDialect.any(openAiChat, digits), "number")
+  })
+
   it("refuses a dialect without a text, or with a text in a text", () => {
     const make = (data: ReadonlyArray<InitImageDialect.TextPlace>) => () =>
       InitImageDialect.make({ at: [InitImageDialect.each], data, decode: () => Either.right(Option.none()) })

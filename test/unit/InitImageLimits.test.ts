@@ -12,6 +12,7 @@ const current = Effect.all({
   maxBytes: InitImageLimits.MaxBytes,
   maxPixels: InitImageLimits.MaxPixels,
   maxMessageBytes: InitImageLimits.MaxMessageBytes,
+  maxImages: InitImageLimits.MaxImages,
   acceptedFormats: InitImageLimits.AcceptedFormats,
   declaredType: InitImageLimits.DeclaredType
 })
@@ -20,6 +21,7 @@ const defaults = {
   maxBytes: 33_554_432,
   maxPixels: 89_478_485,
   maxMessageBytes: 65_536,
+  maxImages: 1,
   acceptedFormats: ["image/png", "image/jpeg", "image/webp"] as const,
   declaredType: "required"
 }
@@ -49,6 +51,7 @@ describe("InitImageLimits", () => {
         ...defaults,
         maxMessageBytes: 4
       })
+      assert.deepStrictEqual<unknown>(yield* InitImageLimits.withMaxImages(current, 3), { ...defaults, maxImages: 3 })
       assert.deepStrictEqual<unknown>(yield* InitImageLimits.withAcceptedFormats(current, ["image/png"]), {
         ...defaults,
         acceptedFormats: ["image/png"]
@@ -64,13 +67,14 @@ describe("InitImageLimits", () => {
     Effect.gen(function*() {
       const limits = yield* current.pipe(
         InitImageLimits.withLimits({ maxPixels: 5, acceptedFormats: undefined }),
-        InitImageLimits.withLimits({ maxBytes: 9, maxMessageBytes: 2, acceptedFormats: ["image/webp"] }),
+        InitImageLimits.withLimits({ maxBytes: 9, maxMessageBytes: 2, maxImages: 6, acceptedFormats: ["image/webp"] }),
         InitImageLimits.withLimits({ declaredType: "optional" })
       )
       assert.deepStrictEqual<unknown>(limits, {
         maxBytes: 9,
         maxPixels: 5,
         maxMessageBytes: 2,
+        maxImages: 6,
         acceptedFormats: ["image/webp"],
         declaredType: "optional"
       })
@@ -82,6 +86,9 @@ describe("InitImageLimits", () => {
     ["maxPixels must be a number that is not negative", { maxPixels: -Infinity }],
     ["maxPixels must be a number that is not negative", { maxPixels: Number.NaN }],
     ["maxMessageBytes must be a number that is not negative", { maxMessageBytes: -0.5 }],
+    ["maxImages must be a whole number above zero", { maxImages: 0 }],
+    ["maxImages must be a whole number above zero", { maxImages: 1.5 }],
+    ["maxImages must be a whole number above zero", { maxImages: Infinity }],
     ["acceptedFormats must be one or more of image/png, image/jpeg, image/webp", { acceptedFormats: [] }],
     ["acceptedFormats must be one or more of image/png, image/jpeg, image/webp", { acceptedFormats: ["image/gif"] }],
     ["declaredType must be required or optional", { declaredType: "maybe" }]
@@ -99,6 +106,8 @@ describe("InitImageLimits", () => {
           ? InitImageLimits.withMaxPixels(limits.maxPixels)
           : limits.maxMessageBytes !== undefined
           ? InitImageLimits.withMaxMessageBytes(limits.maxMessageBytes)
+          : limits.maxImages !== undefined
+          ? InitImageLimits.withMaxImages(limits.maxImages)
           : limits.acceptedFormats !== undefined
           ? InitImageLimits.withAcceptedFormats(limits.acceptedFormats)
           : InitImageLimits.withDeclaredType(limits.declaredType ?? "required")
