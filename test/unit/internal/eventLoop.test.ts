@@ -97,7 +97,7 @@ describe("DecodePacer", () => {
 
   const atOnce = 48
   /** A frame of one slice and one buffer, written in the turn that decodes it. */
-  const image = pngOfSize(bytesPerTurn / 9)
+  const image = pngOfSize(Math.floor(bytesPerTurn / 9))
   const payload = payloadOf("image/png", image)
   const frame = new TextEncoder().encode(JSON.stringify(payload))
 

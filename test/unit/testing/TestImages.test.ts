@@ -102,7 +102,9 @@ describe("the refusals", () => {
     const all = [InitImageError.MalformedImage, InitImageError.BadBase64].flatMap((schema) =>
       schema.fields.reason.literals as ReadonlyArray<string>
     )
-    assert.deepStrictEqual([...reasons].sort(), [...all].sort())
+    // Only dialects that take the URL-safe alphabet have this one.
+    const ofPayloads = all.filter((reason) => reason !== "MixedAlphabets")
+    assert.deepStrictEqual([...reasons].sort(), ofPayloads.sort())
   })
 
   it("have the same bytes as base64 and in their payload", () => {
