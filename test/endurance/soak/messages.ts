@@ -52,7 +52,12 @@ export const hostile: ReadonlyArray<Payload> = [
     code,
     status
   })),
-  { json: JSON.stringify({ mime: "image/png", data: "A".repeat(2 * maxBytes) }), code: "too_large", status: 413 }
+  // Small enough for the server to read the whole message: a larger one ends its session.
+  {
+    json: JSON.stringify({ mime: "image/png", data: "A".repeat(Math.ceil(maxBytes / 3) * 4 + 4) }),
+    code: "too_large",
+    status: 413
+  }
 ]
 
 export const messageOf = (type: string, { json }: Payload): string => `{"type":"${type}","initial_image":${json}}`
