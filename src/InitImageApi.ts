@@ -269,6 +269,11 @@ export type Group = typeof group
  */
 export interface Options extends InitImageHttp.RequestOptions {
   /**
+   * Replaces each image before a session holds it, such as by a normalised one. Its errors are answered like those of the
+   * image, and the session keeps its image. The given image's file is removed once another one is answered.
+   */
+  readonly prepare?: InitImageSocket.Prepare | undefined
+  /**
    * The `Cross-Origin-Resource-Policy` of the images (Fetch standard, section 3.6): the sites whose pages may embed them,
    * such as in an `<img>`. `same-origin` by default. `cross-origin` is needed for pages of the `origins` of
    * `InitImageHttp.checkOrigin` that embed images; those that read them with `fetch` or `<img crossorigin>` need nothing.
@@ -318,6 +323,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
         "InitImageApi.layer",
         durationProblem("stallTimeout", options?.stallTimeout),
         tempFile.optionsProblem(options),
+        options?.prepare === undefined ? undefined : functionProblem("prepare", options.prepare),
         resourcePolicyProblem(options?.resourcePolicy)
       )
       const resourcePolicy = options?.resourcePolicy ?? "same-origin"

@@ -100,8 +100,8 @@ export type {
   Session
 } from "./internal/socket/session.js"
 
-const persistMessage: session.Images["persistMessage"] = (text, at) =>
-  InitImageFrame.persistOrAnnounced(text, at).pipe(
+const persistMessage: session.Images["persistMessage"] = (text, frame) =>
+  InitImageFrame.persistOrAnnounced(text, frame).pipe(
     metrics.observe(
       "InitImageSocket.receive",
       ({ announced, image }) => announced === undefined ? image : undefined
@@ -111,13 +111,14 @@ const persistMessage: session.Images["persistMessage"] = (text, at) =>
 const images: session.Images = {
   makeSlot: InitImageSlot.make,
   decodeFormat: InitImagePayload.decodePayloadFormat,
-  persistMessage: (text, frame) =>
-    InitImageFrame.persistOrAnnounced(text, frame).pipe(
-      metrics.observe(
-        "InitImageSocket.receive",
-        ({ announced, image }) => announced === undefined ? image : undefined
-      )
-    ),
+  persistMessage,
+  admit: (bytes) =>
+    Effect.gen(function*() {
+      const spool = yield* InitImageSpool.InitImageSpool
+      const admitted = yield* spool.admit(bytes)
+      return (text, frame) =>
+        Effect.provideService(persistMessage(text, frame), InitImageSpool.InitImageSpool, admitted)
+    }),
   persistAnnounced: (image, bytes) =>
     Effect.scopedWith((scope) =>
       Effect.flatMap(

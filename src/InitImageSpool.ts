@@ -27,6 +27,7 @@ import * as InitImageLimits from "./InitImageLimits.js"
 import * as metrics from "./internal/metrics.js"
 import { check, sizeProblem, textProblem, timeoutProblem } from "./internal/options.js"
 import * as removal from "./internal/persist/removal.js"
+import { heartbeatThread } from "./internal/process.js"
 import * as admission from "./internal/spool/admission.js"
 import * as spoolLeftovers from "./internal/spool/leftovers.js"
 import * as spoolOwner from "./internal/spool/owner.js"
@@ -262,7 +263,7 @@ export const make: (options?: Options) => Effect.Effect<
   const repeat = (effect: Effect.Effect<void>) => Effect.forkScoped(Effect.interruptible(Effect.forever(effect)))
   const sweep = Effect.all([sweeper.sweep, leftovers.sweep, quota.refresh], { discard: true })
   // In two fibers, so that a long sweep delays no heartbeat.
-  yield* repeat(Effect.zipRight(pause, beat))
+  yield* repeat(Effect.zipRight(beat, pause))
   yield* repeat(Effect.zipRight(sweep, pause))
 
   return makeSpool({

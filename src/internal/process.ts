@@ -16,8 +16,9 @@ const shared = globalValue(Symbol.for("session-init-image/process/1"), () => ({
   buffers: new BufferPool(),
   decodePacer: new DecodePacer(),
   drains: new DrainQueue(),
+  heartbeatThread: new HeartbeatThread(),
   randomNames: new RandomNames(),
   removals: Effect.unsafeMakeSemaphore(maxRemovals)
 }))
 
-export const { buffers, decodePacer, drains, randomNames, removals } = shared
+export const { buffers, decodePacer, drains, heartbeatThread, randomNames, removals } = shared

@@ -4,7 +4,9 @@
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger"
+import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
@@ -38,7 +40,10 @@ const layer = ({ origins: { origins = [] }, socket }: Options) =>
     HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })
   ).pipe(
     Layer.provideMerge(HttpApiBuilder.api(Api)),
-    Layer.provide(InitImageApi.layer(Api, { resourcePolicy: origins.length === 0 ? "same-origin" : "cross-origin" })),
+    Layer.provide(InitImageApi.layer(Api, {
+      prepare: socket.prepare,
+      resourcePolicy: origins.length === 0 ? "same-origin" : "cross-origin"
+    })),
     Layer.provide(InitImageApi.layerSessions()),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
   )
@@ -59,6 +64,7 @@ export const make = (options: Options) =>
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, context)
     const handleUploads = yield* uploads.makeMiddleware
     return app.pipe(
+      answerNotFound,
       InitImageHttp.checkOrigin(origins),
       securityHeaders.add,
       trustProxy ? HttpMiddleware.xForwardedHeaders : identity,

@@ -60,9 +60,11 @@ export const server = Config.all({
     message: "Expected a number of at least 1",
     validation: (n) => n === undefined || n >= 1
   }),
-  openingTimeout: Config.duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
-  origins: list("INIT_IMAGE_ORIGINS"),
-  hosts: list("INIT_IMAGE_HOSTS")
+  openingTimeout: duration("INIT_IMAGE_OPENING_TIMEOUT").pipe(Config.withDefault(Duration.seconds(10))),
+  keepAlive: duration("INIT_IMAGE_KEEP_ALIVE").pipe(Config.withDefault(undefined)),
+  trustProxy: Config.boolean("INIT_IMAGE_TRUST_PROXY").pipe(Config.withDefault(false)),
+  origins: list("INIT_IMAGE_ORIGINS", origin.originsProblem),
+  hosts: list("INIT_IMAGE_HOSTS", origin.hostsProblem)
 }).pipe(
   Config.map(({ hosts, origins, ...server }) => ({
     ...server,

@@ -49,7 +49,7 @@ const makePrepare = Effect.gen(function*() {
  * `shutdownTimeout`.
  */
 const make = Effect.gen(function*() {
-  const { host, maxConnections, openingTimeout, origins, port } = yield* config.server
+  const { host, keepAlive, maxConnections, openingTimeout, origins, port, trustProxy } = yield* config.server
   const server = NodeServer.make({ maxConnections, shutdownTimeout })
 
   // A separate scope: `NodeHttpServer.make` adds a finalizer later that waits until every WebSocket is closed. In the

@@ -15,13 +15,11 @@ import type { MemoryFileSystem } from "../utils/memoryFileSystem.js"
 import { isImage } from "./expectation.js"
 import type { Expected, Limits } from "./expectation.js"
 
-const encodeError = Schema.encodeSync(InitImageError.InitImageError)
-
-/** Encodes an error as for a client, without its message. Throws on any other cause. */
+/** Encodes an error as for a client. Throws on any other cause. */
 export const encoded = (cause: Cause.Cause<unknown>): Expected => {
   if (cause._tag !== "Fail") throw new Error(`more than an error: ${Cause.pretty(cause)}`)
   if (!InitImageError.isInitImageError(cause.error)) throw new Error(`of another type: ${inspect(cause.error)}`)
-  const { message: _, ...error } = encodeError(cause.error)
+  const error = errorFields(cause.error)
   if (JSON.stringify(error).length > 1000) throw new Error("an error of more than 1 KB")
   return error
 }

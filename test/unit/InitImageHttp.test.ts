@@ -19,7 +19,14 @@ import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
 import { Buffer } from "node:buffer"
 import * as Http from "node:http"
-import { InitImageHttp, InitImageLimits, InitImageSlot, InitImageSpool, SessionInitImage } from "../../src/index.js"
+import {
+  InitImageError,
+  InitImageHttp,
+  InitImageLimits,
+  InitImageSlot,
+  InitImageSpool,
+  SessionInitImage
+} from "../../src/index.js"
 import { warn } from "../../src/internal/persist/removal.js"
 import * as quotas from "../../src/internal/spool/quota.js"
 import * as rooms from "../../src/internal/spool/room.js"

@@ -314,10 +314,11 @@ describe("a refused message", () => {
     "has an invalid image": {
       frame: (type) => JSON.stringify({ type, initial_image: { mime: "image/png", data: "====" } }),
       error: () =>
-        errorOf(
-          "bad_base64",
-          "The image's data is not valid base64: it has padding in the wrong place (at character 0)."
-        )
+        errorOf("bad_base64", new BadBase64({ reason: "Padding", offset: 0 }).message, {
+          _tag: "BadBase64",
+          reason: "Padding",
+          offset: 0
+        })
     },
     "has an image that the spool has no room for": {
       frame: (type) => JSON.stringify({ type, initial_image: payloadOf("image/png", pngOfSize(600)) }),

@@ -123,6 +123,8 @@ const defaultOpeningTimeout: Duration.DurationInput = "10 seconds"
 const defaultStallTimeout: Duration.DurationInput = "30 seconds"
 const defaultMinBytesPerSecond = 240
 
+/** Invalid messages in a row after which the session ends. */
+const maxInvalidMessages = 64
 /** Below the 60 seconds after which most proxies close an idle connection, also where one ping is lost. */
 const defaultKeepAlive: Duration.DurationInput = "20 seconds"
 
@@ -253,7 +255,7 @@ const makeReservation = Effect.fnUntraced(function*(images: Images) {
         scope = yield* Scope.make()
         persistMessage = yield* Scope.extend(images.admit(bytes), scope)
       }),
-    persistMessage: (text: string, at: ReadonlyArray<string>) => persistMessage(text, at)
+    persistMessage: (...message: Parameters<Images["persistMessage"]>) => persistMessage(...message)
   }
 })
 
@@ -294,13 +296,14 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   /** Errors of the image come before those of the type: the type may follow the image in the message. */
   const persist = (text: string, type: string) =>
     Effect.gen(function*() {
-      const { announced, image, message } = yield* images.persistMessage(text, { at, dialect: options.dialect }).pipe(
-        Effect.catchTag("InvalidPayload", (error) => {
-          const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, keys, type) : undefined
-          return Effect.fail(found === undefined ? error : misplaced(found, keys))
-        }),
-        refuse
-      )
+      const { announced, image, message } = yield* reservation.persistMessage(text, { at, dialect: options.dialect })
+        .pipe(
+          Effect.catchTag("InvalidPayload", (error) => {
+            const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, keys, type) : undefined
+            return Effect.fail(found === undefined ? error : misplaced(found, keys))
+          }),
+          refuse
+        )
       if (typeOf(message) !== type) return yield* new OtherMessage({ received: message })
       if (announced === undefined) {
         const found = Option.isNone(image) ? misplacedImage.find(message, keys) : undefined

@@ -10,6 +10,7 @@ import { fileURLToPath, pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { generateApi } from "swagger-typescript-api"
 import { Api } from "../../../src/server/app.js"
+import { uprightSize } from "../../utils/descriptions.js"
 import { makeDirectory } from "../../utils/directory.js"
 import { png, pngOfSize } from "../../utils/images.js"
 import { serve } from "../server/testServer.js"
@@ -77,7 +78,7 @@ describe("a client generated from the OpenAPI document", () => {
       const run = <A>(attempt: () => Promise<A>) => Effect.promise(attempt)
       const description = (display_name: string) => ({
         status: 200,
-        data: { mime: "image/png", display_name, bytes: 1000, width: 1, height: 1 }
+        data: { mime: "image/png", display_name, bytes: 1000, ...uprightSize(1, 1) }
       })
       const image = pngOfSize(1000)
 
