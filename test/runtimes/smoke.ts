@@ -98,7 +98,7 @@ const checks: Record<string, Effect.Effect<void, unknown, FileSystem.FileSystem 
     assert.deepEqual({ ...mismatch }, { _tag: "ContentMismatch", declared: "webp", detected: "png" })
     const { data } = payloadOf(large)
     const wrong = yield* refusal({ mime: "image/png", data: `${data.slice(0, -8)}-${data.slice(-7)}` })
-    assert.deepEqual({ ...wrong }, { _tag: "BadBase64", reason: "Character", offset: data.length - 8 })
+    assert.deepEqual({ ...wrong }, { _tag: "BadBase64", reason: "UrlSafe", offset: data.length - 8 })
     const truncated = yield* refusal(payloadOf(smallest.subarray(0, -12)))
     assert.deepEqual({ ...truncated }, { _tag: "MalformedImage", format: "png", reason: "Truncated" })
     assert.deepEqual(yield* fs.readDirectory(directory), [])
@@ -171,7 +171,8 @@ const checks: Record<string, Effect.Effect<void, unknown, FileSystem.FileSystem 
             })
           assert.deepEqual(yield* post("image/png", large), [200, describes(large, "a.png")])
           // An early answer: the next request on the connection waits for the rest of this body.
-          const mismatch = { _tag: "ContentMismatch", declared: "webp", detected: "png" }
+          const message = "The image was sent as webp, but its bytes are png."
+          const mismatch = { _tag: "ContentMismatch", declared: "webp", detected: "png", message }
           assert.deepEqual(yield* post("image/webp", large), [415, mismatch])
           const json = Buffer.from(JSON.stringify(payloadOf(large)))
           assert.deepEqual(yield* post("application/json", json), [200, describes(large, "ref.png")])
