@@ -203,7 +203,7 @@ describe("a shutdown that is disturbed", () => {
       assert.deepStrictEqual(list(server.directory), [])
     }))
 
-  it.scopedLive("by 2,000 open sockets ends within 3 seconds", () =>
+  it.scopedLive("by 2,000 open sockets ends before its deadline", () =>
     Effect.gen(function*() {
       const server = yield* start()
       const port = yield* server.port
@@ -214,10 +214,9 @@ describe("a shutdown that is disturbed", () => {
         if (i % 4 === 2) socket.write("GET /healthz HTTP/1.1\r\n")
       }
       for (const [i, client] of clients.entries()) if (i % 4 === 0) yield* client.until("101")
-      const since = Date.now()
       yield* server.kill("SIGTERM")
+      // At the deadline it would be 1.
       assert.strictEqual(yield* server.exited, "0")
-      assert.isBelow(Date.now() - since, 3000)
       assert.deepStrictEqual(list(server.directory), [])
     }))
 })
