@@ -19,15 +19,7 @@ import * as errorBody from "./internal/errorBody.js"
 import * as errorText from "./internal/errorText.js"
 import { malformedReasons } from "./internal/format/outcome.js"
 
-/** Encodes the error and its message as a JSON response with the status of its schema's annotation. */
-const respond = <A extends Error, I extends object>(
-  schema: Schema.Schema<A, I>,
-  self: A
-): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  Effect.sync(() =>
-    HttpServerResponse.unsafeJson(errorBody.encode(schema, self), { status: HttpApiSchema.getStatusError(schema) })
-  )
-
+const { respond } = errorBody
 const { count } = errorText
 
 /**

@@ -2,6 +2,8 @@
  * Errors as a server sends them: the encoded fields, and the message beside them.
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** Encodes an error with its message. Dies for an error of another class. */
@@ -10,6 +12,15 @@ export const encode = <A extends Error, I extends object>(
   error: A
 ): I & { readonly message: string } => ({ ...Schema.encodeSync(schema)(error), message: error.message })
 
+/** Encodes an error and its message as a JSON response with the status of its schema's annotation. */
+export const respond = <A extends Error, I extends object>(
+  schema: Schema.Schema<A, I>,
+  error: A
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.sync(() =>
+    HttpServerResponse.unsafeJson(encode(schema, error), { status: HttpApiSchema.getStatusError(schema) })
+  )
+
 const Message = Schema.Struct({
   message: Schema.String.annotations({ description: "The reason, fit to show a person" })
 })
@@ -17,8 +28,8 @@ const Message = Schema.Struct({
 /**
  * The schema of an error whose encoded form has the message; a decoded error computes it from its fields.
  *
- * Its identifier and `description` are for an OpenAPI document, in which the schemas of the whole API share one namespace. Names may not
- * contain `/` (OpenAPI 3.1 section 4.8.7), as the identifiers of the classes do.
+ * Its identifier and `description` are for an OpenAPI document, in which the schemas of the whole API share one namespace.
+ * Names may not contain `/` (OpenAPI 3.1 section 4.8.7), as the identifiers of the classes do.
  */
 export const withMessage = <A extends Error, I extends object>(
   schema: Schema.Schema<A, I> & { readonly _tag: string },

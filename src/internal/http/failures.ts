@@ -3,15 +3,8 @@
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as errorBody from "../errorBody.js"
-
-const respond = <A extends Error, I extends object>(schema: Schema.Schema<A, I>, self: A) =>
-  Effect.sync(() =>
-    HttpServerResponse.unsafeJson(errorBody.encode(schema, self), { status: HttpApiSchema.getStatusError(schema) })
-  )
+import { respond } from "../errorBody.js"
 
 /**
  * Refuses a request for an image or a path that does not exist. HTTP status 404.
