@@ -5,7 +5,7 @@
 import * as Option from "effect/Option"
 import * as ImageFormat from "../../ImageFormat.js"
 import { ContentMismatch, Empty, MalformedImage, TooLarge, TooManyPixels } from "../../InitImageError.js"
-import { makeSniffingProbe } from "./probe.js"
+import { makeSniffingProbe, type SniffingProbe } from "./probe.js"
 
 export type VerifyError = ContentMismatch | MalformedImage | TooManyPixels
 
@@ -47,62 +47,57 @@ export const toError = (
   return new ContentMismatch(format === undefined ? { detected } : { declared: format.name, detected })
 }
 
-/** A verifier of an image declared as `format`, after its size has been checked. */
-export const make = (format: ImageFormat.ImageFormat, maxPixels: number): Verifier<VerifyError> => {
-  const probe = ImageFormat.makeProbe(format, { maxPixels })
-  return {
-    format: () => probe.signatureMatched() ? format : undefined,
-    push: (bytes) => {
-      const failure = probe.push(bytes)
-      return failure === undefined ? undefined : toError(failure, format, maxPixels)
-    },
-    end: () => {
-      const outcome = probe.end()
-      return outcome._tag === "Image"
-        ? { format, header: { width: outcome.width, height: outcome.height, orientation: outcome.orientation } }
-        : toError(outcome, format, maxPixels)
-    }
-  }
+/** The format of a name that a probe has found. */
+export const formatOf = (name: ImageFormat.Name | undefined): ImageFormat.ImageFormat | undefined =>
+  name && ImageFormat.byMime[`image/${name}`]
+
+/** The verified image at the end of a probe, or the error. `declared` is the declared format, if there is one. */
+export const endOf = (
+  probe: SniffingProbe,
+  declared: ImageFormat.ImageFormat | undefined,
+  maxPixels: number
+): Verified | VerifyError => {
+  const outcome = probe.end()
+  if (outcome._tag !== "Image") return toError(outcome, declared ?? formatOf(probe.format()), maxPixels)
+  const { format, height, orientation, width } = outcome
+  return { format: ImageFormat.byMime[`image/${format}`], header: { width, height, orientation } }
 }
 
-/** {@link make} for an image without a declared format: one of the `accepted` ones. */
-export const makeSniffing = (
-  accepted: ReadonlyArray<ImageFormat.Mime>,
+const make = (
+  formats: ReadonlyArray<ImageFormat.Name>,
+  declared: ImageFormat.ImageFormat | undefined,
   maxPixels: number
 ): Verifier<VerifyError> => {
-  const probe = makeSniffingProbe({ maxPixels, formats: accepted.map((mime) => ImageFormat.byMime[mime].name) })
-  const formatOf = (name: ImageFormat.Name | undefined): ImageFormat.ImageFormat | undefined =>
-    name && ImageFormat.byMime[`image/${name}`]
+  const probe = makeSniffingProbe({ maxPixels, formats })
   const format = () => formatOf(probe.format())
   return {
     format,
     push: (bytes) => {
       const failure = probe.push(bytes)
-      return failure === undefined ? undefined : toError(failure, format(), maxPixels)
+      return failure === undefined ? undefined : toError(failure, declared ?? format(), maxPixels)
     },
-    end: () => {
-      const outcome = probe.end()
-      return outcome._tag === "Image"
-        ? {
-          format: ImageFormat.byMime[`image/${outcome.format}`],
-          header: { width: outcome.width, height: outcome.height, orientation: outcome.orientation }
-        }
-        : toError(outcome, format(), maxPixels)
-    }
+    end: () => endOf(probe, declared, maxPixels)
   }
 }
 
-/** A verifier of an image of the `declared` format or, without one, of any `accepted` format. */
+/**
+ * A verifier of an image of the `declared` format or, without one, of any `accepted` format, after its size has been
+ * checked.
+ */
 export const makeDeclared = (
   declared: Option.Option<ImageFormat.ImageFormat>,
   accepted: ReadonlyArray<ImageFormat.Mime>,
   maxPixels: number
 ): Verifier<VerifyError> =>
-  Option.isSome(declared) ? make(declared.value, maxPixels) : makeSniffing(accepted, maxPixels)
+  Option.isSome(declared)
+    ? make([declared.value.name], declared.value, maxPixels)
+    : make(accepted.map((mime) => ImageFormat.byMime[mime].name), undefined, maxPixels)
 
 const empty = new Empty()
 
-/** A verifier of bytes whose number is not known beforehand: also refuses an empty image, and one of more than `maxBytes`. */
+/**
+ * A verifier of bytes whose number is not known beforehand: also refuses an empty image, and one of more than `maxBytes`.
+ */
 export const counting = (
   verifier: Verifier<VerifyError>,
   maxBytes: number

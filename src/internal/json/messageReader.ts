@@ -26,12 +26,12 @@ import {
 import type * as InitImagePayload from "../../InitImagePayload.js"
 import { makeSniffingProbe, type SniffingProbe } from "../format/probe.js"
 import { binaryDetectBytes } from "../format/signature.js"
-import { toError, type Verified } from "../format/verifier.js"
+import { endOf, formatOf, isVerified, toError, type Verified } from "../format/verifier.js"
 import { decodedBytes, Decoder, measure, tailLength, wrongLength } from "../persist/base64.js"
 import { ImageBuffer } from "../persist/imageBuffer.js"
 import { Done, type Ended, type Step } from "../persist/reader.js"
 import type { ImageReader } from "../persist/writer.js"
-import { type Place, type Places, visit } from "../places.js"
+import { fieldOf, type Place, type Places, visit } from "../places.js"
 import { DataReader } from "./dataReader.js"
 import { HeadReader } from "./headReader.js"
 import { Scanner } from "./scanner.js"
@@ -119,10 +119,7 @@ const noImage: Outcome = { _tag: "NoImage" }
 const removeTexts = (value: unknown, { shapes }: Place<Shape>): void => {
   for (const { data } of shapes) {
     for (const { at } of data) {
-      const parent = at.slice(0, -1).reduce<unknown>(
-        (parent, key) => Predicate.isRecord(parent) ? parent[key] : undefined,
-        value
-      )
+      const parent = fieldOf(value, at.slice(0, -1))
       const key = at.at(-1)
       if (key !== undefined && Predicate.isRecord(parent) && typeof parent[key] === "string") delete parent[key]
     }
@@ -173,7 +170,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     return this.#images
   }
 
-  readonly extension = (): string => this.#format(this.#probe)?.extension ?? ""
+  readonly extension = (): string => formatOf(this.#probe.format())?.extension ?? ""
 
   push(chunk: Chunk): Step<InitImageError> {
     this.#text.push(chunk)
@@ -474,7 +471,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
     const { invalid } = data
     const wrong = wrongLength(data.length, data.tail, invalid, data.alphabet)
     if (wrong !== undefined) return Either.left(new BadBase64(wrong))
-    const sniffed = this.#format(probe)
+    const sniffed = formatOf(probe.format())
     if (declared !== undefined && sniffed !== undefined && sniffed !== declared) {
       // A verifier of the declared format would have been certain after `binaryDetectBytes`, or at the end.
       return Either.left(
@@ -483,21 +480,10 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
           : new ContentMismatch({ declared: declared.name, detected: sniffed.name })
       )
     }
-    const format = declared ?? sniffed
-    if (data.failure !== undefined) return Either.left(toError(data.failure, format, maxPixels))
+    if (data.failure !== undefined) return Either.left(toError(data.failure, declared ?? sniffed, maxPixels))
     if (invalid !== undefined) return Either.left(new BadBase64(invalid))
-    const end = probe.end()
-    if (end._tag !== "Image") return Either.left(toError(end, format, maxPixels))
-    const { height, orientation, width } = end
-    return Either.right({
-      format: ImageFormat.byMime[`image/${end.format}`],
-      header: { width, height, orientation }
-    })
-  }
-
-  #format(probe: SniffingProbe): ImageFormat.ImageFormat | undefined {
-    const name = probe.format()
-    return name === undefined ? undefined : ImageFormat.formats.find((format) => format.name === name)
+    const end = endOf(probe, declared, maxPixels)
+    return isVerified(end) ? Either.right(end) : Either.left(end)
   }
 }
 

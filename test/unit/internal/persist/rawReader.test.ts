@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
 import * as ImageFormat from "../../../../src/ImageFormat.js"
 import { Empty, TooLarge } from "../../../../src/InitImageError.js"
 import * as verifier from "../../../../src/internal/format/verifier.js"
@@ -18,7 +19,8 @@ const makeReader = (
     readonly format?: ImageFormat.ImageFormat
     readonly maxBytes?: number
   } = {}
-) => new RawReader(verifier.counting(verifier.make(format, maxPixels), maxBytes), expectedBytes)
+) =>
+  new RawReader(verifier.counting(verifier.makeDeclared(Option.some(format), [], maxPixels), maxBytes), expectedBytes)
 
 describe("RawReader", () => {
   it("answers the bytes, the format and the header of an image", () => {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../../../src/ImageFormat.js"
 import { BadBase64 } from "../../../../src/InitImageError.js"
@@ -11,7 +12,7 @@ import { jpegOfSize, png, pngOfSize, webpOfSize } from "../../../utils/images.js
 import { drive } from "../../../utils/readers.js"
 
 const makeReader = (expectedBytes: number, format: ImageFormat.ImageFormat = ImageFormat.png) =>
-  new TextReader(verifier.make(format, 1000), expectedBytes)
+  new TextReader(verifier.makeDeclared(Option.some(format), [], 1000), expectedBytes)
 
 const toBase64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64")
 
