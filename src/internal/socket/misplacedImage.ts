@@ -2,6 +2,7 @@
  * An image under a key that its client took for the payload's. Without this the message would be one without an image.
  */
 import * as Predicate from "effect/Predicate"
+import { fieldOf } from "../places.js"
 
 /** Keys that clients of other servers use for such an image. */
 const likelyKeys = [
@@ -22,11 +23,7 @@ const holdsImage = (value: unknown): boolean =>
 export const find = (message: unknown, at: ReadonlyArray<string>): string | undefined => {
   const key = at.at(-1)
   if (key === undefined) return undefined
-  let parent = message
-  for (const step of at.slice(0, -1)) {
-    if (!Predicate.isRecord(parent)) return undefined
-    parent = parent[step]
-  }
+  const parent = fieldOf(message, at.slice(0, -1))
   if (!Predicate.isRecord(parent) || Object.hasOwn(parent, key)) return undefined
   return likelyKeys.find((likely) => likely !== key && Object.hasOwn(parent, likely) && holdsImage(parent[likely]))
 }

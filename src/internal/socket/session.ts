@@ -73,8 +73,8 @@ export type Prepare<R = never> = (image: SessionInitImage) => Effect.Effect<
  */
 export interface Options<E = never, R = never> {
   /**
-   * The way to the image's value in a message. That of the dialect by default, or `["initial_image"]` where it is the message
-   * itself. A message has one image at most.
+   * The way to the image's value in a message. That of the dialect by default, or `["initial_image"]` where it is the
+   * message itself. A message has one image at most.
    */
   readonly at?: MessagePath | undefined
   /**
@@ -107,8 +107,9 @@ export interface Options<E = never, R = never> {
   /** The same of an announced image, and of a large message after the opening; 30 seconds by default. */
   readonly stallTimeout?: Duration.DurationInput | undefined
   /**
-   * The lowest rate of an opening message, an announced image or a message of more than 64 KiB that has begun to arrive, in
-   * payload bytes per second. Pings are no payload. Time in which the server does not read does not count. 240 by default, 0 for none.
+   * The lowest rate of an opening message, an announced image or a message of more than 64 KiB that has begun to arrive,
+   * in payload bytes per second; 240 by default, 0 for none. Pings are no payload. Time in which the server does not read
+   * does not count.
    */
   readonly minBytesPerSecond?: number | undefined
   /**
@@ -125,6 +126,7 @@ const defaultMinBytesPerSecond = 240
 
 /** Invalid messages in a row after which the session ends. */
 const maxInvalidMessages = 64
+
 /** Below the 60 seconds after which most proxies close an idle connection, also where one ping is lost. */
 const defaultKeepAlive: Duration.DurationInput = "20 seconds"
 
@@ -197,16 +199,13 @@ const placeOf = ({ at, dialect }: Options<unknown, unknown>): MessagePath | unde
 const isKey = (step: MessagePath[number]): step is string => typeof step === "string"
 
 /** The keys that lead to the image, where a message has only one place for it. */
-const keysOf = ({ dialect }: Options<unknown, unknown>, at: MessagePath | undefined): ReadonlyArray<string> => {
-  const [first, ...others] = at === undefined ? dialect?.shapes.map(({ at }) => at) ?? [] : [at]
-  return first !== undefined && others.length === 0 && first.every(isKey) ? first : []
-}
+const keysOf = ([first, ...others]: ReadonlyArray<MessagePath>): ReadonlyArray<string> =>
+  first !== undefined && others.length === 0 && first.every(isKey) ? first : []
 
 /** The keys of a message under which an image may stand; none where that is not known. */
-const firstKeysOf = ({ dialect }: Options<unknown, unknown>, at: MessagePath | undefined): ReadonlyArray<string> => {
-  const first = (at === undefined ? dialect?.shapes.map(({ at }) => at) ?? [] : [at]).map(([step]) => step)
-  const keys = first.filter(Predicate.isString)
-  return keys.length === first.length ? keys : []
+const firstKeysOf = (places: ReadonlyArray<MessagePath>): ReadonlyArray<string> => {
+  const keys = places.map(([step]) => step).filter(Predicate.isString)
+  return keys.length === places.length ? keys : []
 }
 
 const bytesNotACount = new InvalidPayload({ reason: "BytesNotACount" })
@@ -266,8 +265,9 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   options: Options<E2, R2>
 ) {
   const at = placeOf(options)
-  const keys = keysOf(options, at)
-  const firstKeys = firstKeysOf(options, at)
+  const places = at === undefined ? options.dialect?.shapes.map(({ at }) => at) ?? [] : [at]
+  const keys = keysOf(places)
+  const firstKeys = firstKeysOf(places)
   const openingType = options.openingType ?? protocol.openingType
   const updateType = options.updateType ?? protocol.updateType
   const rate = {
