@@ -250,29 +250,6 @@ export const make = (
 const warnOfClose = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Effect.logWarning("An init image's file could not be closed", cause)
 
-/**
- * Runs `use` with a room. Releases the room when `use` fails, is interrupted or dies, before this ends; leaves a
- * published image to `onPublished`.
- */
-const withRoom = <A, E, R, E2, R2, R3>(
-  makeRoom: Effect.Effect<Room, E2, R2>,
-  use: (room: Room) => Effect.Effect<A, E, R>,
-  onPublished: (room: Room) => Effect.Effect<void, never, R3>
-): Effect.Effect<A, E | E2, R | R2 | R3> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(makeRoom, (room) =>
-      Effect.flatMap(Effect.exit(restore(use(room))), (exit) => {
-        if (Exit.isFailure(exit)) return Effect.zipRight(room.release, exit)
-        return room.isPublished() ? Effect.zipRight(onPublished(room), exit) : Effect.zipRight(room.release, exit)
-      }))
-  )
-
-/** {@link withRoom}; the file of a published image is the caller's to remove. */
-export const kept = <A, E, R, E2, R2>(
-  makeRoom: Effect.Effect<Room, E2, R2>,
-  use: (room: Room) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | E2, R | R2> => withRoom(makeRoom, use, (room) => room.handOver)
-
 /** Releases a published room when the scope closes. Ends as interrupted where the scope has been closed meanwhile. */
 export const attach = (room: Room, scope: Scope.Scope): Effect.Effect<void> =>
   // Not `Effect.addFinalizer`: its finalizer restores the fiber's references and can lose an interruption that came
@@ -282,17 +259,13 @@ export const attach = (room: Room, scope: Scope.Scope): Effect.Effect<void> =>
     () => room.isPublished() ? Effect.void : Effect.interrupt
   )
 
-/** {@link withRoom}; a published image lives as long as the caller's scope. */
-export const scoped = <A, E, R, E2, R2>(
-  makeRoom: Effect.Effect<Room, E2, R2>,
-  use: (room: Room) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | E2, R | R2 | Scope.Scope> =>
-  withRoom(makeRoom, use, (room) => Effect.scopeWith((scope) => attach(room, scope)))
-
-/** Makes one of several rooms that end together. */
+/** Makes a room that ends with the others of its run. */
 export type Own = <E, R>(makeRoom: Effect.Effect<Room, E, R>) => Effect.Effect<Room, E, R>
 
-/** {@link withRoom} for several images, each in a room of its own. */
+/**
+ * Runs `use`, which owns a room for each image. Releases the rooms when `use` fails, is interrupted or dies, before this
+ * ends; leaves published images to `onPublished`.
+ */
 const withRooms = <A, E, R, R3>(
   use: (own: Own) => Effect.Effect<A, E, R>,
   onPublished: (room: Room) => Effect.Effect<void, never, R3>
@@ -315,11 +288,23 @@ const withRooms = <A, E, R, R3>(
       ))
   })
 
-/** {@link withRooms}; the files of published images are the caller's to remove. */
+/** Runs `use`; the files of published images are the caller's to remove. */
 export const allKept = <A, E, R>(use: (own: Own) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   withRooms(use, (room) => room.handOver)
 
-/** {@link withRooms}; published images live as long as the caller's scope. */
+/** Runs `use`; published images live as long as the caller's scope. */
 export const allScoped = <A, E, R>(
   use: (own: Own) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Scope.Scope> => withRooms(use, (room) => Effect.scopeWith((scope) => attach(room, scope)))
+
+/** {@link allKept} with one room. */
+export const kept = <A, E, R, E2, R2>(
+  makeRoom: Effect.Effect<Room, E2, R2>,
+  use: (room: Room) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | E2, R | R2> => allKept((own) => Effect.flatMap(own(makeRoom), use))
+
+/** {@link allScoped} with one room. */
+export const scoped = <A, E, R, E2, R2>(
+  makeRoom: Effect.Effect<Room, E2, R2>,
+  use: (room: Room) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | E2, R | R2 | Scope.Scope> => allScoped((own) => Effect.flatMap(own(makeRoom), use))
