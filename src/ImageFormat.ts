@@ -147,8 +147,8 @@ export const fromMime = (mime: string): Option.Option<ImageFormat> => {
 /**
  * The schema of the file types that `detect` returns.
  *
- * `heic` includes all HEIF images but AVIF, `cr3` Canon's raw images, `mp4` all other ISO base media files, `zip` the formats built on ZIP, `ico`
- * cursors, and `tiff` camera files with a TIFF header.
+ * `heic` includes all HEIF images but AVIF, `cr3` Canon's raw images, `mp4` all other ISO base media files, `zip` the
+ * formats built on ZIP, `ico` cursors, and `tiff` camera files with a TIFF header.
  *
  * @since 0.1.0
  * @category schemas

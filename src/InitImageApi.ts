@@ -285,8 +285,9 @@ export interface Options extends InitImageHttp.RequestOptions {
  * Provides the handlers of the group, for the `HttpApi` that the group was added to.
  *
  * `PUT` reads the image with `InitImageHttp.fromRequest` and the given options, under the `InitImageLimits` and the
- * `InitImageSpool` that this layer is provided with. The group's document describes the default dialect of its JSON. A storage failure is logged and answered with 500, a stalled client
- * with 408. The response to `Busy` has a `Retry-After` header, that to `UnsupportedEncoding` an `Accept-Encoding` header.
+ * `InitImageSpool` that this layer is provided with. The group's document describes the default dialect of its JSON. A
+ * storage failure is logged and answered with 500, a stalled client with 408. The response to `Busy` has a
+ * `Retry-After` header, that to `UnsupportedEncoding` an `Accept-Encoding` header.
  *
  * @since 0.1.0
  * @category layers

@@ -1,9 +1,9 @@
 /**
  * The shapes in which clients send images: the messages of other APIs, and data URLs.
  *
- * A dialect knows where the images stand in a message, and reads an `InitImagePayload` from each of them. All checks of a
- * payload hold for it: the accepted types, the declared type against the bytes, strict base64 and the limits. An image that
- * is not in the message itself is refused as `RemoteImage`; nothing is ever fetched.
+ * A dialect knows where the images stand in a message, and reads an `InitImagePayload` from each of them. All checks of
+ * a payload hold for it: the accepted types, the declared type against the bytes, strict base64 and the limits. An
+ * image that is not in the message itself is refused as `RemoteImage`; nothing is ever fetched.
  *
  * Pure. Runs in browsers too.
  *
@@ -64,7 +64,10 @@ export interface Description {
   readonly mime?: unknown
   /** The client's name for the file. Ignored where it is not a string. */
   readonly name?: unknown
-  /** Whether an image without a declared type is refused, where `InitImageLimits.DeclaredType` is `"required"`; `true` by default. */
+  /**
+   * Whether an image without a declared type is refused, where `InitImageLimits.DeclaredType` is `"required"`; `true` by
+   * default.
+   */
   readonly needsMime?: boolean | undefined
 }
 
@@ -103,8 +106,9 @@ export interface InitImageDialect {
   /** The dialect's shapes, in the order in which they are tried. */
   readonly shapes: ReadonlyArray<Shape>
   /**
-   * Reads the value of one image. `None` where the value holds none: it is `null`, `undefined`, `false`, `0`, `""`, `{}` or
-   * `[]`, or an object of another kind, such as a text. The base64 text is not read, and `data` is a view of it.
+   * Reads the value of one image. `None` where the value holds none: it is `null`, `undefined`, `false`, `0`, `""`,
+   * `{}` or `[]`, or an object of another kind, such as a text. The base64 text is not read, and `data` is a view of
+   * it.
    *
    * @since 0.1.0
    */
@@ -173,15 +177,15 @@ export interface Options {
   /** The places of the image's text, from there. A value with texts in two of them is refused as `AmbiguousData`. */
   readonly data: ReadonlyArray<TextPlace>
   /**
-   * The places of the other fields that `decode` reads. None of the fields, and none of the keys that lead to the text, may
-   * occur twice in a message (`DuplicateKey`).
+   * The places of the other fields that `decode` reads. None of the fields, and none of the keys that lead to the text,
+   * may occur twice in a message (`DuplicateKey`).
    */
   readonly fields?: ReadonlyArray<ReadonlyArray<string>> | undefined
   /** The base64 that is accepted beyond RFC 4648 section 4. */
   readonly alphabet?: InitImagePayload.Alphabet | undefined
   /**
-   * Tells whether a value is an image: `None` where it is anything else. Gets an object, or a string where the value is the
-   * text. Must not depend on the image's text.
+   * Tells whether a value is an image: `None` where it is anything else. Gets an object, or a string where the value is
+   * the text. Must not depend on the image's text.
    */
   readonly decode: (value: unknown) => Either.Either<Option.Option<Description>, InvalidPayload | RemoteImage>
 }
@@ -420,8 +424,8 @@ export const dreamverse: InitImageDialect = make({
 })
 
 /**
- * A string with a data URL (RFC 2397). Parameters such as `charset` are ignored, but for `name`; `;base64` is required. The
- * message is the string.
+ * A string with a data URL (RFC 2397). Parameters such as `charset` are ignored, but for `name`; `;base64` is required.
+ * The message is the string.
  *
  * @since 0.1.0
  * @category dialects
@@ -606,9 +610,9 @@ export const aiSdk: InitImageDialect = fromShapes([
 ])
 
 /**
- * The image block of LangChain: `{ type: "image", data, mimeType }` of JavaScript and `{ type: "image", base64, mime_type }`
- * of Python, version 1 (https://docs.langchain.com/oss/javascript/langchain/messages), and version 0 with `source_type`
- * (https://v03.api.js.langchain.com). A `url` may be a data URL.
+ * The image block of LangChain, version 1 (https://docs.langchain.com/oss/javascript/langchain/messages):
+ * `{ type: "image", data, mimeType }` of JavaScript and `{ type: "image", base64, mime_type }` of Python; and version 0
+ * with `source_type` (https://v03.api.js.langchain.com). A `url` may be a data URL.
  *
  * @since 0.1.0
  * @category dialects

@@ -10,8 +10,9 @@
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -36,8 +37,8 @@ import { makeImage, type PersistOptions, type SessionInitImage } from "./Session
  */
 export interface FrameOptions {
   /**
-   * The way to the image's value, from the outermost one: keys of objects, indices of arrays, or `InitImageDialect.each` for
-   * all of an array's items. That of the dialect by default; `[]` is the message itself.
+   * The way to the image's value, from the outermost one: keys of objects, indices of arrays, or
+   * `InitImageDialect.each` for all of an array's items. That of the dialect by default; `[]` is the message itself.
    */
   readonly at?: InitImageDialect.Path | undefined
   /** The shape of the image's value; `InitImageDialect.payload` by default. */
@@ -153,7 +154,7 @@ const prepareJson = <E, R>(json: Json<E, R>, reading: Reading) => {
 /** @internal */
 export const toFrame = ({ images, message }: InitImagesFrame): InitImageFrame => ({
   message,
-  image: Option.fromNullable(images[0])
+  image: Arr.head(images)
 })
 
 const toFrames = ({ images, message }: InitImagesFrame): InitImagesFrame => ({ message, images })
@@ -161,7 +162,7 @@ const toFrames = ({ images, message }: InitImagesFrame): InitImagesFrame => ({ m
 const imageIn = ({ image }: InitImageFrame) => image
 
 /** The first image: a metric counts a message once. */
-const firstIn = ({ images }: InitImagesFrame) => Option.fromNullable(images[0])
+const firstIn = ({ images }: InitImagesFrame) => Arr.head(images)
 
 const one = (frame: FrameOptions, options: PersistOptions | undefined): Reading => ({
   frame,
@@ -188,8 +189,9 @@ const all = (frame: FrameOptions, options: PersistOptions | undefined): Reading 
  * A second image is refused as `TooManyImages`, in a stream at once; {@link persistAll} takes several.
  *
  * Fails with any `InitImageError`, `InvalidPayload` among them where the message is not JSON or not UTF-8 (`NotJson`),
- * nested deeper than 128 (`TooDeep`), has a key twice (`DuplicateKey`), or has more than `InitImageLimits.MaxMessageBytes`
- * beside the image's text (`MessageTooLarge`), also where a text is of something else, such as a PDF; with `PlatformError` where the disk does; and with the stream's own errors.
+ * nested deeper than 128 (`TooDeep`), has a key twice (`DuplicateKey`), or has more than
+ * `InitImageLimits.MaxMessageBytes` beside the image's text (`MessageTooLarge`), also where a text is of something
+ * else, such as a PDF; with `PlatformError` where the disk does; and with the stream's own errors.
  *
  * @since 0.1.0
  * @category persisting
@@ -237,8 +239,8 @@ export const persistScoped = <E = never, R = never>(
   ).pipe(metrics.observe("InitImageFrame.persistScoped", imageIn))
 
 /**
- * {@link persist} for a message with several images: up to `InitImageLimits.MaxImages`, of up to `InitImageLimits.MaxBytes`
- * together. Gives them in the order of the message. Where it fails, no file is left.
+ * {@link persist} for a message with several images: up to `InitImageLimits.MaxImages`, of up to
+ * `InitImageLimits.MaxBytes` together. Gives them in the order of the message. Where it fails, no file is left.
  *
  * Fails as {@link persist} does, in the order of the images.
  *

@@ -11,6 +11,7 @@ import type { RequestError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import type * as Path from "@effect/platform/Path"
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -186,8 +187,8 @@ const readOne = (reading: Omit<Reading, "maxImages">) =>
  * Persists the image in a request's body, with a file that lives as long as the scope; in a router that is the request's
  * own scope. The body's type (RFC 9110 section 8.3) selects the form:
  *
- * - `application/json`: a message of the option `dialect`, a payload by default, read as by `InitImageFrame`. Succeeds with
- *   `None` for `null`, and with nothing else
+ * - `application/json`: a message of the option `dialect`, a payload by default, read as by `InitImageFrame`. Succeeds
+ *   with `None` for `null`, and with nothing else
  * - `multipart/form-data` (RFC 7578): the first part that is a file, or the first one of the option `field`. A part is a
  *   file if it has a file name, an image's type or `application/octet-stream`. Up to 63 parts may stand before the file,
  *   and up to `InitImageLimits.MaxMessageBytes` bytes; parts after it are not read
@@ -203,11 +204,11 @@ const readOne = (reading: Omit<Reading, "maxImages">) =>
  * is read. A client can read the response in every case: an early response is sent at once, and ended when the client has
  * sent its whole body, of which up to 1 GiB is read and dropped.
  *
- * Fails with any `InitImageError`: `InvalidMime` among them for a body of any other type; `UnsupportedEncoding` for one with
- * a `Content-Encoding`; `Empty` for a JSON value other than `null` that has no image (`false`, `0`, `""`, `{}`, `[]`); and
- * `InvalidPayload` for a form without a file, as `NotAFile` where the option `field`, or else a usual name such as `image` or
- * `file`, is a text field. Fails with `PlatformError` where the disk does, and with `RequestError` where the client goes away
- * or stalls.
+ * Fails with any `InitImageError`: `InvalidMime` among them for a body of any other type; `UnsupportedEncoding` for one
+ * with a `Content-Encoding`; `Empty` for a JSON value other than `null` that has no image (`false`, `0`, `""`, `{}`,
+ * `[]`); and `InvalidPayload` for a form without a file, as `NotAFile` where the option `field`, or else a usual name
+ * such as `image` or `file`, is a text field. Fails with `PlatformError` where the disk does, and with `RequestError`
+ * where the client goes away or stalls.
  *
  * @function
  * @since 0.1.0
@@ -245,14 +246,14 @@ export const fromRequest: (
  *
  * - `application/json`: the message is what `JSON.parse` gives, without the image's text. The image is the value `at`
  *   the given place, or at that of the option `dialect`, and there is no image where `InitImageFrame` has none
- * - `multipart/form-data`: the message is a record of the text fields, and the image is the first file, or the first one of
- *   the option `field`, before, between or after them. Of two text fields of one name the first is kept, as by
+ * - `multipart/form-data`: the message is a record of the text fields, and the image is the first file, or the first
+ *   one of the option `field`, before, between or after them. Of two text fields of one name the first is kept, as by
  *   `FormData.get`. Other files are skipped, up to `InitImageLimits.MaxBytes` in all. At most 64 parts and, without the
  *   files, `InitImageLimits.MaxMessageBytes` bytes are read. There is no image in a form without a file
  * - an image's bytes: the message is an empty record
  *
- * The message is not validated: decode it with a `Schema`. Fails as {@link fromRequest} does, except that a message without
- * an image is no failure; a text field in the place of the file is (`NotAFile`).
+ * The message is not validated: decode it with a `Schema`. Fails as {@link fromRequest} does, except that a message
+ * without an image is no failure; a text field in the place of the file is (`NotAFile`).
  *
  * @function
  * @since 0.1.0
@@ -318,7 +319,7 @@ export const imagesFromRequest: (
   HttpServerRequest.HttpServerRequest | FileSystem.FileSystem | Path.Path | Scope.Scope
 > = (options) =>
   read({ frame: options, keepsFields: true, maxImages: undefined, options }).pipe(
-    metrics.observe("InitImageHttp.imagesFromRequest", ({ images }) => Option.fromNullable(images[0]))
+    metrics.observe("InitImageHttp.imagesFromRequest", ({ images }) => Arr.head(images))
   )
 
 /**

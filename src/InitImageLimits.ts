@@ -1,8 +1,9 @@
 /**
  * The limits of an init image.
  *
- * Each limit is a `Context.Reference` with a default, so it adds nothing to an effect's requirements. Its `withX` sets it
- * for one effect, `layer` and `layerConfig` for a whole program. A limit that is out of range is a defect where it is given.
+ * Each limit is a `Context.Reference` with a default, so it adds nothing to an effect's requirements. Its `withX` sets
+ * it for one effect, `layer` and `layerConfig` for a whole program. A limit that is out of range is a defect where it
+ * is given.
  *
  * @since 0.1.0
  * @module
@@ -44,8 +45,8 @@ export const withMaxBytes: {
 )
 
 /**
- * The largest image, in pixels: width × height as stored. Default: 89,478,485, the `MAX_IMAGE_PIXELS` of Pillow, which is a
- * quarter of a gigabyte in RGB. `Infinity` sets no limit.
+ * The largest image, in pixels: width × height as stored. Default: 89,478,485, the `MAX_IMAGE_PIXELS` of Pillow, which
+ * is a quarter of a gigabyte in RGB. `Infinity` sets no limit.
  *
  * A file of a few kilobytes can declare gigapixels, which a decoder then allocates.
  *
@@ -254,8 +255,8 @@ const toContext = (limits: Limits): Context.Context<never> => {
 }
 
 /**
- * Sets any of the limits for one effect. Dies with an `IllegalArgumentException` if a limit is out of range: a size that is
- * negative or not a number, or an empty list of formats.
+ * Sets any of the limits for one effect. Dies with an `IllegalArgumentException` if a limit is out of range: a size
+ * that is negative or not a number, or an empty list of formats.
  *
  * @function
  * @since 0.1.0

@@ -237,9 +237,9 @@ export const make: Effect.Effect<InitImageSlot, never, FileSystem.FileSystem | P
  */
 export interface Options<E = never, R = never> {
   /**
-   * Replaces each image of `set` and `setWith` before the slot holds it, such as by a normalised one. If it fails, the call
-   * fails with its error, and the slot keeps its image. What the call acquired is released once another image is answered;
-   * that one lives in the scope that this gets.
+   * Replaces each image of `set` and `setWith` before the slot holds it, such as by a normalised one. If it fails, the
+   * call fails with its error, and the slot keeps its image. What the call acquired is released once another image is
+   * answered; that one lives in the scope that this gets.
    */
   readonly prepare: (
     image: SessionInitImage.SessionInitImage

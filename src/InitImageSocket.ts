@@ -135,10 +135,10 @@ const images: session.Images = {
  * with it a lease of the slot, closes when the session ends. If the opening is refused, the client gets the answer and
  * this succeeds without calling the handler.
  *
- * Closes the socket with 1000 when the handler succeeds, with 1011 when the handler or `onMessage` fails, with 1001 when
- * this is interrupted, with 1008 after 64 messages in a row that are invalid or after a large one that stops arriving, with
- * 1009 after one that is too large, and with 1013 after one that is not admitted. Fails with the errors of the handler, of
- * `onMessage` and of `slot`.
+ * Closes the socket with 1000 when the handler succeeds, with 1011 when the handler or `onMessage` fails, with 1001
+ * when this is interrupted, with 1008 after 64 messages in a row that are invalid or after a large one that stops
+ * arriving, with 1009 after one that is too large, and with 1013 after one that is not admitted. Fails with the errors
+ * of the handler, of `onMessage` and of `slot`.
  *
  * Messages are handled one at a time and in order. The socket is paused while 16 of them or 1 MiB wait, if it is a
  * socket of `ws`, as those of `@effect/platform-node` are; other sockets cannot be paused.

@@ -160,9 +160,10 @@ export interface Options {
   readonly directory?: string | undefined
   /**
    * The permissions of the spool's own directory; `0o700` by default, for its owner only. For files that another user
-   * reads, see `mode` of `SessionInitImage.PersistOptions`, it needs `0o010` added for the directory's group or `0o001` for
-   * all users: entering it by the file's path, and `0o040` or `0o004` to list it. The files and the directory have the
-   * group of the process, or that of `directory` where that has the set-group-ID bit. No other user may write to it.
+   * reads, see `mode` of `SessionInitImage.PersistOptions`, it needs `0o010` added for the directory's group or `0o001`
+   * for all users: entering it by the file's path, and `0o040` or `0o004` to list it. The files and the directory have
+   * the group of the process, or that of `directory` where that has the set-group-ID bit. No other user may write to
+   * it.
    */
   readonly directoryMode?: number | undefined
   /** The bytes of all images that are being persisted at a time. No limit by default. */
@@ -175,8 +176,9 @@ export interface Options {
   /** The number of images that are persisted and not yet removed. No limit by default. */
   readonly maxFilesKept?: number | undefined
   /**
-   * The time for which a live process may be suspended without being taken for dead; a blocked event loop does not count,
-   * because a thread writes the heartbeat too. The files of a dead process are gone within twice that. The same for all spools that share a directory. 1 minute by default, at least 10 milliseconds.
+   * The time for which a live process may be suspended without being taken for dead; a blocked event loop does not
+   * count, because a thread writes the heartbeat too. The files of a dead process are gone within twice that. The same
+   * for all spools that share a directory. 1 minute by default, at least 10 milliseconds.
    */
   readonly staleAfter?: Duration.DurationInput | undefined
   /**

@@ -10,6 +10,7 @@
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
+import * as Arr from "effect/Array"
 import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
@@ -155,8 +156,8 @@ export interface PersistAllOptions extends PayloadOptions {
 /**
  * The declared type and name of an image that comes as its bytes.
  *
- * Without a `mime`, or with a general one (`""`, `application/octet-stream`, `binary/octet-stream` or `image/*`), the bytes
- * decide; see `InitImageLimits.DeclaredType`.
+ * Without a `mime`, or with a general one (`""`, `application/octet-stream`, `binary/octet-stream` or `image/*`), the
+ * bytes decide; see `InitImageLimits.DeclaredType`.
  *
  * @since 0.1.0
  * @category models
@@ -201,8 +202,8 @@ export const checkSize: (
 )
 
 /**
- * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4, and what the payload's alphabet
- * allows beyond that.
+ * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4, and what the payload's
+ * alphabet allows beyond that.
  *
  * Fails with `BadBase64` at the first character that is not, after all bytes that stand before it.
  *
@@ -239,9 +240,10 @@ export const decode = ({ alphabet, data }: InitImagePayload.InitImagePayload): S
  * Verifies the chunks of an image as they pass unchanged: the signature, the header, the structure up to the image's end.
  * Bytes that follow the image's end pass too.
  *
- * Fails with `ContentMismatch`, `MalformedImage` or, above `InitImageLimits.MaxPixels`, `TooManyPixels`. Without a `mime`
- * the bytes may be of any accepted type. With an {@link ImageMeta} in place of a payload, the size of the image is not known
- * beforehand: it then also fails with `TooLarge` at the first byte above `InitImageLimits.MaxBytes`, and with `Empty`.
+ * Fails with `ContentMismatch`, `MalformedImage` or, above `InitImageLimits.MaxPixels`, `TooManyPixels`. Without a
+ * `mime` the bytes may be of any accepted type. With an {@link ImageMeta} in place of a payload, the size of the image
+ * is not known beforehand: it then also fails with `TooLarge` at the first byte above `InitImageLimits.MaxBytes`, and
+ * with `Empty`.
  *
  * @function
  * @since 0.1.0
@@ -486,8 +488,8 @@ const prepareText = Effect.fnUntraced(function*(value: unknown, options: Payload
 })
 
 /**
- * Decodes, verifies and writes the init image in a JSON value of the dialect, and gives the file to the caller, who removes it. `None`
- * where the value holds no init image.
+ * Decodes, verifies and writes the init image in a JSON value of the dialect, and gives the file to the caller, who
+ * removes it. `None` where the value holds no init image.
  *
  * On failure, interruption or defect, at any point, the file is gone before the effect ends.
  *
@@ -585,9 +587,6 @@ const persistEach = (message: unknown, options: PersistAllOptions | undefined) =
     return images
   })
 
-/** The first image: a metric counts a message once. */
-const firstOf = (images: ReadonlyArray<SessionInitImage>) => Option.fromNullable(images[0])
-
 /**
  * {@link persist} for all images in a message: a JSON value with the images at the places of the dialect. Takes up to
  * `InitImageLimits.MaxImages`, of up to `InitImageLimits.MaxBytes` together, and gives them in the order of the message.
@@ -614,7 +613,7 @@ export const persistAll = (
   ReadonlyArray<SessionInitImage>,
   InitImageError | PlatformError,
   FileSystem.FileSystem | Path.Path
-> => rooms.allKept(persistEach(message, options)).pipe(metrics.observe("SessionInitImage.persistAll", firstOf))
+> => rooms.allKept(persistEach(message, options)).pipe(metrics.observe("SessionInitImage.persistAll", Arr.head))
 
 /**
  * {@link persistAll}, with files that live as long as the scope.
@@ -629,7 +628,7 @@ export const persistAllScoped = (
   ReadonlyArray<SessionInitImage>,
   InitImageError | PlatformError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
-> => rooms.allScoped(persistEach(message, options)).pipe(metrics.observe("SessionInitImage.persistAllScoped", firstOf))
+> => rooms.allScoped(persistEach(message, options)).pipe(metrics.observe("SessionInitImage.persistAllScoped", Arr.head))
 
 /**
  * The image of an effect that may have none, such as {@link persist}: fails with `Empty` without one.

@@ -243,8 +243,8 @@ export interface FromBlobOptions<D extends Dialect = "payload"> {
 }
 
 /**
- * Encodes a picture as the payload of a JSON message, or in the shape of another dialect, with the name of a `File`. The first bytes of a blob without a
- * specific type (`""`, `application/octet-stream`, `image/*`) decide its type.
+ * Encodes a picture as the payload of a JSON message, or in the shape of another dialect, with the name of a `File`.
+ * The first bytes of a blob without a specific type (`""`, `application/octet-stream`, `image/*`) decide its type.
  *
  * Rejects with {@link InvalidMime}, {@link Empty}, {@link TooLarge} or {@link ContentMismatch} after reading at most the
  * first kilobyte, with {@link UnreadableBlob}, or with the signal's reason.

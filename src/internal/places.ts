@@ -1,6 +1,6 @@
 /**
- * The places in a JSON message that matter to a dialect, as a tree: of the images, of their texts, and of the fields beside
- * them. Runs in browsers too.
+ * The places in a JSON message that matter to a dialect, as a tree: of the images, of their texts, and of the fields
+ * beside them. Runs in browsers too.
  */
 import * as Predicate from "effect/Predicate"
 import type { Alphabet } from "../InitImagePayload.js"

@@ -6,8 +6,8 @@ import * as Scope from "effect/Scope"
 import type { SessionInitImage } from "../SessionInitImage.js"
 
 /**
- * Runs `persist` and then `prepare` in the caller's scope. What `persist` acquired is released as soon as `prepare` has answered
- * another image.
+ * Runs `persist` and then `prepare` in the caller's scope. What `persist` acquired is released as soon as `prepare` has
+ * answered another image.
  */
 export const prepared = <A, E, R, E2, R2>(
   persist: Effect.Effect<A, E, R>,

@@ -1,6 +1,6 @@
 /**
- * State that is one for the whole process: memory, the event loop, the disk and the entropy source are. `globalValue` keeps it one
- * also where two copies of this package are installed.
+ * State that is one for the whole process: memory, the event loop, the disk and the entropy source are. `globalValue`
+ * keeps it one also where two copies of this package are installed.
  */
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"

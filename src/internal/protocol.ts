@@ -68,8 +68,8 @@ export const payloadKey = "initial_image"
 export const cancelType = "init_image_cancelled"
 
 /**
- * The type of a message that asks whether the connection lives. It is answered at once, by {@link pongMessage}, and belongs
- * to no image: it may stand between the binary frames of one.
+ * The type of a message that asks whether the connection lives. It is answered at once, by {@link pongMessage}, and
+ * belongs to no image: it may stand between the binary frames of one.
  */
 export const pingType = "ping"
 export const pongType = "pong"

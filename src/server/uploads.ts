@@ -14,8 +14,8 @@ const mayCarryImage = ({ method }: HttpServerRequest.HttpServerRequest): boolean
 const isUpgrade = ({ headers }: HttpServerRequest.HttpServerRequest): boolean => headers["upgrade"] !== undefined
 
 /**
- * Makes a middleware that paces the starts of uploads and of WebSockets. When the scope closes, it interrupts the running uploads and waits
- * until each has removed its files; it does not wait for their responses.
+ * Makes a middleware that paces the starts of uploads and of WebSockets. When the scope closes, it interrupts the
+ * running uploads and waits until each has removed its files; it does not wait for their responses.
  *
  * The request's own fiber is interrupted. A `FiberSet` would also wait for the response, which a client can hold up, or
  * cost a second fiber per request.

@@ -22,8 +22,8 @@ const inlineBytes = 4
 /**
  * Reads the orientation from the EXIF block in the next `length` bytes, with or without the prefix: PNG and WebP define
  * none, but some encoders write it. A broken block has no orientation. The position stays within the block and only
- * moves forward, so a directory that overlaps the header is ignored, and so is a value before its entry. The block's length
- * bounds the number of entries.
+ * moves forward, so a directory that overlaps the header is ignored, and so is a value before its entry. The block's
+ * length bounds the number of entries.
  *
  * EXIF defines one SHORT. As in libexif, and so in sharp, a value of any integer type counts, and of several the first:
  * cameras and editors write a LONG or a BYTE too.

@@ -170,8 +170,8 @@ const fromIncomingMessage = (
 }
 
 /**
- * Reads and drops the rest of a body, in turns of the event loop: libuv would otherwise read 2 MiB of each connection before
- * it serves another. Closes the connection behind a client that sends too much, or nothing for too long.
+ * Reads and drops the rest of a body, in turns of the event loop: libuv would otherwise read 2 MiB of each connection
+ * before it serves another. Closes the connection behind a client that sends too much, or nothing for too long.
  */
 const drain = (incoming: IncomingMessage, { maxDrainedBytes, stallTimeout }: Bounds): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -24,8 +24,8 @@ export interface WebBody {
 }
 
 /**
- * Takes the reader of a request of any realm or framework: `null` for a request without a body, `"used"` for one whose body
- * is or was read elsewhere, and `undefined` for one that is no web request.
+ * Takes the reader of a request of any realm or framework: `null` for a request without a body, `"used"` for one whose
+ * body is or was read elsewhere, and `undefined` for one that is no web request.
  */
 export const open = (
   request: unknown,

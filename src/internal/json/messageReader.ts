@@ -1,10 +1,11 @@
 /**
- * Reads a JSON message that may carry images: the text of each goes to the image's buffer as it arrives, and the rest of the
- * message to `JSON.parse` at its end.
+ * Reads a JSON message that may carry images: the text of each goes to the image's buffer as it arrives, and the rest
+ * of the message to `JSON.parse` at its end.
  *
- * The result is that of `JSON.parse` followed by `SessionInitImage.persistAll`, for any order of the keys. The format of an
- * image is sniffed in its first kilobyte, and the declared type is compared when the image's whole value is known. So an
- * image that is refused is read on without being written, to report the first error in the order of `persistAll`.
+ * The result is that of `JSON.parse` followed by `SessionInitImage.persistAll`, for any order of the keys. The format
+ * of an image is sniffed in its first kilobyte, and the declared type is compared when the image's whole value is
+ * known. So an image that is refused is read on without being written, to report the first error in the order of
+ * `persistAll`.
  *
  * A text that turns out to be of no image, such as that of a PDF, is a part of the message: it is recorded until then.
  */

@@ -135,8 +135,8 @@ const unusedBits = [0, 0b11, 0b1111] as const
 const sliceLength = 32 * 1024
 
 /**
- * Decodes whole groups of four characters of a slice into `target` at `offset`. The last group may be padded if `last` says
- * that it ends the text. Returns the number of bytes written, or -1 if the groups are not canonical.
+ * Decodes whole groups of four characters of a slice into `target` at `offset`. The last group may be padded if `last`
+ * says that it ends the text. Returns the number of bytes written, or -1 if the groups are not canonical.
  */
 const decodeGroups = (
   slice: string,
@@ -211,8 +211,8 @@ export const tailLength = 4
 
 /**
  * The mistake in a text of a wrong length: an invalid character among its first {@link headLength} ones (`first` is the
- * first one of all that is known) or in its `tail`, its last {@link tailLength} ones; or else the length. `undefined` where
- * the length is right: a multiple of 4, or what the alphabet allows beside.
+ * first one of all that is known) or in its `tail`, its last {@link tailLength} ones; or else the length. `undefined`
+ * where the length is right: a multiple of 4, or what the alphabet allows beside.
  */
 export const wrongLength = (
   length: number,

@@ -15,8 +15,8 @@ interface Message {
 }
 
 /**
- * The thread's code, as text so that a bundle of the package contains it. `lutimes` changes no file behind a symbolic link.
- * A missing heartbeat is the event loop's to replace.
+ * The thread's code, as text so that a bundle of the package contains it. `lutimes` changes no file behind a symbolic
+ * link. A missing heartbeat is the event loop's to replace.
  */
 const source = `
 const { lutimesSync } = require("node:fs")
