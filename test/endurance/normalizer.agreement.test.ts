@@ -9,6 +9,7 @@ import type { Sharp } from "sharp"
 import { SessionInitImage } from "../../src/index.js"
 import * as InitImageNormalizer from "../../src/InitImageNormalizer.js"
 import { makeDirectory } from "../utils/directory.js"
+import { findPython } from "../utils/peers.js"
 import { damageJpeg, damagePng, damageWebp, picture } from "../utils/pictures.js"
 import { forCase, type Random } from "./random.js"
 
@@ -25,8 +26,7 @@ for path in sys.stdin.read().split("\\n"):
         print(0)
 `
 
-/** Debian's interpreter has Debian's Pillow; another one may come first on the path. */
-const python = ["python3", "/usr/bin/python3"].find((command) => spawnSync(command, ["-c", "import PIL"]).status === 0)
+const python = findPython("PIL")
 
 const pillowLoads = (paths: ReadonlyArray<string>): ReadonlyArray<boolean> => {
   assert.isDefined(python)

@@ -15,6 +15,7 @@ import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
 import { dialects, imageOf, messageOf, type Named, names } from "../utils/dialects.js"
 import { list, makeDirectory } from "../utils/directory.js"
 import { jpeg, png, pngOfSize, webp } from "../utils/images.js"
+import { split } from "../utils/split.js"
 import { makeNetwork } from "../utils/untouched.js"
 
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
@@ -202,17 +203,6 @@ const messages = FastCheck.constantFrom(...cases).chain((kind) =>
     json: write(kind.put(parts.length === 0 ? [null] : parts), escaped, isReversed)
   }))
 )
-
-const split = (bytes: Uint8Array, sizes: ReadonlyArray<number>): Stream.Stream<Uint8Array> => {
-  const pieces: Array<Uint8Array> = []
-  let at = 0
-  for (let i = 0; at < bytes.length; i++) {
-    const size = sizes[i % sizes.length] ?? 1
-    pieces.push(bytes.slice(at, at + size))
-    at += size
-  }
-  return Stream.rechunk(Stream.fromIterable(pieces), 3)
-}
 
 const shown = (image: SessionInitImage.SessionInitImage): object => ({
   ...image,

@@ -24,6 +24,7 @@ import { jpeg, jpegOfSize, png, pngOfSize, webp } from "../utils/images.js"
 import { reference as scan } from "../utils/jsonReference.js"
 import { damages, frames, images, isWellFormed } from "../utils/messages.js"
 import { payloadOf } from "../utils/payloads.js"
+import { split } from "../utils/split.js"
 import { isIdle } from "../utils/spools.js"
 import { withSpans } from "../utils/tracing.js"
 import { countTurns } from "../utils/turns.js"
@@ -98,18 +99,6 @@ const parseAndPersist = (
     if (typeof payload === "object" && payload !== null && Option.isSome(image)) Reflect.deleteProperty(payload, "data")
     return { message, image }
   })
-
-const split = (bytes: Uint8Array, sizes: ReadonlyArray<number>): Stream.Stream<Uint8Array> => {
-  const pieces: Array<Uint8Array> = []
-  let at = 0
-  for (let i = 0; at < bytes.length; i++) {
-    const size = sizes[i % sizes.length] ?? 1
-    // A copy each, overwritten once the next one is asked for, as a source with one buffer would.
-    pieces.push(bytes.slice(at, at + size))
-    at += size
-  }
-  return Stream.rechunk(Stream.fromIterable(pieces), 3)
-}
 
 const sizes = FastCheck.array(FastCheck.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 })
 

@@ -1,11 +1,28 @@
 /** Programs that npm does not install. Where one is missing, its tests are left out and say so; in CI that is a failure. */
 import { assert, it } from "@effect/vitest"
 import { execFile, spawnSync } from "node:child_process"
+import { accessSync, constants } from "node:fs"
+import { delimiter, join } from "node:path"
 import { promisify } from "node:util"
 
 /** The first of the commands that succeeds with these arguments. */
 export const findCommand = (commands: ReadonlyArray<string>, args: ReadonlyArray<string>): string | undefined =>
   commands.find((command) => spawnSync(command, args, { stdio: "ignore" }).status === 0)
+
+const isExecutable = (file: string): boolean => {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The path of the first program of these names in the `PATH` and the further folders. */
+export const findProgram = (names: ReadonlyArray<string>, folders: ReadonlyArray<string> = []): string | undefined =>
+  [...(process.env["PATH"] ?? "").split(delimiter), ...folders]
+    .flatMap((folder) => names.map((name) => join(folder, name)))
+    .find(isExecutable)
 
 /** Debian's interpreter has Debian's modules; another one may come first on the path. */
 export const findPython = (module: string): string | undefined =>

@@ -1,25 +1,11 @@
 /** Starts Chromium, and a proxy that slows and cuts connections. */
 import * as Effect from "effect/Effect"
-import { accessSync, constants } from "node:fs"
 import * as Net from "node:net"
-import { delimiter, join } from "node:path"
 import { chromium, type Page } from "playwright-core"
-
-const names = ["chromium", "chromium-browser", "google-chrome"]
-
-const isExecutable = (file: string): boolean => {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
+import { findProgram } from "../../utils/peers.js"
 
 /** The path of the installed browser; `undefined` without one. */
-export const executable = (process.env["PATH"] ?? "").split(delimiter)
-  .flatMap((directory) => names.map((name) => join(directory, name)))
-  .find(isExecutable)
+export const executable = findProgram(["chromium", "chromium-browser", "google-chrome"])
 
 /** Starts the browser until the scope closes. */
 export const launch = Effect.acquireRelease(

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { leaveOut } from "../../utils/peers.js"
 import { serve } from "../server/testServer.js"
 import { executable, launch } from "./chromium.js"
+
+if (executable === undefined) leaveOut("Chromium", "the page of the API's document works in a browser")
 
 describe.skipIf(executable === undefined)("the page of the API's document", () => {
   it.scopedLive("works under its content security policy", () =>

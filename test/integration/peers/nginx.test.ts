@@ -6,15 +6,12 @@ import { request } from "node:http"
 import * as protocol from "../../../src/internal/protocol.js"
 import { png, pngOfSize } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
+import { leaveOut } from "../../utils/peers.js"
 import { connect } from "../../utils/webSocketClient.js"
 import { serve } from "../server/testServer.js"
 import { executable, start } from "./nginx.js"
 
-if (executable === undefined) {
-  const title = "nginx is not installed: sessions and origins have not been tested behind a proxy."
-  it.skipIf(process.env["CI"] === undefined)(title, () => assert.fail("CI must test the server behind nginx."))
-  process.stderr.write(`${title}\n`)
-}
+if (executable === undefined) leaveOut("nginx", "sessions and origins work behind a proxy")
 
 const upgradeMap = "map $http_upgrade $connection_upgrade { default upgrade; '' ''; }"
 

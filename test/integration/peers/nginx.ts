@@ -2,24 +2,14 @@
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
-import { accessSync, constants, mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import * as Net from "node:net"
-import { delimiter, join } from "node:path"
+import { join } from "node:path"
 import { makeDirectory } from "../../utils/directory.js"
-
-const isExecutable = (file: string): boolean => {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
+import { findProgram } from "../../utils/peers.js"
 
 /** The path of nginx, which is not in the `PATH` of every user; `undefined` without one. */
-export const executable = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"]
-  .map((directory) => join(directory, "nginx"))
-  .find(isExecutable)
+export const executable = findProgram(["nginx"], ["/usr/sbin", "/usr/local/sbin"])
 
 /** A port that was free a moment ago. */
 const freePort = Effect.async<number>((resume) => {
