@@ -6,8 +6,8 @@ export default defineConfig({
       { find: /^session-init-image$/, replacement: `${import.meta.dirname}/src/index.ts` },
       { find: /^session-init-image\/testing$/, replacement: `${import.meta.dirname}/src/testing/index.ts` },
       { find: /^session-init-image\/([\w/]+)$/, replacement: `${import.meta.dirname}/src/$1.ts` },
-      // Examples are for packages that are no development dependencies.
-      { find: /^(hono|react)$/, replacement: `${import.meta.dirname}/test/utils/modules/$1.ts` }
+      // The example of React runs without a browser.
+      { find: /^react$/, replacement: `${import.meta.dirname}/test/utils/modules/react.ts` }
     ]
   },
   test: {

@@ -1,6 +1,7 @@
 /** Builds the message that carries the image, as a client sends it. */
 import { randomFillSync } from "node:crypto"
-import { concat, ihdr, jpegParts, pngChunk, pngSignature } from "../utils/images.js"
+import { concat } from "../../src/testing/internal/bytes.js"
+import { ihdr, jpegParts, pngChunk, pngSignature } from "../../src/testing/internal/images.js"
 
 export const mebibyte = 1024 * 1024
 

@@ -67,11 +67,13 @@ export const machine = () => ({
   kernel: `${os.type()} ${os.release()} ${os.arch()}`
 })
 
-const packages = ["effect", "@effect/platform", "@effect/platform-node", "fastify", "express"]
+const own = ["effect", "@effect/platform", "@effect/platform-node"]
+/** Installed by `npm run tools`. */
+const rivals = ["fastify", "express"]
 
 // Not `require`: some packages do not export their manifest.
-const versionOf = (name: string): string =>
-  (JSON.parse(readFileSync(path.join(root, "node_modules", name, "package.json"), "utf8")) as {
+const versionOf = (name: string, directory: string): string =>
+  (JSON.parse(readFileSync(path.join(directory, "node_modules", name, "package.json"), "utf8")) as {
     readonly version: string
   }).version
 
@@ -79,9 +81,10 @@ export const versions = () => ({
   node: process.versions.node,
   v8: process.versions.v8,
   python: Python.version ?? null,
-  ...Object.fromEntries(
-    packages.map((name) => [name, versionOf(name)])
-  )
+  ...Object.fromEntries([
+    ...own.map((name) => [name, versionOf(name, root)] as const),
+    ...rivals.map((name) => [name, versionOf(name, path.join(root, "test"))] as const)
+  ])
 })
 
 export const timingOf = ({ timing }: Results, image: string, name: string, from: Source): TimingRow | undefined =>

@@ -1,7 +1,7 @@
 /** Programs that npm does not install. Where one is missing, its tests are left out and say so; in CI that is a failure. */
 import { assert, it } from "@effect/vitest"
 import { execFile, spawnSync } from "node:child_process"
-import { accessSync, constants } from "node:fs"
+import { accessSync, constants, existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
 import { promisify } from "node:util"
 
@@ -27,6 +27,12 @@ export const findProgram = (names: ReadonlyArray<string>, folders: ReadonlyArray
 /** Debian's interpreter has Debian's modules; another one may come first on the path. */
 export const findPython = (module: string): string | undefined =>
   findCommand(["/usr/bin/python3", "python3"], ["-c", `import ${module}`])
+
+/** The path of a package that `npm run tools` installs. */
+export const findTool = (name: string): string | undefined => {
+  const directory = join(import.meta.dirname, "..", "node_modules", name)
+  return existsSync(directory) ? directory : undefined
+}
 
 /** Adds a test in place of those that need a missing program. */
 export const leaveOut = (program: string, promise: string): void => {

@@ -1,6 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Http from "node:http"
 import { join } from "node:path"
@@ -9,6 +10,7 @@ import { imageMessage, progressMessage } from "../../../src/internal/protocol.js
 import { FakeWebSocket } from "../../unit/browser/fakeWebSocket.js"
 import { uprightSize } from "../../utils/descriptions.js"
 import { mount } from "../../utils/modules/react.js"
+import { findTool, leaveOut } from "../../utils/peers.js"
 import { listenerOf, serve, type WebHandler } from "../../utils/webServer.js"
 import { connectRaw } from "../../utils/webSocketClient.js"
 
@@ -42,11 +44,14 @@ const fromWeb = (handler: WebHandler | undefined): Http.Server => {
   return Http.createServer(listenerOf(handler))
 }
 
+const hasTools = ["express", "fastify", "hono"].every((name) => findTool(name) !== undefined)
+if (!hasTools) leaveOut("Hono, Express or Fastify (`npm run tools`)", "the examples for these run and compile")
+
 /** Starts each example's server. */
 const servers: Record<string, () => Promise<Http.Server>> = {
   "Hono": async () => {
     const { app } = await import("./hono.js")
-    return fromWeb((request) => app.fetch(request))
+    return fromWeb(async (request) => app.fetch(request))
   },
   "a route handler of Next.js": async () => fromWeb((await import("./next.js")).POST),
   "Bun.serve": async () => {
@@ -96,7 +101,9 @@ const sendBlindly = Effect.fnUntraced(function*(port: number, isChunked: boolean
   return received().toString()
 })
 
-describe.each(Object.keys(servers))("%s", (name) => {
+const needTools = new Set(["Hono", "Express", "Fastify"])
+
+describe.each(Object.keys(servers).filter((name) => hasTools || !needTools.has(name)))("%s", (name) => {
   const start = Effect.flatMap(Effect.promise(async () => servers[name]?.() ?? assert.fail()), serve)
 
   it.scopedLive("takes a picture as a body, in JSON and in a form", () =>
@@ -190,6 +197,12 @@ describe("the hook of React", () => {
       assert(refused.status === "refused")
       assert.strictEqual(refused.error.message, "It is cut.")
     }))
+})
+
+it.skipIf(!hasTools)("every example compiles with the types of its framework", () => {
+  const tsc = join(import.meta.dirname, "../../../node_modules/.bin/tsc")
+  const { stderr, stdout } = spawnSync(tsc, ["--pretty", "false", "-p", import.meta.dirname], { encoding: "utf8" })
+  assert.strictEqual(stdout + stderr, "")
 })
 
 it("every example has at most 40 lines", () => {

@@ -1,0 +1,62 @@
+/**
+ * Types of what the tests use of packages that `npm run tools` installs, so that the sources compile without them. The
+ * test of the frameworks compiles the examples with the packages' own types.
+ */
+declare module "hono" {
+  export class Hono {
+    post(path: string, handler: (context: { readonly req: { readonly raw: Request } }) => Promise<Response>): this
+    fetch(request: Request): Response | Promise<Response>
+  }
+}
+
+declare module "react" {
+  export const useState: <A>(initial: A) => [A, (next: A) => void]
+  export const useRef: <A>(initial: A) => { current: A }
+  export const useCallback: <A>(callback: A, dependencies: ReadonlyArray<unknown>) => A
+}
+
+declare module "express" {
+  import type { IncomingMessage, ServerResponse } from "node:http"
+
+  interface Application {
+    (request: IncomingMessage, response: ServerResponse): void
+    use(handler: unknown): void
+    get(path: string, handler: (request: Request, response: Response) => void): void
+    post(path: string, handler: (request: Request, response: Response, next: (error: unknown) => void) => void): void
+  }
+  interface Request extends IncomingMessage {
+    readonly body: unknown
+  }
+  interface Response extends ServerResponse {
+    json(body: unknown): void
+  }
+  const express: { (): Application; json(options: { readonly limit: number }): unknown }
+  export default express
+}
+
+declare module "fastify" {
+  import type { IncomingMessage, Server, ServerResponse } from "node:http"
+
+  interface Request {
+    readonly raw: IncomingMessage
+    readonly body: unknown
+  }
+  interface Reply {
+    readonly raw: ServerResponse
+    hijack(): void
+  }
+  type Handler = (request: Request, reply: Reply) => unknown
+  type Done = (error: Error | null) => void
+  interface Application {
+    readonly server: Server
+    ready(): Promise<void>
+    listen(address: { readonly host: string; readonly port: number }): Promise<string>
+    get(path: string, handler: Handler): void
+    post(path: string, handler: Handler): void
+    register(plugin: (application: Application) => Promise<void>): void
+    removeAllContentTypeParsers(): void
+    addContentTypeParser(type: string, parser: (request: Request, body: unknown, done: Done) => void): void
+  }
+  const fastify: (options?: { readonly bodyLimit?: number }) => Application
+  export default fastify
+}
