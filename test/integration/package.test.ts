@@ -17,6 +17,8 @@ import { fromMarkdown } from "../utils/snippets.js"
 const root = path.resolve(import.meta.dirname, "../..")
 
 interface Manifest {
+  readonly version: string
+  readonly bin?: Record<string, string>
   readonly exports: Record<string, string | Record<string, string>>
   readonly dependencies?: Record<string, string>
   readonly optionalDependencies?: Record<string, string>
@@ -51,6 +53,13 @@ const pureModules = [
   "InitImageError",
   "InitImageLimits",
   "InitImagePayload"
+]
+
+/** The program, the licences of what it bundles, and the page. */
+const program = [
+  "licenses.txt",
+  "session-init-image.js",
+  ...["icon.svg", "index.html", "page.js", "style.css"].map((file) => path.join("public", file))
 ]
 
 const succeed = (command: string, args: ReadonlyArray<string>, cwd: string): string => {
@@ -176,7 +185,7 @@ describe("the index", () => {
 })
 
 describe("the tarball", () => {
-  it("holds the sources and a fresh build of them, without server and tests", () => {
+  it("holds the sources, a fresh build of them and the bundled program, without the rest of the server and tests", () => {
     assert.deepStrictEqual(
       listFiles(installed),
       [
@@ -189,7 +198,8 @@ describe("the tarball", () => {
           `${file}.js.map`,
           `${file}.d.ts`,
           `${file}.d.ts.map`
-        ])
+        ]),
+        ...program.map((file) => path.join("dist", "bin", file))
       ].sort()
     )
   })
@@ -220,6 +230,99 @@ describe("the tarball", () => {
 
   it("type-checks and runs in a project that installs it, also without skipLibCheck", () => {
     assert.include(succeed("npm", ["test"], consumer), "The installed package does what it says.")
+  })
+})
+
+describe("the program", () => {
+  /** A folder with the package and its required peers alone, as `npx` makes it. */
+  const bare = path.join(temporary, "bare")
+  const peers = ["effect", "@effect/platform"]
+  const dependenciesOfPeers = [
+    "fast-check",
+    "pure-rand",
+    "@standard-schema",
+    "find-my-way-ts",
+    "msgpackr",
+    "multipasta"
+  ]
+  const images = path.join(temporary, "images")
+  const commands = path.join(temporary, "commands")
+  const opened = path.join(temporary, "opened")
+  const bin = path.join(bare, "node_modules", "session-init-image", "dist", "bin", "session-init-image.js")
+
+  beforeAll(() => {
+    fs.mkdirSync(path.join(bare, "node_modules", "@effect"), { recursive: true })
+    fs.cpSync(installed, path.join(bare, "node_modules", "session-init-image"), { recursive: true })
+    for (const name of [...peers, ...dependenciesOfPeers]) {
+      fs.symlinkSync(path.join(root, "node_modules", name), path.join(bare, "node_modules", name))
+    }
+    for (const directory of [images, commands]) fs.mkdirSync(directory)
+    for (const name of ["xdg-open", "open"]) {
+      fs.writeFileSync(path.join(commands, name), `#!/bin/sh\necho "$1" > "${opened}"\n`, { mode: 0o755 })
+    }
+  })
+
+  // Otherwise the target of a link would find the packages beside it.
+  const program = ["--preserve-symlinks", bin]
+
+  const ask = (...args: ReadonlyArray<string>) =>
+    spawnSync(process.execPath, [...program, ...args], { encoding: "utf8" })
+
+  it("is named by the manifest, and can be executed", () => {
+    assert.deepStrictEqual(manifest.bin, { "session-init-image": "./dist/bin/session-init-image.js" })
+    assert.match(fs.readFileSync(bin, "utf8"), /^#!\/usr\/bin\/env node\n/)
+    assert.strictEqual(fs.statSync(bin).mode & 0o111, 0o111)
+  })
+
+  it("prints its version, and refuses an unknown option with its usage and code 2", () => {
+    assert.strictEqual(ask("--version").stdout, `${manifest.version}\n`)
+    const { status, stderr, stdout } = ask("--prot", "1")
+    assert.strictEqual(status, 2)
+    assert.strictEqual(stdout, "")
+    assert.match(stderr, /'--prot'.*^Usage: /ms)
+  })
+
+  it("serves the page with the package's peers alone, opens it, takes an image, and leaves nothing", async () => {
+    const port = await freePort()
+    const server = spawn(process.execPath, [...program, "--port", String(port), "--open"], {
+      cwd: bare,
+      env: { PATH: commands, INIT_IMAGE_DIRECTORY: images, PORT: "1" },
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const exited = once(server, "exit")
+    let output = ""
+    server.stdout.on("data", (chunk) => {
+      output += String(chunk)
+    })
+    try {
+      await listens(port)
+      const url = `http://127.0.0.1:${port}`
+      const page = await (await fetch(url)).text()
+      for (const [, file] of page.matchAll(/ (?:src|href)="(\/?[\w.]+)"/g)) {
+        assert.strictEqual((await fetch(new URL(file ?? "", url))).status, 200, file)
+      }
+      const image = png({ width: 3, height: 2 })
+      const body = JSON.stringify(payloadOf("image/png", image, "ref.png"))
+      const put = await fetch(`${url}/sessions/one/init-image`, {
+        method: "PUT",
+        body,
+        headers: { "content-type": "application/json" }
+      })
+      assert.strictEqual(put.status, 200)
+      assert.lengthOf(listFiles(images).filter((file) => file.endsWith(".png")), 1)
+      assert.include(await (await fetch(`${url}/metrics`)).text(), "session_init_image_outcomes_total")
+      for (let tries = 0; !fs.existsSync(opened) && tries < 200; tries++) await sleep(50)
+      assert.strictEqual(fs.readFileSync(opened, "utf8"), `${url}/\n`)
+      assert.include(output, `Listening on ${url}`)
+
+      const second = ask("--port", String(port))
+      assert.strictEqual(second.status, 1)
+      assert.include(second.stdout, "The port is in use. Choose another one with --port")
+    } finally {
+      server.kill("SIGINT")
+    }
+    assert.deepStrictEqual(await exited, [0, null])
+    assert.deepStrictEqual(fs.readdirSync(images), [])
   })
 })
 

@@ -91,7 +91,7 @@ describe("the page's files", () => {
     assert.strictEqual(status, 0, stdout + stderr)
     fs.rmSync(path.join(project, "src"), { recursive: true })
 
-    child = spawn(process.execPath, [path.join(project, "dist/server/main.js")], {
+    child = spawn(process.execPath, [path.join(project, "dist/bin/session-init-image.js")], {
       env: { PATH: process.env["PATH"], PORT: "0", INIT_IMAGE_DIRECTORY: path.join(project, "images") },
       stdio: ["ignore", "pipe", "inherit"]
     })
