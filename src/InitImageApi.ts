@@ -24,6 +24,7 @@ import type * as Scope from "effect/Scope"
 import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageError from "./InitImageError.js"
 import * as InitImageHttp from "./InitImageHttp.js"
+import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImageSlot from "./InitImageSlot.js"
 import type * as InitImageSocket from "./InitImageSocket.js"
 import { withMessage } from "./internal/errorBody.js"
@@ -126,8 +127,7 @@ export {
   RequestTimeout
 }
 
-/** The default limits: the document cannot know those that a server sets. */
-const limits = "By default at most 32 MiB (33,554,432 bytes) and 89,478,485 pixels"
+const limits = openApi.defaultLimits
 
 const Payload = Schema.Struct({
   mime: Schema.String.annotations({
@@ -142,7 +142,7 @@ const Payload = Schema.Struct({
       type: "string",
       contentEncoding: "base64",
       minLength: 4,
-      maxLength: 44_739_244,
+      maxLength: openApi.base64Length(InitImageLimits.MaxBytes.defaultValue()),
       description: `The image in base64 (RFC 4648 section 4). ${limits}`
     }
   })
@@ -254,6 +254,28 @@ export const group = HttpApiGroup.make("initImage")
       .annotate(OpenApi.Summary, "Remove a session's init image")
   )
   .annotate(OpenApi.Title, "Init images")
+
+/**
+ * Makes a transform of the OpenAPI document that states other limits than the default ones, for the `HttpApi` that the
+ * group was added to. An omitted limit is stated with its default.
+ *
+ * @since 0.1.0
+ * @category api
+ * @example
+ * ```ts
+ * import { HttpApi, OpenApi } from "@effect/platform"
+ * import { InitImageApi } from "session-init-image"
+ *
+ * class Api extends HttpApi.make("api").add(InitImageApi.group)
+ *   .annotate(OpenApi.Transform, InitImageApi.documentLimits({ maxBytes: 8 * 1024 * 1024 }))
+ * {}
+ * ```
+ */
+export const documentLimits = ({
+  maxBytes = InitImageLimits.MaxBytes.defaultValue(),
+  maxPixels = InitImageLimits.MaxPixels.defaultValue()
+}: Pick<InitImageLimits.Limits, "maxBytes" | "maxPixels">) =>
+(document: Record<string, unknown>): Record<string, unknown> => openApi.withLimits(document, maxBytes, maxPixels)
 
 /**
  * @since 0.1.0

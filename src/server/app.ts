@@ -14,17 +14,27 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageHttp from "../InitImageHttp.js"
+import * as InitImageLimits from "../InitImageLimits.js"
 import type * as InitImageSocket from "../InitImageSocket.js"
+import * as document from "./document.js"
 import * as routes from "./routes.js"
 import * as securityHeaders from "./securityHeaders.js"
 import * as uploads from "./uploads.js"
+import { version } from "./version.js"
 
-/** The endpoints that `/docs` and `/openapi.json` document. */
+/** The endpoints of the API. */
 export class Api extends HttpApi.make("sessionInitImage")
   .add(InitImageApi.group)
   .annotate(OpenApi.Title, "session-init-image")
+  .annotate(OpenApi.Version, version)
   .annotate(OpenApi.Description, "The init images of sessions")
 {}
+
+/** The API with its document: every route of the server, and the limits of the server that runs. */
+export const documented = Effect.gen(function*() {
+  const limits = { maxBytes: yield* InitImageLimits.MaxBytes, maxPixels: yield* InitImageLimits.MaxPixels }
+  return Api.annotate(OpenApi.Transform, (spec) => document.addRoutes(InitImageApi.documentLimits(limits)(spec)))
+})
 
 export interface Options {
   readonly socket: InitImageSocket.Options
@@ -39,7 +49,7 @@ const layer = ({ origins: { origins = [] }, socket }: Options) =>
     HttpApiSwagger.layer({ path: "/docs" }),
     HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })
   ).pipe(
-    Layer.provideMerge(HttpApiBuilder.api(Api)),
+    Layer.provideMerge(Layer.unwrapEffect(Effect.map(documented, HttpApiBuilder.api))),
     Layer.provide(InitImageApi.layer(Api, {
       prepare: socket.prepare,
       resourcePolicy: origins.length === 0 ? "same-origin" : "cross-origin"

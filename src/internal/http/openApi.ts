@@ -3,6 +3,31 @@
  */
 import * as OpenApi from "@effect/platform/OpenApi"
 
+/** The default limits, as the document of the group states them. */
+export const defaultLimits = "By default at most 32 MiB (33,554,432 bytes) and 89,478,485 pixels"
+
+/** The length of the base64 text of an image of this many bytes. */
+export const base64Length = (bytes: number): number => 4 * Math.ceil(bytes / 3)
+
+interface Document {
+  readonly components: { readonly schemas: { readonly [identifier: string]: object } }
+}
+
+interface PayloadSchema {
+  readonly properties: { readonly data: object }
+}
+
+/** Replaces the default limits in a document that has the group. */
+export const withLimits = (document: unknown, maxBytes: number, maxPixels: number): Record<string, unknown> => {
+  const pixels = maxPixels === Infinity ? "" : ` and ${maxPixels.toLocaleString("en")} pixels`
+  const limits = `At most ${maxBytes.toLocaleString("en")} bytes${pixels}`
+  // A document is JSON. The group has given it the schema of the payload.
+  const limited: Document = JSON.parse(JSON.stringify(document).replaceAll(defaultLimits, limits))
+  const payload = limited.components.schemas["InitImagePayload"] as PayloadSchema
+  Object.assign(payload.properties.data, { maxLength: base64Length(maxBytes) })
+  return { ...limited }
+}
+
 interface Operation {
   readonly parameters: ReadonlyArray<unknown>
   readonly responses: { readonly [status: number]: object }

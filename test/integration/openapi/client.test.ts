@@ -8,7 +8,7 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { promisify } from "node:util"
-import { Api } from "../../../src/server/app.js"
+import { documented } from "../../../src/server/app.js"
 import { uprightSize } from "../../utils/descriptions.js"
 import { makeDirectory } from "../../utils/directory.js"
 import { png, pngOfSize } from "../../utils/images.js"
@@ -37,7 +37,7 @@ if (generator === undefined) {
 const makeConsumer = Effect.gen(function*() {
   const directory = yield* makeDirectory
   const document = join(directory, "openapi.json")
-  writeFileSync(document, JSON.stringify(OpenApi.fromApi(Api)))
+  writeFileSync(document, JSON.stringify(OpenApi.fromApi(yield* documented)))
   yield* Effect.promise(() =>
     output(process.execPath, [
       join(generator ?? assert.fail(), "dist", "cli.mjs"),
@@ -140,7 +140,7 @@ describe("a client generated from the OpenAPI document", () => {
     Effect.gen(function*() {
       const { url } = yield* serve()
       const shown = yield* Effect.promise(async () => (await fetch(`${url}/openapi.json`)).json())
-      assert.deepStrictEqual(shown, JSON.parse(JSON.stringify(OpenApi.fromApi(Api))))
+      assert.deepStrictEqual(shown, JSON.parse(JSON.stringify(OpenApi.fromApi(yield* documented))))
       const page = yield* Effect.promise(async () => (await fetch(`${url}/docs`)).text())
       assert.include(page, "initImage.put")
     }))

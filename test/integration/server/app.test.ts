@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { readFileSync } from "node:fs"
 import { type IncomingHttpHeaders, request } from "node:http"
 import { png } from "../../utils/images.js"
 import { payloadOf } from "../../utils/payloads.js"
@@ -194,9 +195,61 @@ describe("the OpenAPI document", () => {
     Effect.gen(function*() {
       const { port } = yield* serve()
       const { text } = yield* send(port, "GET", "/openapi.json", {})
-      assert.hasAllKeys(JSON.parse(text).paths, ["/sessions/{sessionId}/init-image"])
+      assert.strictEqual(JSON.parse(text).openapi, "3.1.0")
       const docs = yield* send(port, "GET", "/docs", {})
       assert.include(docs.text, "SwaggerUIBundle")
+      assert.include(docs.text, "/v1/stream")
+    }))
+
+  const read = Effect.fnUntraced(function*(port: number) {
+    // The parts of an OpenAPI document that the tests read.
+    return JSON.parse((yield* send(port, "GET", "/openapi.json", {})).text) as {
+      readonly info: { readonly version: string }
+      readonly paths: Record<string, Record<string, { readonly responses: Record<string, unknown> }>>
+      readonly components: {
+        readonly schemas: Record<string, { readonly properties: Record<string, { readonly maxLength?: number }> }>
+      }
+    }
+  })
+
+  it.scopedLive("has the package's version and every route, with the status that each answers", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const { info, paths } = yield* read(port)
+      const manifest: unknown = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8"))
+      assert.deepInclude(manifest, { version: info.version })
+      const asked = {
+        "POST /v1/init-image": 200,
+        "GET /v1/stream": 426,
+        "PUT /sessions/a/init-image": 200,
+        "GET /sessions/a/init-image": 200,
+        "DELETE /sessions/a/init-image": 204,
+        "GET /healthz": 200,
+        "GET /metrics": 200,
+        "GET /openapi.json": 200
+      }
+      const listed = Object.entries(paths).flatMap(([path, methods]) =>
+        Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace("{sessionId}", "a")}`)
+      )
+      assert.sameMembers(listed, Object.keys(asked))
+      for (const [route, status] of Object.entries(asked)) {
+        const [method = "", path = ""] = route.split(" ")
+        const body = method === "POST" || method === "PUT" ? json : ""
+        const answer = yield* send(port, method, path, { "content-type": "application/json" }, body)
+        assert.strictEqual(answer.status, status, route)
+        const operation = paths[path.replace("/a/", "/{sessionId}/")]?.[method.toLowerCase()]
+        assert.property(operation?.responses, String(status), route)
+      }
+    }))
+
+  it.scopedLive("states the limits of the server", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ env: { INIT_IMAGE_MAX_BYTES: "10000", INIT_IMAGE_MAX_PIXELS: "123456" } })
+      const document = yield* read(port)
+      const text = JSON.stringify(document)
+      assert.include(text, "At most 10,000 bytes and 123,456 pixels")
+      assert.notMatch(text, /32 MiB|33,554,432|89,478,485/)
+      assert.strictEqual(document.components.schemas["InitImagePayload"]?.properties["data"]?.maxLength, 13_336)
     }))
 })
 

@@ -1,0 +1,116 @@
+/**
+ * The OpenAPI description of the routes beside the API: `routes.ts`, `metrics.ts` and the document itself.
+ */
+import { maxSessionIdLength } from "../internal/http/sessions.js"
+
+/** The endpoint whose bodies and errors `POST /v1/init-image` shares. */
+const put = "/sessions/{sessionId}/init-image"
+
+interface Operation {
+  readonly parameters: ReadonlyArray<{ readonly in: string }>
+  readonly responses: { readonly [status: string]: object }
+}
+
+interface Document {
+  readonly paths: { readonly [path: string]: { readonly put?: Operation } }
+  readonly tags: ReadonlyArray<object>
+}
+
+const tag = "Server"
+
+const text = (description: string, type: string, schema: object = { type: "string" }) => ({
+  description,
+  content: { [type]: { schema } }
+})
+
+const forbidden = { description: "The request comes from a page of another origin, or is for another host name" }
+
+const post = ({ parameters, responses: { 204: _removed, ...responses }, ...operation }: Operation) => ({
+  ...operation,
+  tags: ["Init images"],
+  operationId: "initImage.describe",
+  summary: "Describe an image, and keep nothing",
+  parameters: parameters.filter(({ in: place }) => place !== "path"),
+  responses: {
+    ...responses,
+    200: text("A verified image, or `null` for a body that is `null`", "application/json", {
+      anyOf: [{ $ref: "#/components/schemas/InitImageDescription" }, { type: "null" }]
+    }),
+    403: forbidden
+  }
+})
+
+const stream = {
+  tags: ["Init images"],
+  operationId: "initImage.stream",
+  summary: "Open a session over a WebSocket",
+  description: [
+    "Upgrades to a WebSocket (RFC 6455); this page cannot send it. The client's first message opens the session:",
+    "`{\"type\":\"session_init_v2\",\"initial_image\":{\"mime\":\"image/png\",\"name\":\"ref.png\",\"data\":\"<base64>\"}}`.",
+    "The server answers `{\"type\":\"session_init_image\",\"image\":{…}}`, or `{\"type\":\"error\",\"code\":…,\"message\":…,"
+    + "\"retryable\":…}` and closes with 1003, or with 1013 for `busy`.",
+    "`{\"type\":\"init_image_updated\",\"initial_image\":…}` replaces the image, or removes it with `null`; an error keeps it.",
+    "An image with `bytes`, its size, in place of `data` follows in binary frames of at most 1 MiB; the server tells how much",
+    "it has received with `{\"type\":\"init_image_progress\",\"received\":…,\"bytes\":…}`.",
+    "`{\"type\":\"ping\"}` is answered with `{\"type\":\"pong\"}`. The image is removed when the socket closes."
+  ].join("\n"),
+  parameters: [{
+    name: "session_id",
+    in: "query",
+    required: false,
+    schema: { type: "string", minLength: 1, maxLength: maxSessionIdLength },
+    description: `The id under which \`${put}\` reads the session's image while it is open; a random one by default`
+  }],
+  responses: {
+    101: { description: "The session is open" },
+    403: forbidden,
+    426: { description: "The request is not a valid WebSocket handshake" }
+  }
+}
+
+const healthz = {
+  tags: [tag],
+  operationId: "server.health",
+  summary: "Tell that the server runs",
+  responses: {
+    200: text("The server runs", "application/json", {
+      type: "object",
+      required: ["status"],
+      properties: { status: { type: "string", enum: ["ok"] } }
+    })
+  }
+}
+
+const metrics = {
+  tags: [tag],
+  operationId: "server.metrics",
+  summary: "Read the metrics of the process",
+  responses: { 200: text("The text format of Prometheus", "text/plain") }
+}
+
+const openApi = {
+  tags: [tag],
+  operationId: "server.document",
+  summary: "Read this document",
+  responses: { 200: text("An OpenAPI 3.1 document", "application/json", { type: "object" }) }
+}
+
+/** Adds the routes to the document of the API. */
+export const addRoutes = (spec: Record<string, unknown>): Record<string, unknown> => {
+  // The platform types a document as a record. The group has given it the endpoint.
+  const { paths, tags } = spec as unknown as Document
+  const shared = paths[put]?.put
+  if (shared === undefined) throw new Error(`the document lacks ${put}`)
+  return {
+    ...spec,
+    tags: [...tags, { name: tag }],
+    paths: {
+      "/v1/init-image": { post: post(shared) },
+      "/v1/stream": { get: stream },
+      ...paths,
+      "/healthz": { get: healthz },
+      "/metrics": { get: metrics },
+      "/openapi.json": { get: openApi }
+    }
+  }
+}
