@@ -45,14 +45,18 @@ const stream = {
   operationId: "initImage.stream",
   summary: "Open a session over a WebSocket",
   description: [
-    "Upgrades to a WebSocket (RFC 6455); this page cannot send it. The client's first message opens the session:",
-    "`{\"type\":\"session_init_v2\",\"initial_image\":{\"mime\":\"image/png\",\"name\":\"ref.png\",\"data\":\"<base64>\"}}`.",
-    "The server answers `{\"type\":\"session_init_image\",\"image\":{…}}`, or `{\"type\":\"error\",\"code\":…,\"message\":…,"
-    + "\"retryable\":…}` and closes with 1003, or with 1013 for `busy`.",
-    "`{\"type\":\"init_image_updated\",\"initial_image\":…}` replaces the image, or removes it with `null`; an error keeps it.",
-    "An image with `bytes`, its size, in place of `data` follows in binary frames of at most 1 MiB; the server tells how much",
-    "it has received with `{\"type\":\"init_image_progress\",\"received\":…,\"bytes\":…}`.",
-    "`{\"type\":\"ping\"}` is answered with `{\"type\":\"pong\"}`. The image is removed when the socket closes."
+    "Upgrades to a WebSocket (RFC 6455); this page cannot send it. Messages are JSON:",
+    "",
+    "- `{\"type\":\"session_init_v2\",\"initial_image\":{\"mime\":\"image/png\",\"name\":\"ref.png\",\"data\":\"<base64>\"}}` from the"
+    + " client opens the session. The server answers with `{\"type\":\"session_init_image\",\"image\":{…}}`, or with"
+    + " `{\"type\":\"error\",\"code\":…,\"message\":…,\"retryable\":…}` and close code 1003, for `busy` 1013.",
+    "- `{\"type\":\"init_image_updated\",\"initial_image\":…}` replaces the image, or removes it with `null`. After an error the"
+    + " session keeps its image.",
+    "- An image with `bytes`, its size, in place of `data` follows in binary frames of at most 1 MiB. The server reports"
+    + " `{\"type\":\"init_image_progress\",\"received\":…,\"bytes\":…}`.",
+    "- `{\"type\":\"ping\"}` is answered with `{\"type\":\"pong\"}`.",
+    "",
+    "The image is removed when the socket closes."
   ].join("\n"),
   parameters: [{
     name: "session_id",

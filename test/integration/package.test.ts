@@ -8,10 +8,11 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as vm from "node:vm"
+import { TestImages } from "session-init-image/testing"
 import { uprightSize } from "../utils/descriptions.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
-import { findTool, leaveOut } from "../utils/peers.js"
+import { findCommand, findTool, leaveOut } from "../utils/peers.js"
 import { fromMarkdown } from "../utils/snippets.js"
 
 const root = path.resolve(import.meta.dirname, "../..")
@@ -70,6 +71,9 @@ const succeed = (command: string, args: ReadonlyArray<string>, cwd: string): str
 
 const hasCheckers = ["publint", "@arethetypeswrong/cli"].every((name) => findTool(name) !== undefined)
 if (!hasCheckers) leaveOut("publint or attw (`npm run tools`)", "every resolver finds the entry points and their types")
+
+const hasCurl = findCommand(["curl"], ["--version"]) !== undefined
+if (!hasCurl) leaveOut("curl", "the commands below the server in the README print what they say")
 
 const tool = (name: string): string => path.join(root, "test", "node_modules", ".bin", name)
 
@@ -327,10 +331,24 @@ describe("the program", () => {
 })
 
 describe("the server in the README", () => {
-  const snippet = fromMarkdown("README.md", fs.readFileSync(path.join(root, "README.md"), "utf8"))
-    .find(({ code }) => code.includes("NodeRuntime.runMain"))
+  const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
+  const snippet = fromMarkdown("README.md", readme).find(({ code }) => code.includes("NodeRuntime.runMain"))
+  const [, commands = ""] = /^```sh\n((?:(?!```)[^])*localhost:3000[^]*?)\n```$/m.exec(readme) ?? []
 
-  it("has at most ten lines below its imports, and accepts and refuses JSON, raw and form bodies", async () => {
+  /** Runs the commands below the server, and compares each one's output with the comment that ends them. */
+  const runCommands = (port: number) => {
+    const lines = commands.split("\n")
+    const printed = (lines.pop() ?? "").replace(/^# /, "")
+    const photo = TestImages.jpeg({ width: 4000, height: 3000, orientation: 6, bytes: 4_210_733 })
+    fs.writeFileSync(path.join(consumer, "photo.jpg"), photo.bytes)
+    assert.lengthOf(lines, 3)
+    for (const line of lines) {
+      const command = line.replace("localhost:3000", `localhost:${port}`)
+      assert.strictEqual(succeed("bash", ["-c", command], consumer), printed, line)
+    }
+  }
+
+  it("has at most ten lines below its imports, says where it listens, and accepts and refuses JSON, raw and form bodies", async () => {
     assert(snippet !== undefined)
     assert.isAtMost(snippet.code.split("\n").filter((line) => line !== "" && !line.startsWith("import ")).length, 10)
     // Runs without a compiler.
@@ -339,11 +357,19 @@ describe("the server in the README", () => {
     const server = spawn(process.execPath, ["server.mjs"], {
       cwd: consumer,
       env: { ...process.env, PORT: String(port) },
-      stdio: ["ignore", "inherit", "inherit"]
+      stdio: ["ignore", "pipe", "inherit"]
     })
     const exited = once(server, "exit")
+    let output = ""
+    server.stdout.on("data", (chunk) => {
+      output += String(chunk)
+    })
     try {
       await listens(port)
+      for (let tries = 0; !output.includes("\n") && tries < 200; tries++) await sleep(50)
+      assert.include(output, `Listening on http://0.0.0.0:${port}\n`)
+      assert.include(readme, "prints `Listening on http://0.0.0.0:3000`")
+      if (hasCurl) runCommands(port)
       const send = async (body: string | FormData | Uint8Array, type?: string) => {
         const response = await fetch(`http://127.0.0.1:${port}/init-image`, {
           method: "POST",
