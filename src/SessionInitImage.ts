@@ -12,11 +12,9 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Arr from "effect/Array"
 import * as Channel from "effect/Channel"
-import * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import { dual, identity } from "effect/Function"
 import * as Inspectable from "effect/Inspectable"
 import type * as Metric from "effect/Metric"
@@ -24,7 +22,6 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import { Buffer } from "node:buffer"
 import * as DisplayName from "./DisplayName.js"
 import * as ImageFormat from "./ImageFormat.js"
 import * as InitImageDialect from "./InitImageDialect.js"
@@ -42,12 +39,12 @@ import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSpool from "./InitImageSpool.js"
 import * as verifier from "./internal/format/verifier.js"
 import type { Verifier, VerifyError } from "./internal/format/verifier.js"
+import * as verifierChannel from "./internal/format/verifierChannel.js"
 import * as metrics from "./internal/metrics.js"
-import { charactersFor, checkLength, decodedBytes, Decoder, measure } from "./internal/persist/base64.js"
-import { maxBufferBytes } from "./internal/persist/bufferPool.js"
-import { minFreeBytes } from "./internal/persist/imageBuffer.js"
+import { checkLength, decodedBytes, measure } from "./internal/persist/base64.js"
+import * as base64Stream from "./internal/persist/base64Stream.js"
+import * as imageSink from "./internal/persist/imageSink.js"
 import { RawReader } from "./internal/persist/rawReader.js"
-import { Done, isRefused, type Step } from "./internal/persist/reader.js"
 import * as sources from "./internal/persist/sources.js"
 import * as tempFile from "./internal/persist/tempFile.js"
 import { TextReader } from "./internal/persist/textReader.js"
@@ -210,31 +207,8 @@ export const checkSize: (
  * @since 0.1.0
  * @category steps
  */
-export const decode = ({ alphabet, data }: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
-  Stream.withSpan(
-    Stream.suspend(() => {
-      const invalid = checkLength(data, alphabet)
-      if (invalid !== undefined) return Stream.fail(new BadBase64(invalid))
-      const decoder = new Decoder(alphabet)
-      const size = Math.min(maxBufferBytes, Math.ceil(data.length / 4) * 3 + 2 * minFreeBytes)
-      let at = 0
-      let isFlushed = false
-      return Stream.repeatEffectOption(Effect.suspend(() => {
-        if (isFlushed && decoder.invalid === undefined) return Effect.fail(Option.none())
-        const target = Buffer.allocUnsafeSlow(size)
-        const end = Math.min(at + charactersFor(size), data.length)
-        let written = decoder.push(data.slice(at, end), target, 0)
-        at = end
-        if (at === data.length && !isFlushed) {
-          isFlushed = true
-          written += decoder.end(target, written)
-        }
-        if (written > 0) return Effect.succeed(target.subarray(0, written))
-        return Effect.fail(decoder.invalid === undefined ? Option.none() : Option.some(new BadBase64(decoder.invalid)))
-      }))
-    }),
-    "SessionInitImage.decode"
-  )
+export const decode = (payload: InitImagePayload.InitImagePayload): Stream.Stream<Uint8Array, BadBase64> =>
+  Stream.withSpan(base64Stream.decode(payload), "SessionInitImage.decode")
 
 /**
  * Verifies the chunks of an image as they pass unchanged: the signature, the header, the structure up to the image's end.
@@ -268,28 +242,6 @@ export const verify: {
   chunks: Stream.Stream<Uint8Array, E, R>,
   meta: ImageMeta & { readonly mime?: ImageFormat.Mime | undefined }
 ): Stream.Stream<Uint8Array, E | VerifyError | TooLarge | Empty, R> => {
-  // Chunks are held back until the signature has matched: a few bytes, or there is no signature.
-  const loop = <E2>(
-    verifier: Verifier<E2>,
-    held: Chunk.Chunk<Uint8Array>
-  ): Channel.Channel<Chunk.Chunk<Uint8Array>, Chunk.Chunk<Uint8Array>, E | E2, E, unknown, unknown> =>
-    Channel.readWithCause({
-      onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
-        for (const bytes of chunk) {
-          const error = verifier.push(bytes)
-          if (error !== undefined) return Channel.fail(error)
-        }
-        const passing = Chunk.appendAll(held, chunk)
-        return verifier.format() !== undefined
-          ? Channel.zipRight(Channel.write(passing), loop(verifier, Chunk.empty()))
-          : loop(verifier, passing)
-      },
-      onFailure: Channel.failCause,
-      onDone: () => {
-        const end = verifier.end()
-        return isVerified(end) ? Channel.void : Channel.fail(end)
-      }
-    })
   const makeVerifier: Effect.Effect<Verifier<VerifyError | TooLarge | Empty>> = Effect.gen(function*() {
     const { accepted, declaredType, maxBytes, maxPixels } = yield* InitImageSpool.settings
     const declared = Option.map(
@@ -301,13 +253,15 @@ export const verify: {
   })
   return Stream.fromChannel(
     Stream.toChannel(chunks).pipe(
-      Channel.pipeTo(Channel.unwrap(Effect.map(makeVerifier, (verifier) => loop(verifier, Chunk.empty())))),
+      Channel.pipeTo(
+        Channel.unwrap(
+          Effect.map(makeVerifier, (verifier) => verifierChannel.make<E, VerifyError | TooLarge | Empty>(verifier))
+        )
+      ),
       Channel.withSpan("SessionInitImage.verify")
     )
   )
 })
-
-const { isVerified } = verifier
 
 /** @internal */
 export const makeImage = (
@@ -325,7 +279,7 @@ export const makeImage = (
   })
 
 /** The errors of an image whose size is not known beforehand. */
-type RawError = InvalidMime | VerifyError | TooLarge | Empty | Busy | PlatformError
+type RawError = imageSink.SinkError
 
 /** The room and the reader of an image that comes as its bytes. */
 const prepareRaw = Effect.fnUntraced(function*(
@@ -346,56 +300,17 @@ const prepareRaw = Effect.fnUntraced(function*(
   }
 })
 
-const withSpan = <A, In, L, E, R>(name: string, sink: Sink.Sink<A, In, L, E, R>) =>
-  Sink.fromChannel(Channel.withSpan(Sink.toChannel(sink), name, { captureStackTrace: false }))
-
-/** A sink whose file belongs to the scope, or else to the caller. The room is released where the sink does not succeed. */
+/** A sink whose file belongs to the scope, or else to the caller. */
 const makeSink = (
+  name: string,
   meta: ImageMeta,
   options: PersistOptions | undefined,
   owner: Scope.Scope | undefined
 ): Sink.Sink<SessionInitImage, Uint8Array, never, RawError, FileSystem.FileSystem | Path.Path> =>
-  Sink.unwrapScoped(Effect.gen(function*() {
-    const { makeReader, makeRoom } = yield* prepareRaw(meta, undefined, options)
-    const scope = yield* Effect.scope
-    const room = yield* makeRoom
-    // The room changes its owner here, and not when it is published: an interruption of the last write comes in between.
-    yield* Scope.addFinalizerExit(scope, (exit) => {
-      if (Exit.isFailure(exit) || !room.isPublished()) return room.release
-      return owner === undefined ? room.handOver : Effect.void
-    })
-    yield* room.reserve
-    const reader = makeReader(room)
-    yield* Scope.addFinalizer(scope, Effect.sync(() => reader.buffer.release()))
-
-    const advance = (step: Step<VerifyError | TooLarge | Empty>): Effect.Effect<void, RawError> => {
-      if (isRefused(step)) return Effect.fail(step)
-      return step === "full"
-        ? Effect.flatMap(
-          room.append(reader.extension(), reader.buffer.take()),
-          () => advance(reader.resume())
-        )
-        : Effect.void
-    }
-    const finish = Effect.uninterruptible(Effect.gen(function*() {
-      const end = reader.end()
-      if (!(end instanceof Done)) return yield* Effect.fail(end)
-      const { bytes } = reader.buffer
-      const path = yield* room.publish(reader.extension(), reader.buffer.take())
-      if (owner !== undefined) yield* rooms.attach(room, owner)
-      return makeImage({ ...end.value, path, bytes }, meta.name)
-    }))
-    type End = readonly [Either.Either<SessionInitImage, RawError>, Chunk.Chunk<never>]
-    const end = (result: Either.Either<SessionInitImage, RawError>): Effect.Effect<never, End> =>
-      Effect.fail([result, Chunk.empty()])
-    const push = (pushed: Option.Option<Chunk.Chunk<Uint8Array>>): Effect.Effect<void, End> =>
-      Option.isSome(pushed)
-        ? Effect.forEach(pushed.value, (chunk) => advance(reader.push(chunk)), { discard: true }).pipe(
-          Effect.catchAll((error) => end(Either.left(error)))
-        )
-        : Effect.flatMap(Effect.either(finish), end)
-    return Sink.fromPush(Effect.succeed(push))
-  }))
+  imageSink.make(prepareRaw(meta, undefined, options), owner).pipe(
+    Sink.map((written) => makeImage(written, meta.name)),
+    (sink) => Sink.fromChannel(Channel.withSpan(Sink.toChannel(sink), name, { captureStackTrace: false }))
+  )
 
 /**
  * A sink that writes a verified image from its bytes to a new file: `Stream.run(bytes, SessionInitImage.sink(meta))`. On
@@ -423,7 +338,7 @@ export const sink = (
   meta: ImageMeta,
   options?: PersistOptions
 ): Sink.Sink<SessionInitImage, Uint8Array, never, RawError, FileSystem.FileSystem | Path.Path> =>
-  withSpan("SessionInitImage.sink", makeSink(meta, options, undefined))
+  makeSink("SessionInitImage.sink", meta, options, undefined)
 
 /**
  * {@link sink}, with a file that lives as long as the scope.
@@ -449,7 +364,7 @@ export const sinkScoped = (
   Sink.Sink<SessionInitImage, Uint8Array, never, RawError, FileSystem.FileSystem | Path.Path>,
   never,
   Scope.Scope
-> => Effect.map(Effect.scope, (scope) => withSpan("SessionInitImage.sinkScoped", makeSink(meta, options, scope)))
+> => Effect.map(Effect.scope, (scope) => makeSink("SessionInitImage.sinkScoped", meta, options, scope))
 
 /** The room and the work of a payload, of which `taken` bytes of its message's limit are taken by other images. */
 const preparePayload = (
