@@ -112,7 +112,7 @@ export interface CheckOptions {
 export interface NormalizeOptions extends CheckOptions, SessionInitImage.PersistOptions {
   /**
    * - `inside` (the default): as large as fits `width`, `height` and `maxEdge`, never enlarged
-   * - `cover`: exactly `width` × `height`, enlarged if need be, with what exceeds it cropped evenly
+   * - `cover`: exactly `width` × `height`, enlarged if need be, with the excess cropped evenly
    * - `contain`: exactly `width` × `height`, enlarged if need be, with bars of `background`
    */
   readonly fit?: "inside" | "cover" | "contain" | undefined
@@ -465,7 +465,7 @@ export interface ChildProcessOptions extends Options {
 
 /**
  * Decodes in child processes, which are started with the layer and end with it. A decode that is timed out or interrupted
- * is killed with its child, and another child is started. A child has none of the environment but `PATH`, `TMPDIR`,
+ * is killed with its child, and another child is started. A child has of the environment only `PATH`, `TMPDIR`,
  * `LD_LIBRARY_PATH` and `SystemRoot`, writes no file, and can load no format but the accepted ones.
  *
  * Fails with {@link SharpNotAvailable}, and with `BadArgument` for options out of range.

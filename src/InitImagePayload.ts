@@ -77,7 +77,7 @@ export class InitImagePayload extends Inspectable.Class {
    */
   readonly data: string
   /**
-   * The base64 that the text may be beyond that; `undefined` for none.
+   * The base64 that the text may be beyond that, if any.
    *
    * @since 0.1.0
    */
@@ -245,7 +245,7 @@ export const fromUnknown = (
  * Decodes a declared media type to its format.
  *
  * Types are compared without case, without parameters and without white space around them; `image/x-png`, `image/jpg` and
- * `image/pjpeg` are aliases. Fails with `InvalidMime`: as `Missing` if there is none or a general one
+ * `image/pjpeg` are aliases. Fails with `InvalidMime`: as `Missing` if the type is absent or general
  * (`application/octet-stream`, `image/*`), and as `NotAccepted` if the value is not a string, not a known type, or not in
  * `InitImageLimits.AcceptedFormats`.
  *

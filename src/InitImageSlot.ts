@@ -238,7 +238,7 @@ export const make: Effect.Effect<InitImageSlot, never, FileSystem.FileSystem | P
 export interface Options<E = never, R = never> {
   /**
    * Replaces each image of `set` and `setWith` before the slot holds it, such as by a normalised one. If it fails, the
-   * call fails with its error, and the slot keeps its image. What the call acquired is released once another image is
+   * call fails with its error, and the slot keeps its image. The call's resources are released once another image is
    * answered; that one lives in the scope that this gets.
    */
   readonly prepare: (

@@ -188,7 +188,7 @@ export interface Options {
   readonly onFull?: "wait" | "fail" | undefined
   /**
    * The longest wait of an image that exceeds the bytes in flight, which then fails with `Busy`. 30 seconds by default;
-   * `Duration.infinity` for none.
+   * `Duration.infinity` for no limit.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }

@@ -107,7 +107,7 @@ export class SessionInitImage extends Data.Class<{
 }
 
 /**
- * Where the file goes, how its name begins, and who may read it.
+ * The file's directory, the beginning of its name, and its permissions.
  *
  * @since 0.1.0
  * @category models
@@ -199,8 +199,8 @@ export const checkSize: (
 )
 
 /**
- * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4, and what the payload's
- * alphabet allows beyond that.
+ * Decodes a payload's text to chunks of at most 1.4 MiB: strict base64, RFC 4648 section 4, and the variants
+ * that the payload's alphabet allows.
  *
  * Fails with `BadBase64` at the first character that is not, after all bytes that stand before it.
  *

@@ -1,4 +1,4 @@
-/** Admission first-in, first-out: a queue in front of a budget, which decides what fits. */
+/** Admission first-in, first-out: a queue in front of a budget, which decides whether an image fits. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

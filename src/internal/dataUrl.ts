@@ -13,7 +13,7 @@ const maxSchemeLength = 32
 export type Head =
   /** More of the text is needed. */
   | { readonly _tag: "Undecided" }
-  /** A data URL with base64, which begins at `start`. `mime` has the parameters; `""` for none. */
+  /** A data URL with base64, which begins at `start`. `mime` has the parameters; `""` without a type. */
   | { readonly _tag: "Base64Url"; readonly start: number; readonly mime: string; readonly name: string | undefined }
   /** Another URL, by its scheme in lower case. A data URL without base64 has the scheme `data`. */
   | { readonly _tag: "Url"; readonly scheme: string }

@@ -51,7 +51,7 @@ export interface Place<out S> {
   readonly items: ReadonlyMap<number, Place<S>>
   /** All other items of an array. */
   readonly each: Place<S> | undefined
-  /** The kinds of image that the value may be; empty where it is none. */
+  /** The kinds of image that the value may be; empty where it is no image. */
   readonly shapes: ReadonlyArray<S>
   /** The image's text at this place. */
   readonly text: Text | undefined

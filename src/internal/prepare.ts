@@ -6,7 +6,7 @@ import * as Scope from "effect/Scope"
 import type { SessionInitImage } from "../SessionInitImage.js"
 
 /**
- * Runs `persist` and then `prepare` in the caller's scope. What `persist` acquired is released as soon as `prepare` has
+ * Runs `persist` and then `prepare` in the caller's scope. The resources of `persist` are released as soon as `prepare` has
  * answered another image.
  */
 export const prepared = <A, E, R, E2, R2>(

@@ -1,5 +1,5 @@
 /**
- * A file system in memory for tests, which tells what is left and what was removed, and fails where it is told to.
+ * A file system in memory for tests, which reports the files left and removed, and fails at chosen operations.
  *
  * @since 0.1.0
  * @module
@@ -108,7 +108,7 @@ const makeLayer = (fail: (count: number, method: string) => PlatformError | unde
  * import { SessionInitImage } from "session-init-image"
  * import { InitImageTest, TestImages } from "session-init-image/testing"
  *
- * // The server's own code: what it does with a session's image.
+ * // The server's own code: its use of a session's image.
  * const openSession = (payload: unknown) =>
  *   Effect.scoped(Effect.gen(function*() {
  *     const fs = yield* FileSystem.FileSystem

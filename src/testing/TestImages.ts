@@ -105,7 +105,7 @@ export interface PictureOptions {
   readonly height?: number | undefined
   /** The exact size of the file, in bytes; the smallest that the format allows by default. */
   readonly bytes?: number | undefined
-  /** EXIF 2.32 tag 0x0112; none by default. */
+  /** EXIF 2.32 tag 0x0112; absent by default. */
   readonly orientation?: ImageFormat.Orientation | undefined
 }
 
@@ -296,7 +296,7 @@ const header = images.ihdr()
 
 /**
  * One of each refusal that a payload or a file can meet under the default limits, named after the error's `reason`, or
- * after its tag where it has none. `error` is what `SessionInitImage.persist` fails with.
+ * after its tag where it has none. `error` is the failure of `SessionInitImage.persist`.
  *
  * A picture that is too large for a test's own limit is quick to make: `TestImages.png({ bytes: 1025 })`. `tooLarge` here
  * has 32 MiB, made when it is first asked for.

@@ -7,7 +7,7 @@
  */
 
 /**
- * A file system in memory for tests, which tells what is left and what was removed, and fails where it is told to.
+ * A file system in memory for tests, which reports the files left and removed, and fails at chosen operations.
  *
  * @since 0.1.0
  */

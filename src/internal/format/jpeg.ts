@@ -24,7 +24,7 @@ const scanComponentLength = 2
 const maximumComponents = 4
 /** Table B.2. */
 const maximumSamplingFactor = 4
-/** Precision in bits: of common decoders none reads 12. */
+/** Precision in bits: common decoders do not read 12. */
 const supportedPrecision = 8
 const extendedPrecision = 12
 
@@ -263,7 +263,7 @@ export function* parseJpeg(reader: ByteReader, maxPixels: number): Generator<num
 }
 
 /**
- * B.2.3: the components of a scan are components of the frame, none twice, and their tables are defined. As in libjpeg, the
+ * B.2.3: the components of a scan are distinct components of the frame, and their tables are defined. As in libjpeg, the
  * scan's component at `i` is the first of that identifier in the frame at `i` or later; so an identifier may stand twice in
  * both.
  */

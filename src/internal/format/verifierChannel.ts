@@ -3,7 +3,7 @@ import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import { isVerified, type Verifier } from "./verifier.js"
 
-/** Passes the chunks on unchanged. Holds them back until the signature has matched: a few bytes, or there is none. */
+/** Passes the chunks on unchanged. Holds them back until the signature has matched: a few bytes, or there is no signature. */
 export const make = <E, E2>(
   verifier: Verifier<E2>,
   held: Chunk.Chunk<Uint8Array> = Chunk.empty()

@@ -73,7 +73,7 @@ export class HeadReader {
     return this.characters.includes(":")
   }
 
-  /** Whether the last character may decide what the string is. */
+  /** Whether the last character may decide the kind of the string. */
   get #mayTell(): boolean {
     const last = this.characters.at(-1) ?? ""
     return this.characters.length >= maxPrefixLength ||

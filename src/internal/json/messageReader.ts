@@ -101,11 +101,11 @@ interface Text {
   readonly probe: SniffingProbe
   /** Whether the text is read for an image that may be written. */
   readonly isWanted: boolean
-  /** What was kept in the place of the text, with the closing quote. */
+  /** The characters kept in the place of the text, with the closing quote. */
   kept: string
 }
 
-/** What the value at the place of an image has turned out to be. */
+/** The kind of the value at the place of an image. */
 type Outcome =
   | { readonly _tag: "NoImage" }
   /** A text that is known only when the message is. */

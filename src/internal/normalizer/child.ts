@@ -3,7 +3,7 @@ import sharp from "sharp"
 import { decode } from "./decode.js"
 import { type Job, ready, type Reply } from "./job.js"
 
-/** The loaders of libvips by the formats that they read. All others stay blocked, whatever a file contains. */
+/** The loaders of libvips by the formats that they read. All others stay blocked for any file. */
 const loaders: Readonly<Record<string, string>> = {
   jpeg: "VipsForeignLoadJpegFile",
   png: "VipsForeignLoadPngFile",

@@ -30,7 +30,7 @@ interface Child {
   isEnded: boolean
 }
 
-/** A decoder of hostile images gets none of the parent's secrets. */
+/** A decoder of hostile images does not get the parent's secrets. */
 const inherited = ["PATH", "LD_LIBRARY_PATH", "TMPDIR", "SystemRoot"]
 
 const environment = (): Record<string, string> => ({

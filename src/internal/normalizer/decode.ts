@@ -8,7 +8,7 @@ const open = (sharp: Sharp, { failOn, path, pixels }: Job): Image =>
   // The first page of an animation is the default. libvips has `truncated` below `error`, so that is an error too.
   sharp(path, { failOn, limitInputPixels: pixels })
 
-/** Scales to one pixel, so that the whole image is decoded and none of it is kept. */
+/** Scales to one pixel, so that the whole image is decoded and not kept. */
 const drop = (image: Image): Image => image.resize(1, 1, { fit: "fill" }).raw()
 
 /** sharp converts an embedded profile to sRGB and writes no metadata unless asked to. */

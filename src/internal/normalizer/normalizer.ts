@@ -1,4 +1,4 @@
-/** Decodes pictures within limits: estimates, waits for admission, decodes, and tells what went wrong. */
+/** Decodes pictures within limits: estimates, waits for admission, decodes, and reports the failure. */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Duration from "effect/Duration"

@@ -17,7 +17,7 @@ export const largestEdge = 16_383
 
 const isEdge = (n: number | undefined): boolean => n === undefined || Number.isInteger(n) && n >= 1 && n <= largestEdge
 
-/** What is wrong with a request. */
+/** The fault of a request. */
 export const problemOf = ({ fit, height, maxEdge, multipleOf, width }: Request): string | undefined => {
   for (const [name, edge] of Object.entries({ width, height, maxEdge })) {
     if (!isEdge(edge)) return `${name} must be a whole number from 1 to ${largestEdge}`

@@ -212,7 +212,7 @@ export const tailLength = 4
 /**
  * The mistake in a text of a wrong length: an invalid character among its first {@link headLength} ones (`first` is the
  * first one of all that is known) or in its `tail`, its last {@link tailLength} ones; or else the length. `undefined`
- * where the length is right: a multiple of 4, or what the alphabet allows beside.
+ * where the length is right: a multiple of 4, or another length that the alphabet allows.
  */
 export const wrongLength = (
   length: number,

@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import { removals } from "../process.js"
 import * as tempFile from "./tempFile.js"
 
-/** What happens to the file in the end. */
+/** The final state of the file. */
 export interface Outcome {
   readonly onRemoved: Effect.Effect<void>
   /** Called with a file that still cannot be removed after all retries. */
@@ -47,6 +47,6 @@ export const remove = (
   return Effect.uninterruptible(Effect.matchEffect(now, { onFailure: later, onSuccess: () => onRemoved }))
 }
 
-/** Tells the operator, who alone can remove the file from here on; the one place that names a path. */
+/** Tells the operator, as only the operator can remove the file from here on; the one place that names a path. */
 export const warn = (path: string, cause: Cause.Cause<PlatformError>): Effect.Effect<void> =>
   Effect.annotateLogs(Effect.logWarning("An init image could not be removed", cause), "path", path)

@@ -28,7 +28,7 @@ const validPrefix = /^[A-Za-z0-9._-]*$/
 /** Readable and writable by the owner only. */
 const defaultMode = 0o600
 
-/** What a mode may add: reading and writing by the group, and reading by all. */
+/** The permissions that a mode may add: reading and writing by the group, and reading by all. */
 const addableMode = 0o064
 
 /** Immediate retries of a removal that fails. */

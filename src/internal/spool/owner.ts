@@ -49,7 +49,7 @@ const refused = (
   description: string
 ): Error.SystemError => new Error.SystemError({ module: "FileSystem", method, reason, pathOrDescriptor, description })
 
-/** The error for the log: without its path. The descriptions of this module have none. */
+/** The error for the log: without its path. The descriptions of this module contain no path. */
 export const withoutPath = (error: PlatformError): PlatformError =>
   error._tag === "SystemError" && error.method === method
     ? new Error.SystemError({ ...error, pathOrDescriptor: undefined })
@@ -118,7 +118,7 @@ const { Closed, Owned } = Data.taggedEnum<State>()
 const setGroupId = 0o2000
 
 /**
- * Owns a new directory until the scope closes. A mode that lets other users in is set whatever the umask is.
+ * Owns a new directory until the scope closes. A mode that lets other users in is set regardless of the umask.
  */
 export const make = (
   parentDirectory: string,

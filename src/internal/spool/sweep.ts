@@ -35,7 +35,7 @@ const maxGapIntervals = 2
 
 /**
  * The most directories observed in one sweep, those first that were observed longest ago. Each takes about 0.4 ms of CPU
- * time, and anybody may create directories in a shared parent. The times above hold for up to this number; above it, dead
+ * time, and any user may create directories in a shared parent. The times above hold for up to this number; above it, dead
  * spools are removed later.
  */
 export const maxObservationsPerSweep = 256
