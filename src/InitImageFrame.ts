@@ -117,7 +117,6 @@ const prepare = Effect.fnUntraced(function*(
     return Effect.flatMap(makeRoom, (room) => {
       const reader = new MessageReader(text, {
         places,
-        readShapes: InitImageDialect.readShapes,
         announces,
         isStream,
         maxImages: maxImages ?? settings.maxImages,

@@ -37,6 +37,7 @@ import {
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSpool from "./InitImageSpool.js"
+import { readShapes } from "./internal/dialect/shape.js"
 import * as verifier from "./internal/format/verifier.js"
 import type { Verifier, VerifyError } from "./internal/format/verifier.js"
 import * as verifierChannel from "./internal/format/verifierChannel.js"
@@ -396,7 +397,7 @@ const prepareText = Effect.fnUntraced(function*(value: unknown, options: Payload
   yield* tempFile.checkOptions(options)
   const settings = yield* InitImageSpool.settings
   const { shapes } = options?.dialect ?? InitImageDialect.payload
-  const decoded = yield* InitImageDialect.readShapes(shapes, value, settings.accepted, settings.declaredType)
+  const decoded = yield* readShapes(shapes, value, settings.accepted, settings.declaredType)
   if (Option.isNone(decoded)) return Option.none()
   const { makeRoom, use } = yield* preparePayload(settings, decoded.value, 0, options)
   return Option.some({ makeRoom, use: (room: rooms.Room) => Effect.asSome(use(room)) })
@@ -492,7 +493,7 @@ const persistEach = (message: unknown, options: PersistAllOptions | undefined) =
     const images: Array<SessionInitImage> = []
     let taken = 0
     for (const [value, shapes] of valuesIn(message, options)) {
-      const decoded = yield* InitImageDialect.readShapes(shapes, value, accepted, declaredType)
+      const decoded = yield* readShapes(shapes, value, accepted, declaredType)
       if (Option.isNone(decoded)) continue
       if (images.length === maxImages) return yield* new TooManyImages({ limit: maxImages })
       const { bytes, makeRoom, use } = yield* preparePayload(settings, decoded.value, taken, options)

@@ -14,7 +14,6 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../ImageFormat.js"
-import type { Shape } from "../../InitImageDialect.js"
 import {
   BadBase64,
   ContentMismatch,
@@ -25,6 +24,7 @@ import {
   TooManyImages
 } from "../../InitImageError.js"
 import type * as InitImagePayload from "../../InitImagePayload.js"
+import { readShapes, type Shape } from "../dialect/shape.js"
 import { makeSniffingProbe, type SniffingProbe } from "../format/probe.js"
 import { binaryDetectBytes } from "../format/signature.js"
 import { endOf, formatOf, isVerified, toError, type Verified } from "../format/verifier.js"
@@ -57,18 +57,9 @@ export interface Message {
   readonly announced: Readonly<Record<string, unknown>> | undefined
 }
 
-/** Reads the value of an image by the shapes that it may have. */
-export type ReadShapes = (
-  shapes: ReadonlyArray<Shape>,
-  value: unknown,
-  accepted: ReadonlyArray<ImageFormat.Mime>,
-  declaredType: "required" | "optional"
-) => Either.Either<Option.Option<InitImagePayload.InitImagePayload>, InitImageError>
-
 export interface Options {
   /** The places of the images. */
   readonly places: Places<Shape>
-  readonly readShapes: ReadShapes
   /** Whether a payload may have `bytes` in the place of `data`. */
   readonly announces: boolean
   /** Whether more may come than is known yet: then an image is refused as soon as it is too large. */
@@ -367,7 +358,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
   }
 
   #outcomeOf(value: unknown, { shapes }: Place<Shape>, current: Text | undefined): Outcome {
-    const { accepted, announces, declaredType, maxImages, readShapes } = this.#options
+    const { accepted, announces, declaredType, maxImages } = this.#options
     if (announces && isAnnounced(value)) return { _tag: "Announced" }
     const decoded = readShapes(shapes, value, accepted, declaredType)
     if (Either.isLeft(decoded)) return { _tag: "Refused", error: decoded.left }
@@ -387,7 +378,7 @@ export class MessageReader<in Chunk> implements ImageReader<Chunk, Message, Init
   /** Refuses a stream with an image that is too large, or before it a type that is not accepted. */
   #refuseStream(): InitImageError {
     const kept = this.#text.kept()
-    const { accepted, declaredType, maxBytes, places, readShapes } = this.#options
+    const { accepted, declaredType, maxBytes, places } = this.#options
     // Behind an image's text, all open containers have a place.
     const parsed = parse(kept === undefined ? undefined : `${kept}${standIn}"${this.#scanner.closing}`)
     if (Either.isLeft(parsed)) return parsed.left

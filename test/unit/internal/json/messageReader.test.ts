@@ -4,7 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import { Buffer } from "node:buffer"
 import * as ImageFormat from "../../../../src/ImageFormat.js"
-import { payload, readShapes } from "../../../../src/InitImageDialect.js"
+import { payload } from "../../../../src/InitImageDialect.js"
 import {
   BadBase64,
   Empty,
@@ -35,7 +35,6 @@ interface ReadOptions extends Options {
 const defaults: ReadOptions = {
   at: [],
   places: compile(payload.shapes),
-  readShapes,
   maxImages: 1,
   announces: false,
   isStream: false,
