@@ -66,14 +66,14 @@ export type {
    */
   Description,
   /**
-   * The options of {@link make}.
+   * The options of a dialect of one shape.
    *
    * @since 0.1.0
    * @category models
    */
   Options,
   /**
-   * One shape of an image, which {@link make} makes.
+   * One shape of an image.
    *
    * @since 0.1.0
    * @category models
