@@ -27,6 +27,15 @@ interface Manifest {
   readonly peerDependenciesMeta?: Record<string, { readonly optional: boolean }>
   readonly devDependencies: Record<string, string>
   readonly overrides: Record<string, string>
+  readonly allowScripts: Record<string, boolean>
+}
+
+/** A package in the lock file. */
+interface Locked {
+  readonly os?: ReadonlyArray<string>
+  readonly cpu?: ReadonlyArray<string>
+  readonly libc?: ReadonlyArray<string>
+  readonly hasInstallScript?: boolean
 }
 
 // The manifest of this repository has these fields.
@@ -158,6 +167,24 @@ describe("the manifest", () => {
       // A caret range ends before the next major, and below 1.0.0 before the next minor.
       assert.match(range, /^\^\d+\.\d+\.\d+$/, name)
     }
+  })
+
+  it("installs at most 250 packages, none of whose install scripts is left open", () => {
+    // The lock file of npm, version 3.
+    const { packages } = JSON.parse(fs.readFileSync(path.join(root, "package-lock.json"), "utf8")) as {
+      readonly packages: Record<string, Locked>
+    }
+    const installs = ({ cpu, libc, os }: Locked) =>
+      [os ?? "linux", cpu ?? "x64", libc ?? "glibc"].every((names, i) =>
+        names.includes(["linux", "x64", "glibc"][i] ?? "")
+      )
+    const installed = Object.entries(packages).filter(([place, locked]) => place !== "" && installs(locked))
+    assert.isAtMost(installed.length, 250)
+    const scripts = installed.filter(([, { hasInstallScript }]) => hasInstallScript === true)
+    assert.deepStrictEqual(
+      scripts.map(([place]) => place.replace(/^.*node_modules\//, "")).sort(),
+      Object.keys(manifest.allowScripts).sort()
+    )
   })
 
   it("gives the consumer the versions and overrides of the development dependencies", () => {
