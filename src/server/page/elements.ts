@@ -7,30 +7,48 @@ const element = <E extends Element>(id: string, type: new() => E): E => {
   return found
 }
 
+const html = (id: string) => element(id, HTMLElement)
+const button = (id: string) => element(id, HTMLButtonElement)
+
 export const ui = {
-  alert: element("alert", HTMLElement),
-  amount: element("amount", HTMLElement),
-  cancel: element("cancel", HTMLButtonElement),
-  choose: element("choose", HTMLLabelElement),
-  choosing: element("choosing", HTMLElement),
-  copy: element("copy", HTMLAnchorElement),
-  end: element("end", HTMLButtonElement),
-  facts: element("facts", HTMLElement),
-  figure: element("figure", HTMLElement),
+  alert: html("alert"),
+  amount: html("amount"),
+  camera: element("camera", HTMLInputElement),
+  copied: html("copied"),
+  copyOfServer: element("copy", HTMLAnchorElement),
+  curl: html("curl"),
+  error: html("error"),
+  facts: html("facts"),
   file: element("file", HTMLInputElement),
-  how: element("how", HTMLElement),
-  invitation: element("invitation", HTMLElement),
+  hint: html("hint"),
+  inset: html("inset"),
+  insetMark: html("inset-mark"),
+  insetPreview: element("inset-preview", HTMLImageElement),
+  invitation: html("invitation"),
+  mark: html("mark"),
+  messages: html("messages"),
+  pace: html("pace"),
   preview: element("preview", HTMLImageElement),
   progress: element("progress", HTMLProgressElement),
-  progressLabel: element("progress-label", HTMLElement),
-  retry: element("retry", HTMLButtonElement),
-  sending: element("sending", HTMLElement),
-  sendingName: element("sending-name", HTMLElement),
-  session: element("session", HTMLElement),
-  stage: element("stage", HTMLElement),
-  status: element("status", HTMLElement)
+  progressLabel: html("progress-label"),
+  sending: html("sending"),
+  session: html("session"),
+  stage: button("stage"),
+  status: html("status"),
+  steps: html("steps"),
+  unseen: html("unseen")
+}
+
+/** The buttons below the message, by the names of `Controls`. */
+export const controls = {
+  retry: button("retry"),
+  choose: button("choose"),
+  photo: button("photo"),
+  cancel: button("cancel"),
+  end: button("end")
 }
 
 /** In the order of `words.facts`. */
-export const facts = (["name", "type", "dimensions", "size", "time"] as const)
-  .map((id) => element(`fact-${id}`, HTMLElement))
+export const facts = (["name", "type", "dimensions", "size", "time"] as const).map((id) => html(`fact-${id}`))
+
+export const steps = { connect: html("step-connect"), send: html("step-send"), check: html("step-check") }

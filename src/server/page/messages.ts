@@ -1,0 +1,48 @@
+/** The texts of the log for developers. */
+
+const maxStringLength = 120
+const shownStringLength = 24
+const shownBytes = 8
+
+const count = (n: number): string => n.toLocaleString("en")
+
+const shorten = (text: string): string =>
+  text.length <= maxStringLength ? text : `${text.slice(0, shownStringLength)}… (${count(text.length)} characters)`
+
+/** A WebSocket message as text: JSON with its long strings shortened, or the first bytes of a binary frame. */
+export const messageText = (data: unknown): string => {
+  if (data instanceof ArrayBuffer) {
+    const head = Array.from(new Uint8Array(data, 0, Math.min(shownBytes, data.byteLength)))
+    const hex = head.map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
+    return `${count(data.byteLength)} bytes: ${hex}${data.byteLength > shownBytes ? " …" : ""}`
+  }
+  const text = String(data)
+  try {
+    return JSON.stringify(JSON.parse(text), (_, value: unknown) => typeof value === "string" ? shorten(value) : value)
+  } catch {
+    return shorten(text)
+  }
+}
+
+const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> => typeof u === "object" && u !== null
+
+/** A message of the server as an object; `undefined` for any other message. */
+export const parseMessage = (data: unknown): Readonly<Record<string, unknown>> | undefined => {
+  if (typeof data !== "string") return undefined
+  try {
+    const message: unknown = JSON.parse(data)
+    return isRecord(message) ? message : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const shellQuote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
+
+/** The command that sends a file over HTTP. With a general type, its bytes decide, as they do on the page. */
+export const curl = (origin: string, fileName: string): string =>
+  [
+    `curl ${new URL("/v1/init-image", origin).href}`,
+    "-H 'content-type: application/octet-stream'",
+    `--data-binary ${shellQuote(`@${fileName}`)}`
+  ].join(" \\\n  ")
