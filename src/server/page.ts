@@ -7,6 +7,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
+import * as InitImageLimits from "../InitImageLimits.js"
 
 /** The page's files, which the build writes to `public`. */
 const files = [
@@ -64,13 +65,21 @@ const load = (file: string): Promise<Uint8Array> =>
     ? bundle()
     : readFile(resolve(`./page/${file}`))
 
+/** Writes the server's limit into the page. */
+const withLimit = (html: Uint8Array, maxBytes: number): Uint8Array =>
+  new TextEncoder().encode(
+    new TextDecoder().decode(html).replace(/data-max-bytes="\d+"/, `data-max-bytes="${maxBytes}"`)
+  )
+
 /** Adds the page to the router. Each file is read at its first request. */
 export const addTo = Effect.fnUntraced(function*(
   router: Context.Tag.Service<typeof HttpApiBuilder.Router>
 ) {
+  const maxBytes = yield* InitImageLimits.MaxBytes
   for (const { contentType, file, path } of files) {
     const body = yield* Effect.cached(
       Effect.tryPromise(() => load(file)).pipe(
+        Effect.map((bytes) => file === "index.html" ? withLimit(bytes, maxBytes) : bytes),
         Effect.tapError((error) => Effect.logError("A file of the page could not be read", error))
       )
     )

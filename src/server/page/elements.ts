@@ -25,6 +25,7 @@ export const ui = {
   insetMark: html("inset-mark"),
   insetPreview: element("inset-preview", HTMLImageElement),
   invitation: html("invitation"),
+  limit: html("limit"),
   mark: html("mark"),
   messages: html("messages"),
   pace: html("pace"),
@@ -52,3 +53,6 @@ export const controls = {
 export const facts = (["name", "type", "dimensions", "size", "time"] as const).map((id) => html(`fact-${id}`))
 
 export const steps = { connect: html("step-connect"), send: html("step-send"), check: html("step-check") }
+
+/** The server's limit, which it writes into the page. */
+export const maxBytes = Number(document.body.dataset["maxBytes"])

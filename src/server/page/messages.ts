@@ -2,7 +2,7 @@
 
 const maxStringLength = 120
 const shownStringLength = 24
-const shownBytes = 8
+const shownBytes = 6
 
 const count = (n: number): string => n.toLocaleString("en")
 

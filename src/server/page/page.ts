@@ -3,8 +3,8 @@
  * The page's script: events change the state, and the page shows the state. It has one session at a time; the first
  * picture that is sent opens it.
  */
-import { type ImageDescription, send, type SendError } from "../../browser/promise.js"
-import { controls } from "./elements.js"
+import { type ImageDescription, send, type SendError, SocketClosed } from "../../browser/promise.js"
+import { controls, maxBytes, ui } from "./elements.js"
 import * as gestures from "./gestures.js"
 import * as log from "./log.js"
 import { parseMessage } from "./messages.js"
@@ -13,7 +13,7 @@ import { render } from "./render.js"
 import { connect, imageUrl, isDeleted, makeId, type Session } from "./session.js"
 import { type Event, initial, picturesOf, sessionOf, type State, transition, uploadOf } from "./states.js"
 import { view } from "./views.js"
-import { type ErrorJson, refusal } from "./words.js"
+import * as words from "./words.js"
 
 let state: State = initial
 let session: Session | undefined
@@ -21,7 +21,7 @@ let session: Session | undefined
 let uploading: AbortController | undefined
 let uploads = 0
 /** The server's last message with an error, which has more fields than the error that `send` rejects with. */
-let serverError: ErrorJson | undefined
+let serverError: words.ErrorJson | undefined
 /** When the last upload began, as `performance.now()`. */
 let startedAt = 0
 
@@ -70,7 +70,7 @@ const open = (id: string): Session => {
       log.noted(`close ${code} ${reason}`.trim())
       // During an upload, `send` reports the close.
       if (uploadOf(state) !== undefined || sessionOf(state) !== id) return
-      log.setError({ _tag: "SocketClosed", code, reason })
+      log.setError(toJson(new SocketClosed({ code, reason })))
       dispatch({ type: "closed", session: id })
     }
   })
@@ -79,7 +79,7 @@ const open = (id: string): Session => {
 }
 
 /** Encodes an error of `send` as the server encodes its own. */
-const toJson = (error: SendError): ErrorJson => {
+const toJson = (error: SendError): words.ErrorJson => {
   if (error._tag === "ServerError" && serverError?.["code"] === error.code) return serverError
   const { name: _, ...fields } = error
   return { ...fields, message: error.message }
@@ -105,6 +105,7 @@ const start = async (file: File): Promise<void> => {
     // Without a type, the bytes decide: a wrong file extension is no reason to refuse a picture.
     const image = await send(session.socket, new File([file], file.name), {
       type,
+      maxBytes,
       signal: controller.signal,
       onProgress: ({ received }) => {
         const bytesPerSecond = rate({ milliseconds: performance.now(), received })
@@ -118,8 +119,9 @@ const start = async (file: File): Promise<void> => {
     const error = reason as SendError
     const json = toJson(error)
     log.setError(json)
+    if (error._tag !== "ServerError" && error._tag !== "SocketClosed") log.noted(`not sent: ${error._tag}`)
     if (error._tag === "SocketClosed") dispatch({ type: "closed", session: target })
-    else dispatch({ type: "refused", upload: id, refusal: refusal(json, file) })
+    else dispatch({ type: "refused", upload: id, refusal: words.refusal(json, file) })
   }
 }
 
@@ -142,4 +144,5 @@ gestures.listen({
   onFile: (file) => void start(file),
   onHint: (hint) => dispatch({ type: "hinted", hint })
 })
+ui.limit.textContent = words.limit(maxBytes)
 renderState()

@@ -17,7 +17,7 @@ export interface View {
   readonly progress?: { readonly label: string; readonly upload: Upload }
   /** The description of the server's picture, or else the steps to it. */
   readonly detail: { readonly facts?: Held; readonly step?: Step }
-  /** The labels of the controls that the state has. */
+  /** The labels of the controls that the state has: at most two, which is what a phone has room for. */
   readonly controls: Controls
 }
 
@@ -38,7 +38,6 @@ export interface Controls {
 }
 
 const choose = { choose: "Choose a picture", photo: "Take a photo" }
-const chooseOther = { choose: "Choose another", photo: "Take a photo" }
 const cancel = { cancel: "Cancel" }
 const end = { end: "End the session" }
 
@@ -103,7 +102,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
           : calm("The session is open", `The server keeps ${file} until you end the session or leave this page.`),
         stage: { shown: { picture: held.picture, look: "plain", mark: "" }, label: `Replace ${file}` },
         detail: { facts: held },
-        controls: { choose: "Replace the picture", photo: "Take a photo", ...end }
+        controls: { choose: "Replace", ...end }
       }
     }
     case "replacing": {
@@ -127,14 +126,15 @@ const viewOf = (state: State): Omit<View, "hint"> => {
     case "refused": {
       const { kept, picture, refusal } = state
       const refused: Shown = { picture, look: "refused", mark: "Not accepted" }
-      const retry = refusal.isRetryable ? { retry: "Try again" } : {}
+      const retry = { retry: "Try again" }
+      const chooseOther = { choose: "Choose another" }
       if (kept === undefined) {
         return {
           session: noSession,
           message: alert(refusal.title, refusal.text),
           stage: { shown: refused, label: "Choose another picture" },
           detail: {},
-          controls: { ...retry, ...chooseOther }
+          controls: refusal.isRetryable ? { ...retry, ...chooseOther } : { ...chooseOther, photo: "Take a photo" }
         }
       }
       return {
@@ -146,7 +146,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
           label: "Choose another picture"
         },
         detail: { facts: kept.held },
-        controls: { ...retry, ...chooseOther, ...end }
+        controls: { ...refusal.isRetryable ? retry : chooseOther, ...end }
       }
     }
     case "lost": {
@@ -161,7 +161,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
           label: "Choose another picture"
         },
         detail: {},
-        controls: { retry: "Send it again", ...chooseOther }
+        controls: { retry: "Send it again", choose: "Choose another" }
       }
     }
     case "ended": {

@@ -44,6 +44,12 @@ export const size = (bytes: number): string => {
   return `${inUnit(bytes, unit)} ${unit.name}`
 }
 
+/** A limit, rounded down: a file of the size that it tells is not refused. */
+export const limit = (bytes: number): string => {
+  const step = bytes < megabyte.bytes ? kilobyte.bytes : megabyte.bytes / 10
+  return size(bytes < kilobyte.bytes ? bytes : Math.floor(bytes / step) * step)
+}
+
 /** `1.3 of 4.1 MB` */
 export const amount = (received: number, bytes: number): string => {
   const unit = unitOf(bytes)
@@ -117,12 +123,12 @@ const wrongType = (name: string, detected: unknown): Words => {
   }
 }
 
-const tooLarge = (name: string, bytes: number, limit: number): Words => ({
+const tooLarge = (name: string, bytes: number, most: number): Words => ({
   title: `${name} is too large`,
   text: `${
-    size(bytes) === size(limit)
-      ? `It is just over the limit of ${size(limit)}.`
-      : `It takes ${size(bytes)}, and the limit is ${size(limit)}.`
+    size(bytes) === limit(most)
+      ? `It is just over the limit of ${limit(most)}.`
+      : `It takes ${size(bytes)}, and the limit is ${limit(most)}.`
   } Make it smaller, and choose it again.`
 })
 

@@ -1,0 +1,42 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import { curl, messageText, parseMessage } from "../../../../src/server/page/messages.js"
+
+describe("the page's log", () => {
+  it("shows a binary frame by its length and first bytes", () => {
+    assert.strictEqual(messageText(new Uint8Array([0x89, 0x50, 0x4e]).buffer), "3 bytes: 89 50 4e")
+    assert.strictEqual(messageText(new ArrayBuffer(262_144)), "262,144 bytes: 00 00 00 00 00 00 …")
+  })
+
+  it("shows JSON as it was sent, with its long strings shortened", () => {
+    const text = JSON.stringify({ type: "session_init_v2", initial_image: { mime: "image/png", data: "iVBORw0KGgo=" } })
+    assert.strictEqual(messageText(text), text)
+    const long = JSON.stringify({ type: "session_init_v2", initial_image: { data: "iVBORw0K".repeat(1000) } })
+    assert.strictEqual(
+      messageText(long),
+      `{"type":"session_init_v2","initial_image":{"data":"iVBORw0KiVBORw0KiVBORw0K… (8,000 characters)"}}`
+    )
+    assert.strictEqual(messageText("no JSON"), "no JSON")
+    assert.strictEqual(messageText("a".repeat(200)), `${"a".repeat(24)}… (200 characters)`)
+  })
+
+  it("reads the server's messages, and ignores others", () => {
+    assert.deepStrictEqual(parseMessage(`{"type":"error"}`), { type: "error" })
+    for (const data of ["[", "null", "1", new ArrayBuffer(1), undefined]) {
+      assert.strictEqual(parseMessage(data), undefined)
+    }
+  })
+
+  it("quotes any file name for the shell", () => {
+    assert.strictEqual(
+      curl("http://localhost:8787", "photo.jpg"),
+      "curl http://localhost:8787/v1/init-image \\\n  -H 'content-type: application/octet-stream' \\\n  --data-binary '@photo.jpg'"
+    )
+    const name = "it's $HOME; \"a\" `b` \\ \n.png"
+    const command = curl("http://localhost:8787", name)
+    const printed = execFileSync("sh", ["-c", `curl() { for last; do :; done; printf %s "$last"; }; ${command}`], {
+      encoding: "utf8"
+    })
+    assert.strictEqual(printed, `@${name}`)
+  })
+})
