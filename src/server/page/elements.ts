@@ -11,6 +11,7 @@ const html = (id: string) => element(id, HTMLElement)
 const button = (id: string) => element(id, HTMLButtonElement)
 
 export const ui = {
+  action: html("action"),
   alert: html("alert"),
   amount: html("amount"),
   camera: element("camera", HTMLInputElement),

@@ -16,10 +16,9 @@ const showPicture = (image: HTMLImageElement, shown: Shown | undefined) => {
   image.src = shown.picture.url
 }
 
-const renderStage = ({ inset, label, shown }: View["stage"]) => {
+const renderStage = ({ action, inset, shown }: View["stage"]) => {
   ui.stage.dataset["look"] = shown?.look ?? "empty"
-  if (label === undefined) ui.stage.removeAttribute("aria-label")
-  else ui.stage.setAttribute("aria-label", label)
+  setText(ui.action, action)
   ui.invitation.hidden = shown !== undefined
   showPicture(ui.preview, shown)
   // A file that the browser cannot draw has its name in place of the preview.

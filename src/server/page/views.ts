@@ -11,8 +11,8 @@ export interface View {
     readonly shown?: Shown
     /** A second picture, in the corner of the first. */
     readonly inset?: Shown
-    /** What the stage does as a button; it says so itself while it is empty. */
-    readonly label?: string
+    /** What the stage does as a button, for a screen reader; it says so itself while it is empty. */
+    readonly action: string
   }
   readonly progress?: { readonly label: string; readonly upload: Upload }
   /** The description of the server's picture, or else the steps to it. */
@@ -59,7 +59,7 @@ const opening = (state: State & { readonly name: "connecting" | "sending" | "che
     message: calm(name === "connecting" ? "Connecting to the server" : `${labels[name]} ${file}`),
     stage: {
       shown: { picture: upload.picture, look: "pending", mark: "" },
-      label: `Send another picture than ${file}`
+      action: `Send another picture than ${file}`
     },
     progress: { label: labels[name], upload },
     detail: { step: steps[name] },
@@ -82,7 +82,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
         message: state.cancelled === undefined
           ? calm("No picture yet", "Choose one, and the server opens a session with it.")
           : calm("Cancelled", `The server kept nothing of ${quoted(state.cancelled.file)}.`),
-        stage: {},
+        stage: { action: "" },
         detail: {},
         controls: choose
       }
@@ -100,7 +100,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
           : state.since === "replaced"
           ? calm("The picture is replaced", `The session now has ${file}.`)
           : calm("The session is open", `The server keeps ${file} until you end the session or leave this page.`),
-        stage: { shown: { picture: held.picture, look: "plain", mark: "" }, label: `Replace ${file}` },
+        stage: { shown: { picture: held.picture, look: "plain", mark: "" }, action: `Replace ${file}` },
         detail: { facts: held },
         controls: { choose: "Replace", ...end }
       }
@@ -116,7 +116,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
         stage: {
           shown: { picture: upload.picture, look: "pending", mark: "" },
           inset: { picture: held.picture, look: "plain", mark: "In the session" },
-          label: `Send another picture than ${file}`
+          action: `Send another picture than ${file}`
         },
         progress: { label, upload },
         detail: { facts: held },
@@ -132,7 +132,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
         return {
           session: noSession,
           message: alert(refusal.title, refusal.text),
-          stage: { shown: refused, label: "Choose another picture" },
+          stage: { shown: refused, action: "Choose another picture" },
           detail: {},
           controls: refusal.isRetryable ? { ...retry, ...chooseOther } : { ...chooseOther, photo: "Take a photo" }
         }
@@ -143,7 +143,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
         stage: {
           shown: { picture: kept.held.picture, look: "plain", mark: "In the session" },
           inset: refused,
-          label: "Choose another picture"
+          action: "Choose another picture"
         },
         detail: { facts: kept.held },
         controls: { ...refusal.isRetryable ? retry : chooseOther, ...end }
@@ -158,7 +158,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
           : alert("The server cannot be reached", `Check your connection. ${file} was not sent.`),
         stage: {
           shown: { picture: state.picture, look: "gone", mark: "Not on the server" },
-          label: "Choose another picture"
+          action: "Choose another picture"
         },
         detail: {},
         controls: { retry: "Send it again", choose: "Choose another" }
@@ -175,7 +175,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
             look: "gone",
             mark: state.deletion === "done" ? "Deleted from the server" : "Session ended"
           },
-          label: "Choose a picture"
+          action: "Choose a picture"
         },
         detail: {},
         controls: choose

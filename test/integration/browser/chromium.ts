@@ -7,14 +7,13 @@ import { findProgram } from "../../utils/peers.js"
 /** The path of the installed browser; `undefined` without one. */
 export const executable = findProgram(["chromium", "chromium-browser", "google-chrome"])
 
+// Chromium's sandbox fails as root and in most containers.
+const args = ["--no-sandbox", "--disable-dev-shm-usage"]
+
+export const start = () => chromium.launch({ executablePath: executable ?? "chromium", args })
+
 /** Starts the browser until the scope closes. */
-export const launch = Effect.acquireRelease(
-  Effect.promise(() =>
-    // Chromium's sandbox fails as root and in most containers.
-    chromium.launch({ executablePath: executable ?? "chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"] })
-  ),
-  (browser) => Effect.promise(() => browser.close())
-)
+export const launch = Effect.acquireRelease(Effect.promise(start), (browser) => Effect.promise(() => browser.close()))
 
 /** Starts a proxy to the server until the scope closes. */
 export const makeLine = Effect.fnUntraced(function*(port: number) {
@@ -85,24 +84,25 @@ export interface PageFile {
   readonly buffer: Buffer
 }
 
-/** Dispatches the events of a drop or a paste of a file; Playwright has no gesture that carries a file. */
-export const give = (page: Page, gesture: "drop" | "paste", file: PageFile | undefined) =>
+/** Dispatches the events of a drop or a paste of files, or else of a text; Playwright has no gesture that carries a file. */
+export const give = (page: Page, gesture: "dragenter" | "drop" | "paste", ...files: ReadonlyArray<PageFile>) =>
   page.evaluate(
-    `(async () => {
-      const file = ${
-      file === undefined ? "undefined" : JSON.stringify({ ...file, buffer: file.buffer.toString("base64") })
-    }
+    `(() => {
+      const files = ${JSON.stringify(files.map((file) => ({ ...file, buffer: file.buffer.toString("base64") })))}
+      const gesture = ${JSON.stringify(gesture)}
       const data = new DataTransfer()
-      if (file) {
-        const bytes = Uint8Array.from(atob(file.buffer), (c) => c.charCodeAt(0))
-        data.items.add(new File([bytes], file.name, { type: file.mimeType }))
-      } else data.setData("text/plain", "words")
+      for (const { buffer, mimeType, name } of files) {
+        const bytes = Uint8Array.from(atob(buffer), (c) => c.charCodeAt(0))
+        data.items.add(new File([bytes], name, { type: mimeType }))
+      }
+      if (files.length === 0) data.setData("text/plain", "words")
       const target = document.getElementById("stage")
-      const fire = (event) => target.dispatchEvent(event)
       const options = { bubbles: true, cancelable: true }
-      if (${
-      JSON.stringify(gesture)
-    } === "paste") return fire(new ClipboardEvent("paste", { ...options, clipboardData: data }))
-      for (const type of ["dragenter", "dragover", "drop"]) fire(new DragEvent(type, { ...options, dataTransfer: data }))
+      if (gesture === "paste") {
+        return target.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: data }))
+      }
+      for (const type of gesture === "drop" ? ["dragenter", "dragover", "drop"] : [gesture]) {
+        target.dispatchEvent(new DragEvent(type, { ...options, dataTransfer: data }))
+      }
     })()`
   )

@@ -84,30 +84,21 @@ const events = {
 type EventName = keyof typeof events
 const eventNames = Object.keys(events) as Array<EventName>
 
-/** The next state of each transition. Every other event leaves a state as it is. */
-const table: Partial<Record<Name, Partial<Record<EventName, State>>>> = {
-  connecting: {
-    connected: { name: "sending", session, upload: opening }
-  },
-  ended: {
-    deleted: { name: "ended", session, picture: first, deletion: "done" }
-  }
-}
-
 const newSession: State = { name: "connecting", session: "new session", upload: { id: 3, picture: third, received: 0 } }
 const replacingByThird: State = { name: "replacing", session, held, upload: { id: 3, picture: third, received: 0 } }
 
-const idle: ReadonlyArray<Name> = names.filter((name) => sessionOf(states[name]) === undefined)
-const withPicture: ReadonlyArray<Name> = names.filter((name) => heldOf(states[name]) !== undefined)
-const opens: ReadonlyArray<Name> = ["connecting", "sending", "checking"]
+const idle = new Set(names.filter((name) => sessionOf(states[name]) === undefined))
+const withPicture = new Set(names.filter((name) => heldOf(states[name]) !== undefined))
+const opens = new Set<Name>(["connecting", "sending", "checking"])
 
+/** The next state. An event that is not of the state's session or upload leaves it as it is. */
 const expected = (name: Name, event: EventName): State => {
   const state: State = states[name]
-  const isOpening = opens.includes(name)
+  const isOpening = opens.has(name)
   const isReplacing = name === "replacing"
   switch (event) {
     case "chosen":
-      return withPicture.includes(name) ? replacingByThird : newSession
+      return withPicture.has(name) ? replacingByThird : newSession
     case "progressed of the first picture":
       return isOpening
         ? { name: "sending", session, upload: { ...opening, received: 5, bytesPerSecond: 10 } }
@@ -144,17 +135,19 @@ const expected = (name: Name, event: EventName): State => {
         ? { name: "open", session, held, since: "opened", cancelled: replacement }
         : state
     case "closed":
-      return idle.includes(name)
+      return idle.has(name)
         ? state
         : { name: "lost", picture: isReplacing ? second : first, wasConnected: name !== "connecting" }
     case "ended":
-      return withPicture.includes(name) && !isReplacing
+      return withPicture.has(name) && !isReplacing
         ? { name: "ended", session, picture: first, deletion: "pending" }
         : state
     case "deleted":
       return state.name === "ended" ? { ...state, deletion: "done" } : state
+    case "connected":
+      return name === "connecting" ? { name: "sending", session, upload: opening } : state
     default:
-      return table[name]?.[event] ?? state
+      return state
   }
 }
 

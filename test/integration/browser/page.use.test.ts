@@ -1,0 +1,173 @@
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { Page } from "playwright-core"
+import { leaveOut } from "../../utils/peers.js"
+import { serve } from "../server/testServer.js"
+import { assertAccessible, assertNoOverflow, boxesOf } from "./accessibility.js"
+import { executable } from "./chromium.js"
+import { answer, type Files, goTo, image, makeFiles, openPage, type Options, scenes } from "./scenes.js"
+import { getBrowser } from "./visit.js"
+
+if (executable === undefined) leaveOut("Chromium", "everybody can use the page")
+
+describe.skipIf(executable === undefined)("the page", () => {
+  let files: Files
+  beforeAll(async () => {
+    files = await makeFiles()
+  })
+
+  const live = (title: string, options: Omit<Options, "serverUrl">, run: (page: Page) => Promise<unknown>) =>
+    it.scopedLive(title, () =>
+      Effect.gen(function*() {
+        const { url } = yield* serve()
+        const page = yield* Effect.acquireRelease(
+          Effect.promise(async () => openPage(await getBrowser(), { ...options, serverUrl: url })),
+          (page) => Effect.promise(() => page.context().close())
+        )
+        yield* Effect.promise(() => run(page))
+      }), 120_000)
+
+  const looks = [
+    { width: 360, height: 640, isTouch: true, colorScheme: "light" },
+    { width: 1280, height: 800, isTouch: false, colorScheme: "dark" }
+  ] as const
+  for (const { colorScheme, width, ...look } of looks) {
+    const title =
+      `is accessible and moves nothing between its states, ${width} pixels wide, in the ${colorScheme} theme`
+    live(title, { ...look, colorScheme, width }, async (page) => {
+      const atFirst = await boxesOf(page)
+      for (const [state, enter] of scenes) {
+        await enter(page, files)
+        assert.deepStrictEqual(await boxesOf(page), atFirst, state)
+        await assertNoOverflow(page, state)
+        await assertAccessible(page, state)
+        const messages = (await page.locator("#alert, #status").allTextContents()).filter((text) => text !== "")
+        assert.lengthOf(messages, 1, state)
+      }
+    })
+  }
+
+  live("has its actions under the thumb on a phone, and never speaks of dropping there", {
+    width: 360,
+    height: 640,
+    isTouch: true
+  }, async (page) => {
+    for (const name of ["Choose a picture", "Take a photo"]) {
+      const box = await page.getByRole("button", { name, exact: true }).boundingBox()
+      assert(box !== null)
+      assert.isAtLeast(box.y, 320, name)
+      assert.isAtMost(box.y + box.height, 640, name)
+      assert.isAtLeast(box.height, 44, name)
+    }
+    const [camera] = await Promise.all([page.waitForEvent("filechooser"), page.locator("#photo").tap()])
+    assert.strictEqual(await camera.element().getAttribute("capture"), "environment")
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.locator("#stage").tap()])
+    assert.isFalse(await chooser.element().evaluate((input) => input.hasAttribute("capture")))
+    for (const [state, enter] of scenes) {
+      await enter(page, files)
+      const labels = "[...document.querySelectorAll('[aria-label]')].map((e) => e.getAttribute('aria-label')).join()"
+      assert.notMatch(String(await page.evaluate(`document.body.innerText + ${labels}`)), /drop/i, state)
+      const actions = await page.locator(".actions").boundingBox()
+      assert(actions !== null)
+      assert.isAtMost(actions.y + actions.height, 640, state)
+    }
+  })
+
+  live("invites to drop with a mouse, and hides the camera", { width: 1280 }, async (page) => {
+    assert.isTrue(await page.getByText("Drop a picture here").isVisible())
+    assert.isFalse(await page.locator("#photo").isVisible())
+    assert.isFalse(await page.getByText("Tap to choose").isVisible())
+    for (const id of ["#stage", "#choose"]) {
+      await Promise.all([page.waitForEvent("filechooser"), page.locator(id).click()])
+    }
+  })
+
+  live("can be used with the keyboard alone, and keeps the focus", { width: 1280 }, async (page) => {
+    const focused = () => page.evaluate("document.activeElement.id")
+    const open = () => page.evaluate("sockets.at(-1).open()")
+    // With a listener, Playwright intercepts every file chooser from now on.
+    page.on("filechooser", () => {})
+    await page.keyboard.press("Tab")
+    assert.strictEqual(await focused(), "stage")
+    for (const key of ["Enter", "Space"]) {
+      await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press(key)])
+    }
+    await page.keyboard.press("Tab")
+    assert.strictEqual(await focused(), "choose")
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")])
+    await chooser.setFiles(files.photo)
+    await page.locator("#cancel").waitFor()
+    assert.strictEqual(await focused(), "cancel")
+    await page.keyboard.press("Enter")
+    await page.locator("#status", { hasText: "Cancelled" }).waitFor()
+    assert.strictEqual(await focused(), "choose")
+    const [again] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Space")])
+    await again.setFiles(files.photo)
+    await open()
+    await page.locator("#messages", { hasText: "session_init_v2" }).waitFor()
+    await answer(page, image(files.photo.name, files.photo.buffer.length))
+    await page.locator("#status", { hasText: "The session is open" }).waitFor()
+    assert.strictEqual(await focused(), "choose")
+    await page.keyboard.press("Tab")
+    assert.strictEqual(await focused(), "end")
+    await page.keyboard.press("Enter")
+    await page.locator("#status", { hasText: "The session has ended" }).waitFor()
+    assert.strictEqual(await focused(), "choose")
+    await page.keyboard.press("Shift+Tab")
+    // The link to the server's copy is gone, so the stage comes before the controls again.
+    assert.strictEqual(await focused(), "stage")
+  })
+
+  live(
+    "can be zoomed to 200 %, and to 400 %, without a horizontal scroll bar",
+    { width: 640, height: 400 },
+    async (page) => {
+      await goTo(page, files, "refused-kept")
+      // 1280 × 800 pixels at these zoom factors, then a larger text in a small and a large window.
+      for (
+        const [width, height, fontSize] of [[640, 400, ""], [320, 200, ""], [360, 640, "200%"], [
+          1280,
+          800,
+          "200%"
+        ]] as const
+      ) {
+        await page.setViewportSize({ width, height })
+        await page.evaluate(`document.documentElement.style.fontSize = "${fontSize}"`)
+        await assertNoOverflow(page, `${width} ${fontSize}`)
+        await page.locator("#end").click({ trial: true })
+      }
+    }
+  )
+
+  for (const reducedMotion of ["reduce", "no-preference"] as const) {
+    live(
+      `moves while it connects, with the preference "${reducedMotion}"`,
+      { width: 1280, reducedMotion },
+      async (page) => {
+        await goTo(page, files, "connecting")
+        const animations = Number(await page.evaluate("document.getAnimations().length"))
+        assert.strictEqual(animations > 0, reducedMotion === "no-preference")
+      }
+    )
+  }
+
+  live("shows a picture that was accepted despite its cancellation", { width: 1280 }, async (page) => {
+    await goTo(page, files, "replacing")
+    await page.locator("#cancel").click()
+    await page.locator("#status", { hasText: "Your session still has “evening.jpg”." }).waitFor()
+    await answer(page, image(files.other.name, files.other.buffer.length))
+    await page.locator("#status", { hasText: "The picture is replaced" }).waitFor()
+    assert.strictEqual(await page.locator("#fact-name").textContent(), files.other.name)
+  })
+
+  live("shows the name of a file that the browser cannot draw", { width: 1280 }, async (page) => {
+    await page.setInputFiles("#file", {
+      name: "notes.pdf",
+      mimeType: "application/pdf",
+      buffer: Buffer.from("%PDF-1.7")
+    })
+    await page.locator("#alert", { hasText: "“notes.pdf” is a PDF" }).waitFor()
+    await page.locator("#unseen", { hasText: "notes.pdf" }).waitFor()
+    assert.isFalse(await page.locator("#preview").isVisible())
+  })
+})
