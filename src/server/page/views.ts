@@ -157,7 +157,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
           ? alert("The connection was lost", `The session has ended with it. You can send ${file} again.`)
           : alert("The server cannot be reached", `Check your connection. ${file} was not sent.`),
         stage: {
-          shown: { picture: state.picture, look: "gone", mark: "Not on the server" },
+          shown: { picture: state.picture, look: "gone", mark: "Not in a session" },
           action: "Choose another picture"
         },
         detail: {},

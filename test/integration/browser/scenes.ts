@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer"
 import type { Browser, BrowserContext, Page } from "playwright-core"
 import sharp from "sharp"
-import type { PageFile } from "./chromium.js"
+import { choose } from "./visit.js"
 
 const origin = "http://localhost:8787"
 
@@ -107,8 +107,6 @@ export const image = (name: string, bytes: number) => ({
 })
 
 const progress = (received: number, bytes: number) => ({ type: "init_image_progress", received, bytes })
-
-const choose = (page: Page, file: PageFile) => page.setInputFiles("#file", file)
 
 export const answer = (page: Page, message: unknown) =>
   page.evaluate(`sockets.at(-1).answer(${JSON.stringify(message)})`)

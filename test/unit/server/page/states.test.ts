@@ -268,14 +268,14 @@ const seen: Record<Name, Seen> = {
     "! The connection was lost",
     "The session has ended with it. You can send “first.png” again.",
     "Send it again, Choose another",
-    "Not on the server"
+    "Not in a session"
   ],
   "without a connection": [
     "No connection",
     "! The server cannot be reached",
     "Check your connection. “first.png” was not sent.",
     "Send it again, Choose another",
-    "Not on the server"
+    "Not in a session"
   ],
   ended: [
     "Session ended",
