@@ -4,7 +4,6 @@ import { Buffer } from "node:buffer"
 import sharp from "sharp"
 import { png, pngOfSize } from "../../utils/images.js"
 import { leaveOut } from "../../utils/peers.js"
-import { makePictures } from "../server/pictures.js"
 import { executable, give } from "./chromium.js"
 import {
   choose,
@@ -38,21 +37,23 @@ describe.skipIf(executable === undefined)("the page", () => {
 
   live("opens a session with a picture of each type, and shows its description", async (visited) => {
     const { fetchPicture, page, server, sessions } = visited
-    for (const { height, payload, width } of await makePictures()) {
-      const bytes = Buffer.from(payload.data, "base64")
-      await choose(page, { name: payload.name, mimeType: payload.mime, buffer: bytes })
-      await untilAccepted(page, { width, height })
+    const picture = sharp(small.buffer).resize(400, 300)
+    const types = { png: "PNG", jpeg: "JPEG", webp: "WebP" } as const
+    for (const type of ["png", "jpeg", "webp"] as const) {
+      const file = fileOf(`picture.${type}`, `image/${type}`, await picture.clone().toFormat(type).toBuffer())
+      await choose(page, file)
+      await untilAccepted(page, { width: 400, height: 300 })
       await untilStatus(page, "The session is open")
       const facts = await page.locator("#facts dd").allTextContents()
-      assert.strictEqual(facts[0], payload.name)
-      assert.strictEqual(facts[1], { "image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WebP" }[payload.mime])
-      assert.match(String(facts[3]), /^[\d.]+ (kB|MB)$/)
+      assert.strictEqual(facts[0], file.name)
+      assert.strictEqual(facts[1], types[type])
+      assert.match(String(facts[3]), /^\d+ (bytes|kB)$/)
       assert.match(String(facts[4]), /^[\d.]+ m?s$/)
-      assert.strictEqual(await page.evaluate("document.getElementById('preview').naturalWidth"), width)
+      assert.strictEqual(await page.evaluate("document.getElementById('preview').naturalWidth"), 400)
       const link = String(await page.locator("#copy").getAttribute("href"))
       const linked = await fetch(new URL(link, server.url))
-      assert.isTrue(Buffer.from(await linked.arrayBuffer()).equals(bytes))
-      assert.strictEqual((await fetchPicture()).headers.get("content-type"), payload.mime)
+      assert.isTrue(Buffer.from(await linked.arrayBuffer()).equals(file.buffer))
+      assert.strictEqual((await fetchPicture()).headers.get("content-type"), file.mimeType)
       await page.locator("#end").click()
       await untilStatus(page, "The server has deleted the picture.")
     }
@@ -82,7 +83,7 @@ describe.skipIf(executable === undefined)("the page", () => {
       await untilHint(page, "A session takes one picture, and these were 2 files. None was sent: choose one of them.")
     }
     assert.isEmpty(sessions)
-    line.slow(2 * mebibyte)
+    line.slow(4 * mebibyte)
     await choose(page, large)
     await untilSending(page)
     await give(page, "drop", small, other)
@@ -137,7 +138,7 @@ describe.skipIf(executable === undefined)("the page", () => {
   })
 
   live("shows the amount, the rate and the time left, and the preview at once", async ({ line, page }) => {
-    line.slow(2 * mebibyte)
+    line.slow(4 * mebibyte)
     await choose(page, large)
     await page.locator("#pace", { hasText: /^[\d.]+ [kM]B\/s · \d+ s left$/ }).waitFor()
     assert.match(String(await page.locator("#amount").textContent()), /^[\d.]+ of 8\.4 MB$/)
@@ -149,7 +150,7 @@ describe.skipIf(executable === undefined)("the page", () => {
   })
 
   live("cancels the first picture, and the server keeps no part of it", async ({ line, page, server }) => {
-    line.slow(2 * mebibyte)
+    line.slow(4 * mebibyte)
     await choose(page, large)
     await untilSending(page)
     await page.locator("#cancel").click()
@@ -166,7 +167,7 @@ describe.skipIf(executable === undefined)("the page", () => {
     await choose(page, small)
     await untilAccepted(page, { width: 40, height: 30 })
     for (let i = 0; i < 2; i++) {
-      line.slow(2 * mebibyte)
+      line.slow(4 * mebibyte)
       await choose(page, large)
       await untilSending(page)
       await untilStatus(page, "Until it is accepted, your session has “small.png”.")
@@ -182,7 +183,7 @@ describe.skipIf(executable === undefined)("the page", () => {
   })
 
   live("aborts an upload when another picture is chosen", async ({ line, page, server }) => {
-    line.slow(2 * mebibyte)
+    line.slow(4 * mebibyte)
     await choose(page, large)
     await untilSending(page)
     await give(page, "drop", small)
@@ -210,7 +211,7 @@ describe.skipIf(executable === undefined)("the page", () => {
     assert.lengthOf(new Set(sessions), 3)
     assert.lengthOf(server.files(), 1)
 
-    line.slow(2 * mebibyte)
+    line.slow(4 * mebibyte)
     await choose(page, large)
     await untilSending(page)
     line.cut()
