@@ -27,7 +27,7 @@ let startedAt = 0
 
 const renderState = () => render(view(state), imageUrl(sessionOf(state) ?? ""))
 
-/** What a session's picture, an upload and an object URL are owned by is the state: those that leave it are ended. */
+/** Changes the state, and ends the object URLs, the upload and the session that the new state no longer has. */
 const dispatch = (event: Event) => {
   const previous = state
   state = transition(previous, event)
