@@ -1,11 +1,10 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { build } from "esbuild"
-import { execFile, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { promisify } from "node:util"
+import { run } from "../utils/command.js"
 import { findCommand, leaveOut } from "../utils/peers.js"
 import {
   anchorsOf,
@@ -66,7 +65,7 @@ beforeAll(() => {
 
 afterAll(() => fs.rmSync(temporary, { recursive: true, force: true }))
 
-const typeCheck = (name: string, snippets: ReadonlyArray<Snippet>): string => {
+const typeCheck = async (name: string, snippets: ReadonlyArray<Snippet>): Promise<string> => {
   for (const snippet of snippets) {
     fs.writeFileSync(path.join(temporary, snippetFile(snippet)), snippet.code)
   }
@@ -87,10 +86,7 @@ const typeCheck = (name: string, snippets: ReadonlyArray<Snippet>): string => {
     })
   )
   const tsc = path.join(root, "node_modules", ".bin", "tsc")
-  const { stderr, stdout } = spawnSync(tsc, ["--pretty", "false", "-p", `${name}.json`], {
-    cwd: temporary,
-    encoding: "utf8"
-  })
+  const { stderr, stdout } = await run(tsc, ["--pretty", "false", "-p", `${name}.json`], { cwd: temporary })
   return locate(stdout + stderr)
 }
 
@@ -108,11 +104,7 @@ const execute = async (snippet: Snippet): Promise<{ readonly status: number | nu
   assert(bundled !== undefined)
   const file = path.join(temporary, `${snippetFile(snippet)}.mjs`)
   fs.writeFileSync(file, bundled.contents)
-  const { status, stderr, stdout } = spawnSync(process.execPath, [file], {
-    cwd: temporary,
-    encoding: "utf8",
-    timeout: 20_000
-  })
+  const { status, stderr, stdout } = await run(process.execPath, [file], { cwd: temporary, timeout: 20_000 })
   return { status, output: stdout + stderr }
 }
 
@@ -125,8 +117,8 @@ describe("the samples", () => {
     assert.isAbove(comments.length, 0)
   })
 
-  it("type-check under the package's settings", () => {
-    assert.strictEqual(typeCheck("samples", [...readme, ...comments]), "")
+  it("type-check under the package's settings", async () => {
+    assert.strictEqual(await typeCheck("samples", [...readme, ...comments]), "")
   })
 
   it("run with exit code 0 if they are marked `ts run`, and print what the comment behind `console.log` says", async () => {
@@ -155,7 +147,7 @@ describe.skipIf(!hasCurl)("the shell samples of the README", () => {
       assert.isAbove(samples.length, 0)
       for (const { command, line, status, words } of samples) {
         const script = `${curl}; U=127.0.0.1:${port}/v1/init-image; ${command}`
-        const { stdout } = yield* Effect.promise(() => promisify(execFile)("bash", ["-c", script]))
+        const { stdout } = yield* Effect.promise(() => run("bash", ["-c", script]))
         const [body = "", answered] = stdout.split(/\n(?=\d+$)/)
         assert.strictEqual(Number(answered), status, `README.md:${line}\n${stdout}`)
         for (const word of words) assert.include(body, word, `README.md:${line}`)
@@ -231,8 +223,11 @@ describe("the check of the samples", () => {
     assert.throws(() => fromMarkdown("a.md", "```ts\nconst x = 1"), "a.md:1")
   })
 
-  it("reports the file and line of an error and resolves no internal module", () => {
-    const output = typeCheck("broken", [...fromMarkdown("a.md", markdown), ...fromDocComments("src/b.ts", source)])
+  it("reports the file and line of an error and resolves no internal module", async () => {
+    const output = await typeCheck("broken", [
+      ...fromMarkdown("a.md", markdown),
+      ...fromDocComments("src/b.ts", source)
+    ])
     assert.deepStrictEqual(output.match(/^\S.*?: error TS\d+/gm), [
       "a.md:5 (column 7 of the sample): error TS2322",
       "src/b.ts:5 (column 25 of the sample): error TS2307"

@@ -1,6 +1,6 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { build, transform } from "esbuild"
-import { spawn, spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as Net from "node:net"
@@ -9,6 +9,7 @@ import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as vm from "node:vm"
 import { TestImages } from "session-init-image/testing"
+import { run } from "../utils/command.js"
 import { uprightSize } from "../utils/descriptions.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
@@ -72,8 +73,8 @@ const program = [
   ...["icon.svg", "index.html", "page.js", "style.css"].map((file) => path.join("public", file))
 ]
 
-const succeed = (command: string, args: ReadonlyArray<string>, cwd: string): string => {
-  const { status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8" })
+const succeed = async (command: string, args: ReadonlyArray<string>, cwd: string): Promise<string> => {
+  const { status, stderr, stdout } = await run(command, args, { cwd })
   assert.strictEqual(status, 0, `${command} ${args.join(" ")}\n${stdout}\n${stderr}`)
   return stdout
 }
@@ -119,7 +120,7 @@ const installed = path.join(consumer, "node_modules", "session-init-image")
 let tarball: string
 
 /** Builds a copy, because other tests and tools use `dist`. */
-beforeAll(() => {
+beforeAll(async () => {
   fs.cpSync(root, project, {
     recursive: true,
     filter: (file) => !/^(node_modules|dist|coverage|docs|\.git)$/.test(path.basename(file))
@@ -128,7 +129,7 @@ beforeAll(() => {
   fs.mkdirSync(path.join(project, "dist"))
   fs.writeFileSync(path.join(project, "dist", "stale.js"), "")
 
-  succeed("npm", ["pack", "--pack-destination", temporary], project)
+  await succeed("npm", ["pack", "--pack-destination", temporary], project)
   const [name, ...others] = fs.readdirSync(temporary).filter((file) => file.endsWith(".tgz"))
   assert(name !== undefined && others.length === 0)
   tarball = path.join(temporary, name)
@@ -139,7 +140,7 @@ beforeAll(() => {
     fs.symlinkSync(path.join(root, "node_modules", dependency), path.join(consumer, "node_modules", dependency))
   }
   fs.mkdirSync(installed)
-  succeed("tar", ["-xzf", tarball, "--strip-components=1", "-C", installed], temporary)
+  await succeed("tar", ["-xzf", tarball, "--strip-components=1", "-C", installed], temporary)
 })
 
 afterAll(() => fs.rmSync(temporary, { recursive: true, force: true }))
@@ -251,16 +252,16 @@ describe("the tarball", () => {
     }
   })
 
-  it.skipIf(!hasCheckers)("passes publint, which checks the entry points for Node and bundlers", () => {
-    succeed(tool("publint"), ["run", installed, "--pack", "false", "--strict"], temporary)
+  it.skipIf(!hasCheckers)("passes publint, which checks the entry points for Node and bundlers", async () => {
+    await succeed(tool("publint"), ["run", installed, "--pack", "false", "--strict"], temporary)
   })
 
-  it.skipIf(!hasCheckers)("passes attw, which checks the types of the entry points", () => {
-    succeed(tool("attw"), [tarball, "--profile", "esm-only"], temporary)
+  it.skipIf(!hasCheckers)("passes attw, which checks the types of the entry points", async () => {
+    await succeed(tool("attw"), [tarball, "--profile", "esm-only"], temporary)
   })
 
-  it("type-checks and runs in a project that installs it, also without skipLibCheck", () => {
-    assert.include(succeed("npm", ["test"], consumer), "The installed package does what it says.")
+  it("type-checks and runs in a project that installs it, also without skipLibCheck", async () => {
+    assert.include(await succeed("npm", ["test"], consumer), "The installed package does what it says.")
   })
 })
 
@@ -296,8 +297,7 @@ describe("the program", () => {
   // Otherwise the target of a link would find the packages beside it.
   const program = ["--preserve-symlinks", bin]
 
-  const ask = (...args: ReadonlyArray<string>) =>
-    spawnSync(process.execPath, [...program, ...args], { encoding: "utf8" })
+  const ask = (...args: ReadonlyArray<string>) => run(process.execPath, [...program, ...args])
 
   it("is named by the manifest, and can be executed", () => {
     assert.deepStrictEqual(manifest.bin, { "session-init-image": "./dist/bin/session-init-image.js" })
@@ -305,9 +305,9 @@ describe("the program", () => {
     assert.strictEqual(fs.statSync(bin).mode & 0o111, 0o111)
   })
 
-  it("prints its version, and refuses an unknown option with its usage and code 2", () => {
-    assert.strictEqual(ask("--version").stdout, `${manifest.version}\n`)
-    const { status, stderr, stdout } = ask("--prot", "1")
+  it("prints its version, and refuses an unknown option with its usage and code 2", async () => {
+    assert.strictEqual((await ask("--version")).stdout, `${manifest.version}\n`)
+    const { status, stderr, stdout } = await ask("--prot", "1")
     assert.strictEqual(status, 2)
     assert.strictEqual(stdout, "")
     assert.match(stderr, /'--prot'.*^Usage: /ms)
@@ -346,7 +346,7 @@ describe("the program", () => {
       assert.strictEqual(fs.readFileSync(opened, "utf8"), `${url}/\n`)
       assert.include(output, `Listening on ${url}`)
 
-      const second = ask("--port", String(port))
+      const second = await ask("--port", String(port))
       assert.strictEqual(second.status, 1)
       assert.include(second.stdout, "The port is in use. Choose another one with --port")
     } finally {
@@ -363,7 +363,7 @@ describe("the server in the README", () => {
   const [, commands = ""] = /^```sh\n((?:(?!```)[^])*localhost:3000[^]*?)\n```$/m.exec(readme) ?? []
 
   /** Runs the commands below the server, and compares each one's output with the comment that ends them. */
-  const runCommands = (port: number) => {
+  const runCommands = async (port: number) => {
     const lines = commands.split("\n")
     const printed = (lines.pop() ?? "").replace(/^# /, "")
     const photo = TestImages.jpeg({ width: 4000, height: 3000, orientation: 6, bytes: 4_210_733 })
@@ -371,7 +371,7 @@ describe("the server in the README", () => {
     assert.lengthOf(lines, 3)
     for (const line of lines) {
       const command = line.replace("localhost:3000", `localhost:${port}`)
-      assert.strictEqual(succeed("bash", ["-c", command], consumer), printed, line)
+      assert.strictEqual(await succeed("bash", ["-c", command], consumer), printed, line)
     }
   }
 
@@ -396,7 +396,7 @@ describe("the server in the README", () => {
       for (let tries = 0; !output.includes("\n") && tries < 200; tries++) await sleep(50)
       assert.include(output, `Listening on http://0.0.0.0:${port}\n`)
       assert.include(readme, "prints `Listening on http://0.0.0.0:3000`")
-      if (hasCurl) runCommands(port)
+      if (hasCurl) await runCommands(port)
       const send = async (body: string | FormData | Uint8Array, type?: string) => {
         const response = await fetch(`http://127.0.0.1:${port}/init-image`, {
           method: "POST",
