@@ -78,7 +78,8 @@ export class UnreadableBlob
 /**
  * Reports the server's answer to an image that it refuses. `code` is the tag of an `InitImageError` in snake case
  * (`malformed_image`), or another code of `InitImageSocket.ErrorMessage`. `message` is fit to show a person. `retryable`
- * says that the same image may succeed later.
+ * says that the same image may succeed later. `details` has the tag and the fields of the `InitImageError` as the server
+ * encodes it, such as `{ "_tag": "TooLarge", "bytes": 40, "limit": 30 }`; it is empty for the other codes.
  *
  * @since 0.1.0
  * @category errors
@@ -87,7 +88,8 @@ export class ServerError
   extends Schema.TaggedError<ServerError>("session-init-image/browser/ServerError")("ServerError", {
     code: Schema.String,
     message: Schema.String,
-    retryable: Schema.Boolean
+    retryable: Schema.Boolean,
+    details: Schema.Record({ key: Schema.String, value: Schema.Unknown })
   })
 {}
 

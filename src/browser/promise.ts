@@ -151,7 +151,8 @@ export class UnreadableBlob extends Tagged<"UnreadableBlob"> {
 /**
  * Reports the server's answer to an image that it refuses. `code` is the tag of an `InitImageError` in snake case
  * (`malformed_image`), or another code of `InitImageSocket.ErrorMessage`. `message` is fit to show a person. `retryable`
- * says that the same image may succeed later.
+ * says that the same image may succeed later. `details` has the tag and the fields of the `InitImageError` as the server
+ * encodes it, such as `{ "_tag": "TooLarge", "bytes": 40, "limit": 30 }`; it is empty for the other codes.
  *
  * @since 0.1.0
  * @category errors
@@ -161,14 +162,18 @@ export class ServerError extends Tagged<"ServerError"> {
   readonly code: string
   /** @since 0.1.0 */
   readonly retryable: boolean
-  constructor({ code, message, retryable }: {
+  /** @since 0.1.0 */
+  readonly details: Readonly<Record<string, unknown>>
+  constructor({ code, details, message, retryable }: {
     readonly code: string
     readonly message: string
     readonly retryable: boolean
+    readonly details: Readonly<Record<string, unknown>>
   }) {
     super("ServerError", message)
     this.code = code
     this.retryable = retryable
+    this.details = details
   }
 }
 

@@ -42,15 +42,22 @@ export const decode = (frame: unknown): Answer | undefined => {
       return isRecord(image)
         // The server is trusted to describe the image as the protocol says.
         ? { _tag: "Image", image: image as unknown as ImageDescription }
-        : { _tag: "ServerError", code: "no_image", message: "The server has accepted no image.", retryable: false }
+        : {
+          _tag: "ServerError",
+          code: "no_image",
+          message: "The server has accepted no image.",
+          retryable: false,
+          details: {}
+        }
     }
     case errorType: {
-      const { code, message: text, retryable } = message
+      const { code, message: text, retryable, type: _, ...details } = message
       return {
         _tag: "ServerError",
         code: typeof code === "string" ? code : internalErrorCode,
         message: typeof text === "string" ? text : "The server refused the image.",
-        retryable: retryable === true
+        retryable: retryable === true,
+        details
       }
     }
     default:

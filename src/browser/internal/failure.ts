@@ -20,6 +20,7 @@ export interface ServerError {
   readonly code: string
   readonly message: string
   readonly retryable: boolean
+  readonly details: Readonly<Record<string, unknown>>
 }
 
 export interface SocketClosed {

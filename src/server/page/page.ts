@@ -20,8 +20,6 @@ let session: Session | undefined
 /** Aborts the upload of the state. */
 let uploading: AbortController | undefined
 let uploads = 0
-/** The server's last message with an error, which has more fields than the error that `send` rejects with. */
-let serverError: words.ErrorJson | undefined
 /** When the last upload began, as `performance.now()`. */
 let startedAt = 0
 
@@ -53,7 +51,6 @@ const open = (id: string): Session => {
     onReceived: (data) => {
       log.received(data)
       const message = parseMessage(data)
-      if (message?.["type"] === "error") serverError = message
       // `send` ignores the answer to a cancelled picture.
       if (message?.["type"] === "session_init_image" && state.name === "open" && state.cancelled !== undefined) {
         const milliseconds = performance.now() - startedAt
@@ -80,7 +77,10 @@ const open = (id: string): Session => {
 
 /** Encodes an error of `send` as the server encodes its own. */
 const toJson = (error: SendError): words.ErrorJson => {
-  if (error._tag === "ServerError" && serverError?.["code"] === error.code) return serverError
+  if (error._tag === "ServerError") {
+    const { code, details, message, retryable } = error
+    return { type: "error", code, message, retryable, ...details }
+  }
   const { name: _, ...fields } = error
   return { ...fields, message: error.message }
 }
@@ -90,7 +90,6 @@ const start = async (file: File): Promise<void> => {
   const id = ++uploads
   const controller = new AbortController()
   const picture = { file, url: URL.createObjectURL(file) }
-  serverError = undefined
   startedAt = performance.now()
   log.setError(undefined)
   log.setRequest(file)

@@ -67,6 +67,12 @@ for (const face of faces) {
         for (const [code, file] of [["malformed_image", cut], ["too_large", fileOf(big)]] as const) {
           const error = yield* Effect.flip(face.send(socket, file, update))
           assert.deepInclude({ ...error }, { _tag: "ServerError", code, retryable: false })
+          assert.deepStrictEqual(
+            "details" in error && error.details,
+            code === "too_large"
+              ? { _tag: "TooLarge", bytes: big.bytes.length, limit: 1_000_000 }
+              : { _tag: "MalformedImage", format: "webp", reason: "Truncated" }
+          )
           assert.isNotEmpty(error.message)
           assert.lengthOf(server.files(), 1)
         }

@@ -238,7 +238,8 @@ for (const face of faces) {
           assert.deepInclude({ ...error }, {
             _tag: "ServerError",
             code: message.type === "error" ? "internal_error" : "no_image",
-            retryable: false
+            retryable: false,
+            details: {}
           })
           assert.isNotEmpty(error.message)
         }
