@@ -1,0 +1,260 @@
+/** The service over any objects. */
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Encoding from "effect/Encoding"
+import { pipe } from "effect/Function"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import type { InitImageError } from "../../InitImageError.js"
+import type { ImageMeta, PersistOptions, SessionInitImage } from "../../SessionInitImage.js"
+import * as sources from "../persist/sources.js"
+import { randomNames } from "../process.js"
+import * as digests from "./digest.js"
+import { cutName, ImageChanged, ImageGone, ImageReference, keyPattern, StoreError } from "./models.js"
+import type { Head, Objects } from "./objects.js"
+import { retries } from "./retries.js"
+import * as uploads from "./uploads.js"
+
+export interface Settings {
+  /** In milliseconds. */
+  readonly timeToLive: number
+  readonly sweepEvery: Duration.DurationInput | undefined
+}
+
+/** `InitImageStore.Store`. */
+export interface Service {
+  readonly put: (image: SessionInitImage) => Effect.Effect<ImageReference, StoreError>
+  readonly putScoped: (image: SessionInitImage) => Effect.Effect<ImageReference, StoreError, Scope.Scope>
+  readonly fetchScoped: (
+    reference: ImageReference,
+    options?: PersistOptions
+  ) => Effect.Effect<
+    SessionInitImage,
+    ImageGone | ImageChanged | StoreError | InitImageError | PlatformError,
+    FileSystem.FileSystem | Path.Path | Scope.Scope
+  >
+  readonly remove: (reference: ImageReference) => Effect.Effect<void, StoreError>
+  readonly sweep: Effect.Effect<number, StoreError>
+  readonly presign: (
+    reference: ImageReference,
+    duration: Duration.DurationInput
+  ) => Effect.Effect<Redacted.Redacted, StoreError>
+  readonly named: NamedService
+}
+
+/** `InitImageStore.NamedImages`. */
+export interface NamedService {
+  readonly put: (name: string, image: SessionInitImage) => Effect.Effect<ImageReference, StoreError>
+  readonly get: (name: string) => Effect.Effect<Option.Option<ImageReference>, StoreError>
+  readonly remove: (name: string) => Effect.Effect<void, StoreError>
+}
+
+/** Writes an image of known size to a file of the scope: `SessionInitImage.persistSourceScoped`. */
+export type Persist = <E, R>(
+  meta: ImageMeta,
+  source: sources.Source<Uint8Array, E, R>,
+  bytes: number,
+  options: PersistOptions | undefined
+) => Effect.Effect<
+  SessionInitImage,
+  E | InitImageError | PlatformError,
+  R | FileSystem.FileSystem | Path.Path | Scope.Scope
+>
+
+const chunkBytes = 512 * 1024
+
+/** The longest wait for the end of an upload that was given up. */
+const patience = "1 minute"
+
+/** The last use of an object under a name is the later time of the object and of its marker. */
+const markerOf = (key: string): string => `${key}.used`
+const markerPattern = /^(named-[A-Za-z0-9_-]{43})\.used$/
+
+/** Uses are recorded once in this part of the time to live. */
+const usesPerTimeToLive = 4
+
+/** The longest life of a signature by query (AWS Signature Version 4): 7 days. */
+const maxPresignSeconds = 7 * 24 * 60 * 60
+
+const namedPrefix = "named-"
+
+const keyOfName = (name: string): string => `${namedPrefix}${createHash("sha256").update(name).digest("base64url")}`
+
+/** What a reference has beside its key and its time: stored with the object. */
+const Description = ImageReference.pipe(Schema.typeSchema, Schema.omit("key", "expiresAt"))
+const DescriptionJson = Schema.parseJson(Description)
+
+const encodeDescription = (description: typeof Description.Type): string =>
+  Encoding.encodeBase64Url(JSON.stringify(description))
+
+/** None for an object that is not this library's. */
+const decodeDescription = (text: string): Option.Option<typeof Description.Type> =>
+  pipe(
+    Encoding.decodeBase64UrlString(text),
+    Either.flatMap(Schema.decodeEither(DescriptionJson)),
+    Either.getRight
+  )
+
+export const make = Effect.fnUntraced(function*(
+  fs: FileSystem.FileSystem,
+  objects: Objects,
+  persist: Persist,
+  { sweepEvery, timeToLive }: Settings
+) {
+  const { run } = yield* uploads.make(patience)
+
+  const toReference = (key: string, description: typeof Description.Type, usedAt: number): ImageReference =>
+    new ImageReference({ ...description, key, expiresAt: DateTime.unsafeMake(usedAt + timeToLive) })
+
+  const store = <R>(
+    key: string,
+    image: SessionInitImage,
+    undo: Effect.Effect<void, StoreError>,
+    onStored: Effect.Effect<void, never, R>
+  ) =>
+    Effect.gen(function*() {
+      const stream = Stream.mapError(
+        fs.stream(image.path, { chunkSize: chunkBytes }),
+        () => new StoreError({ operation: "put", reason: "FileUnreadable" })
+      )
+      const { bytes, sha256 } = yield* digests.digest(stream)
+      if (bytes !== image.bytes) return yield* new StoreError({ operation: "put", reason: "FileUnreadable" })
+      const { displayName, height, mime, orientation, width } = image
+      const description = { sha256, bytes, mime, width, height, orientation, displayName: cutName(displayName) }
+      const storedAt = yield* run({
+        send: (pass) => objects.put(key, { bytes, sha256, mime, stream: pass(stream) }, encodeDescription(description)),
+        bytes,
+        undo,
+        onStored
+      })
+      return toReference(key, description, storedAt)
+    })
+
+  const put = <R>(image: SessionInitImage, onStored: (key: string) => Effect.Effect<void, never, R>) =>
+    Effect.suspend(() => {
+      const key = randomNames.next()
+      return store(key, image, objects.remove(key), onStored(key))
+    })
+
+  /** Never fails: a scope's end hides no earlier error. A sweep removes what is left. */
+  const removeLater = (key: string) =>
+    Effect.catchAll(
+      objects.remove(key),
+      () => Effect.logWarning("A stored image could not be removed at the end of its scope; a sweep will")
+    )
+
+  const fetchOnce = (reference: ImageReference, options: PersistOptions | undefined) =>
+    Effect.scopedWith((request) =>
+      Effect.gen(function*() {
+        const found = yield* Scope.extend(objects.get(reference.key), request)
+        if (Option.isNone(found) || found.value.now >= DateTime.toEpochMillis(reference.expiresAt)) {
+          return yield* new ImageGone()
+        }
+        if (found.value.bytes !== reference.bytes) return yield* new ImageChanged({ reason: "Length" })
+        const checked = digests.check(found.value.stream, reference, (reason) => new ImageChanged({ reason }))
+        const source = yield* Scope.extend(sources.fromStream(checked), request)
+        return yield* persist(
+          { mime: reference.mime, name: reference.displayName },
+          source,
+          reference.bytes,
+          options
+        )
+      })
+    )
+
+  /** The object's last use, if it has not expired; records a use where the last one is long ago. */
+  const use = (key: string, head: Head) =>
+    Effect.gen(function*() {
+      const { modifiedAt, now } = head
+      if (now - modifiedAt < timeToLive / usesPerTimeToLive) return Option.some(modifiedAt)
+      const marker = yield* objects.head(markerOf(key))
+      const usedAt = Option.match(marker, {
+        onNone: () => modifiedAt,
+        onSome: (marker) => Math.max(modifiedAt, marker.modifiedAt)
+      })
+      if (now - usedAt >= timeToLive) return Option.none()
+      if (now - usedAt < timeToLive / usesPerTimeToLive) return Option.some(usedAt)
+      yield* objects.touch(markerOf(key))
+      return Option.some(now)
+    })
+
+  const removeNamed = (key: string) => Effect.zipRight(objects.remove(key), objects.remove(markerOf(key)))
+
+  const named: NamedService = {
+    put: (name, image) => {
+      const key = keyOfName(name)
+      return store(key, image, Effect.void, Effect.void)
+    },
+    get: (name) =>
+      Effect.gen(function*() {
+        const key = keyOfName(name)
+        const head = yield* objects.head(key)
+        if (Option.isNone(head)) return Option.none()
+        const description = decodeDescription(head.value.description)
+        if (Option.isNone(description)) return Option.none()
+        return Option.map(yield* use(key, head.value), (usedAt) => toReference(key, description.value, usedAt))
+      }),
+    remove: (name) => removeNamed(keyOfName(name))
+  }
+
+  const isExpired = ({ modifiedAt, now }: { readonly modifiedAt: number; readonly now: number }) =>
+    now - modifiedAt >= timeToLive
+
+  /** Asks again before it removes: an image may have been put under the name since the listing. */
+  const sweepNamed = (key: string) =>
+    Effect.gen(function*() {
+      const heads = yield* Effect.all([objects.head(key), objects.head(markerOf(key))])
+      if (!heads.every((head) => Option.isNone(head) || isExpired(head.value))) return 0
+      yield* removeNamed(key)
+      return Option.isSome(heads[0]) ? 1 : 0
+    })
+
+  const sweep = Effect.gen(function*() {
+    const idle = new Set<string>()
+    const used = new Set<string>()
+    let removed = yield* objects.sweepParts(timeToLive)
+    yield* Stream.runForEach(objects.list, (listed) => {
+      const key = markerPattern.exec(listed.key)?.[1] ?? listed.key
+      if (!keyPattern.test(key)) return Effect.void
+      if (key.startsWith(namedPrefix)) return Effect.sync(() => (isExpired(listed) ? idle : used).add(key))
+      if (!isExpired(listed)) return Effect.void
+      return Effect.map(objects.remove(key), () => {
+        removed += 1
+      })
+    })
+    for (const key of idle) if (!used.has(key)) removed += yield* sweepNamed(key)
+    return removed
+  })
+
+  if (sweepEvery !== undefined) {
+    yield* sweep.pipe(
+      Effect.catchAll((error) => Effect.logWarning("The image store could not be swept", error)),
+      Effect.repeat(Schedule.jittered(Schedule.spaced(sweepEvery))),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+  }
+
+  const service: Service = {
+    put: (image) => put(image, () => Effect.void),
+    putScoped: (image) =>
+      Effect.flatMap(Effect.scope, (scope) => put(image, (key) => Scope.addFinalizer(scope, removeLater(key)))),
+    fetchScoped: (reference, options) => Effect.retry(fetchOnce(reference, options), retries),
+    remove: ({ key }) => key.startsWith(namedPrefix) ? removeNamed(key) : objects.remove(key),
+    sweep,
+    presign: ({ key }, duration) =>
+      objects.presign(key, Math.min(maxPresignSeconds, Math.max(1, Math.floor(Duration.toSeconds(duration))))),
+    named
+  }
+  return service
+})
