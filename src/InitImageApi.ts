@@ -4,6 +4,7 @@
  * @since 0.1.0
  * @module
  */
+import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
@@ -27,16 +28,22 @@ import * as InitImageHttp from "./InitImageHttp.js"
 import * as InitImageLimits from "./InitImageLimits.js"
 import * as InitImageSlot from "./InitImageSlot.js"
 import type * as InitImageSocket from "./InitImageSocket.js"
+import { InitImageStore } from "./InitImageStore.js"
 import { withMessage } from "./internal/errorBody.js"
 import { Gone, InternalServerError, NotFound, RequestTimeout } from "./internal/http/failures.js"
 import * as internal from "./internal/http/handlers.js"
+import * as namedImages from "./internal/http/namedImages.js"
 import * as openApi from "./internal/http/openApi.js"
 import * as sessions from "./internal/http/sessions.js"
+import * as storedSessions from "./internal/http/storedSessions.js"
 import { check, durationProblem, functionProblem } from "./internal/options.js"
 import * as tempFile from "./internal/persist/tempFile.js"
 
 /**
  * The slots of sessions, by session id.
+ *
+ * The slots of {@link layerSessionsStore} need a store: their `set` and `setWith` fail with `PlatformError` where it
+ * fails, and their `lease` and `clear` die with it.
  *
  * @since 0.1.0
  * @category models
@@ -48,7 +55,7 @@ export interface SessionsService {
    *
    * @since 0.1.0
    */
-  readonly slot: (sessionId: string) => Effect.Effect<InitImageSlot.InitImageSlot, never, Scope.Scope>
+  readonly slot: (sessionId: string) => Effect.Effect<InitImageSlot.InitImageSlot<PlatformError>, never, Scope.Scope>
 
   /**
    * Gives the slot of the session if it exists, and never makes one.
@@ -57,7 +64,7 @@ export interface SessionsService {
    */
   readonly find: (
     sessionId: string
-  ) => Effect.Effect<Option.Option<InitImageSlot.InitImageSlot>, never, Scope.Scope>
+  ) => Effect.Effect<Option.Option<InitImageSlot.InitImageSlot<PlatformError>>, never, Scope.Scope>
 
   /**
    * Ends the session. Its slot ends with the last scope that uses it; the next use of the id makes a new session.
@@ -94,7 +101,63 @@ export interface SessionsOptions {
 export const layerSessions = (
   options?: SessionsOptions
 ): Layer.Layer<Sessions, never, FileSystem.FileSystem | Path.Path> =>
-  Layer.scoped(Sessions, sessions.make(InitImageSlot.make, options?.idleTimeToLive ?? "5 minutes"))
+  Layer.scoped(
+    Sessions,
+    Effect.suspend(() => {
+      check("InitImageApi.layerSessions", durationProblem("idleTimeToLive", options?.idleTimeToLive))
+      return sessions.make(() => InitImageSlot.make, options?.idleTimeToLive ?? "5 minutes")
+    })
+  )
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionsStoreOptions {
+  /**
+   * How long a host keeps its copy of the image of a session that is not used there; 5 minutes by default. A negative one
+   * is a defect of the layer.
+   */
+  readonly idleTimeToLive?: Duration.DurationInput | undefined
+}
+
+/**
+ * Provides sessions whose current images are in the `InitImageStore`, one under each session's id, so that every host
+ * with the same store can put, read and delete them. The last write of all hosts wins, a failed one keeps the image, and
+ * a session that no host uses ends after the store's `timeToLive`.
+ *
+ * A host keeps a copy of each image that it has received or read. Every read asks the store for the current image's
+ * reference, and fetches the image if the copy is of another one. So a read is one whole image, and never an older one
+ * than was current when the read began.
+ *
+ * The image of a socket that ends is removed only if it is still the current one. The store compares and removes in two
+ * requests: an image that another host puts between them is removed as well. `InitImageCluster.layerSessions` has no such
+ * gap.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { InitImageApi } from "session-init-image"
+ * import * as InitImageStore from "session-init-image/InitImageStore"
+ *
+ * export const SessionsLive = InitImageApi.layerSessionsStore().pipe(
+ *   Layer.provide(InitImageStore.layerFileSystem({ directory: "/mnt/images", timeToLive: "10 minutes" }))
+ * )
+ * ```
+ */
+export const layerSessionsStore = (
+  options?: SessionsStoreOptions
+): Layer.Layer<Sessions, never, InitImageStore | FileSystem.FileSystem | Path.Path> =>
+  Layer.scoped(
+    Sessions,
+    Effect.gen(function*() {
+      check("InitImageApi.layerSessionsStore", durationProblem("idleTimeToLive", options?.idleTimeToLive))
+      const images = namedImages.make(yield* InitImageStore)
+      return yield* storedSessions.make(images, InitImageSlot.makeWith, options?.idleTimeToLive ?? "5 minutes")
+    })
+  )
 
 export {
   /**
@@ -251,6 +314,7 @@ export const group = HttpApiGroup.make("initImage")
     HttpApiEndpoint.del("delete", path)
       .setPath(SessionPath)
       .addSuccess(HttpApiSchema.NoContent.annotations({ description: "The session has no image" }))
+      .addError(internalServerError)
       .annotate(OpenApi.Summary, "Remove a session's init image")
   )
   .annotate(OpenApi.Title, "Init images")
@@ -354,7 +418,8 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
       const service = yield* Sessions
       const received = InitImageHttp.fromRequest(options)
       const image = options?.prepare === undefined ? received : internal.prepare(received, options.prepare)
-      const store = (slot: InitImageSlot.InitImageSlot) => internal.put(slot.setWith(image), InitImageHttp.describe)
+      const store = (slot: InitImageSlot.InitImageSlot<PlatformError>) =>
+        internal.put(slot.setWith(image), InitImageHttp.describe)
       return handlers
         .handleRaw("put", ({ path }) => Effect.flatMap(service.slot(path.sessionId), store))
         .handleRaw("get", ({ path, request }) =>
@@ -368,7 +433,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
         .handleRaw("delete", ({ path }) =>
           Effect.flatMap(
             service.find(path.sessionId),
-            Option.match({ onNone: () => Effect.void, onSome: (slot) => slot.clear })
+            Option.match({ onNone: () => Effect.void, onSome: internal.clear })
           ).pipe(Effect.as(HttpServerResponse.empty())))
     })
   )

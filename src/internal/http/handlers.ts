@@ -1,7 +1,7 @@
 /**
  * The responses of `InitImageApi`'s endpoints.
  */
-import type { PlatformError } from "@effect/platform/Error"
+import { isPlatformError, type PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpMethod from "@effect/platform/HttpMethod"
@@ -88,14 +88,24 @@ const openFile = (fs: FileSystem.FileSystem, path: string) =>
 /** Sites whose pages may embed an image (Fetch standard, section 3.6). */
 export type ResourcePolicy = "same-origin" | "same-site" | "cross-origin"
 
+/** Slots of a store die with its failures where their type has no place for them. */
+const catchDiedStorage = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.catchSomeDefect(
+    effect,
+    (defect) => isPlatformError(defect) ? Option.some(storageFailed(defect)) : Option.none()
+  )
+
+/** Removes the current image. */
+export const clear = (slot: InitImageSlot<unknown>) => catchDiedStorage(slot.clear)
+
 /** Answers with the current image, or 404. The lease ends with the request's scope. */
 export const get = Effect.fnUntraced(function*(
   fs: FileSystem.FileSystem,
-  slot: InitImageSlot,
+  slot: InitImageSlot<unknown>,
   method: HttpMethod.HttpMethod,
   resourcePolicy: ResourcePolicy
 ) {
-  const image = yield* slot.lease
+  const image = yield* catchDiedStorage(slot.lease)
   if (Option.isNone(image)) return yield* new NotFound()
   const { bytes, displayName, mime, path } = image.value
   const headers = {

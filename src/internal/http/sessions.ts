@@ -7,7 +7,6 @@ import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type { InitImageSlot } from "../../InitImageSlot.js"
-import { check, durationProblem } from "../options.js"
 
 /** In characters; the platform's routers accept no longer path parameter by default. */
 export const maxSessionIdLength = 100
@@ -23,12 +22,11 @@ interface Session {
  * Makes slots on first use of their id. A slot ends after `idleTimeToLive` without a reference, with the scope, or, if it
  * holds no image, with its last reference.
  */
-export const make = <R>(
-  makeSlot: Effect.Effect<InitImageSlot, never, R>,
+export const make = <Slot extends Pick<InitImageSlot, "lease">, R>(
+  makeSlot: (sessionId: string) => Effect.Effect<Slot, never, R>,
   idleTimeToLive: Duration.DurationInput
 ) =>
   Effect.gen(function*() {
-    check("InitImageApi.layerSessions", durationProblem("idleTimeToLive", idleTimeToLive))
     const sessions = new Map<string, Session>()
     const forget = (session: Session) => {
       if (sessions.get(session.id) === session) sessions.delete(session.id)
@@ -37,7 +35,7 @@ export const make = <R>(
     // removes a later entry of the same key (effect 3.22).
     const slots = yield* RcMap.make({
       lookup: (session: Session) =>
-        Effect.zipLeft(makeSlot, Effect.addFinalizer(() => Effect.sync(() => forget(session)))),
+        Effect.zipLeft(makeSlot(session.id), Effect.addFinalizer(() => Effect.sync(() => forget(session)))),
       idleTimeToLive
     })
 
@@ -51,11 +49,11 @@ export const make = <R>(
 
     const isEnded = (session: Session) => sessions.get(session.id) !== session
 
-    const isEmpty = (slot: InitImageSlot | undefined) =>
+    const isEmpty = (slot: Slot | undefined) =>
       slot === undefined ? Effect.succeed(true) : Effect.map(Effect.scoped(slot.lease), Option.isNone)
 
     /** Ends a session that nothing uses any longer, and that is to end or holds no image. */
-    const release = (session: Session, slot: InitImageSlot | undefined) =>
+    const release = (session: Session, slot: Slot | undefined) =>
       Effect.suspend(() => {
         session.references -= 1
         if (session.references > 0) return Effect.void
@@ -67,7 +65,7 @@ export const make = <R>(
 
     const acquire = Effect.fnUntraced(function*(session: Session) {
       session.references += 1
-      let slot: InitImageSlot | undefined
+      let slot: Slot | undefined
       // Registered first, so that it runs after `RcMap` has released its reference.
       yield* Effect.flatMap(
         Effect.scope,

@@ -47,7 +47,7 @@ export interface Session {
   /** The opening message without the image's `data`. */
   readonly message: unknown
   /** Holds the session's current image, which the client may replace at any time. */
-  readonly slot: InitImageSlot
+  readonly slot: InitImageSlot<PlatformError>
   /** Sends a message of the application as JSON in a text frame. */
   readonly send: (message: unknown) => Effect.Effect<void>
 }
@@ -93,7 +93,7 @@ export interface Options<E = never, R = never> {
    */
   readonly onMessage?: ((message: unknown, session: Session) => Effect.Effect<void, E, R>) | undefined
   /** Acquires the session's slot, which lives as long as the session; `InitImageSlot.make` by default. */
-  readonly slot?: Effect.Effect<InitImageSlot, E, R> | undefined
+  readonly slot?: Effect.Effect<InitImageSlot<PlatformError>, E, R> | undefined
   /**
    * Replaces each image before the session holds it, such as by a normalised one. Its errors are answered like those of
    * the image, and the session keeps its image. The given image's file is removed once another one is answered.
@@ -215,16 +215,16 @@ const isCount = (u: unknown): u is number => Number.isSafeInteger(u) && Number(u
 const imageMessage = (image: Option.Option<SessionInitImage>) =>
   protocol.imageMessage(Option.getOrNull(Option.map(image, protocol.describe)))
 
+const refuseUnstored = (error: PlatformError) =>
+  Effect.zipRight(Effect.logError("An init image could not be stored", error), refusal.fromError(error))
+
 const refuse = <A, R>(
   effect: Effect.Effect<A, InitImageError | UndecodableImage | DecodeTimeout | PlatformError | refusal.Refusal, R>
-): Effect.Effect<A, refusal.Refusal, R> => {
-  const log = (error: PlatformError) => Effect.logError("An init image could not be stored", error)
-  return effect.pipe(
-    Effect.tapErrorTag("SystemError", log),
-    Effect.tapErrorTag("BadArgument", log),
+): Effect.Effect<A, refusal.Refusal, R> =>
+  effect.pipe(
+    Effect.catchTags({ SystemError: refuseUnstored, BadArgument: refuseUnstored }),
     Effect.mapError((error) => error._tag === "Refusal" ? error : refusal.fromError(error))
   )
-}
 
 /** Answers a message above the limit with the least size that its image has, in bytes. */
 const refuseTooLarge = (messageBytes: number) =>
@@ -276,7 +276,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   }
   const reservation = yield* makeReservation(images)
   const inbox = new Inbox(connection, { ...reservation, refuse: refuseTooLarge }, rate)
-  const slot = yield* options.slot ?? images.makeSlot
+  const slot: InitImageSlot<PlatformError> = yield* options.slot ?? images.makeSlot
 
   const decodeAnnounced = Effect.fnUntraced(function*(payload: Readonly<Record<string, unknown>>) {
     const format = yield* images.decodeFormat(payload)
@@ -321,7 +321,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
         (image) => refuse(prepare(image)),
         (received, image) => ({ ...received, image: Option.some(image) })
       )
-    )
+    ).pipe(Effect.catchTags({ SystemError: refuseUnstored, BadArgument: refuseUnstored }))
 
   const openingTimeout = Duration.toMillis(options.openingTimeout ?? defaultOpeningTimeout)
   const opening = yield* inbox.textWithin({ ...rate, stall: openingTimeout }).pipe(
