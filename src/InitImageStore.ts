@@ -29,18 +29,24 @@
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Path from "@effect/platform/Path"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { InitImageError } from "./InitImageError.js"
 import { check, textProblem, timeoutProblem } from "./internal/options.js"
 import * as files from "./internal/store/files.js"
 import type { ImageChanged, ImageGone, ImageReference, StoreError } from "./internal/store/models.js"
+import * as s3 from "./internal/store/s3.js"
 import * as store from "./internal/store/store.js"
 import * as SessionInitImage from "./SessionInitImage.js"
 
@@ -159,13 +165,8 @@ export interface Options {
   readonly sweepEvery?: Duration.DurationInput | undefined
 }
 
-const checkOptions = (layer: string, options: Options, ...problems: ReadonlyArray<string | undefined>): void =>
-  check(
-    `InitImageStore.${layer}`,
-    timeoutProblem("timeToLive", options.timeToLive),
-    timeoutProblem("sweepEvery", options.sweepEvery),
-    ...problems
-  )
+const problemOf = ({ sweepEvery, timeToLive }: Options): string | undefined =>
+  timeoutProblem("timeToLive", timeToLive) ?? timeoutProblem("sweepEvery", sweepEvery)
 
 const toSettings = ({ sweepEvery, timeToLive = "1 hour" }: Options): store.Settings => ({
   timeToLive: Duration.toMillis(timeToLive),
@@ -187,7 +188,7 @@ const persist: store.Persist = (meta, source, bytes, options) =>
 export const layerFileSystem = (
   options: Options & { readonly directory: string }
 ): Layer.Layer<InitImageStore, PlatformError, FileSystem.FileSystem | Path.Path> => {
-  checkOptions("layerFileSystem", options, textProblem("directory", options.directory))
+  check("InitImageStore.layerFileSystem", problemOf(options), textProblem("directory", options.directory))
   return Layer.scoped(
     InitImageStore,
     Effect.gen(function*() {
@@ -198,3 +199,177 @@ export const layerFileSystem = (
     })
   )
 }
+
+/**
+ * The keys of an account of an S3-compatible server. `sessionToken` comes with temporary ones.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AwsCredentials {
+  readonly accessKeyId: Redacted.Redacted
+  readonly secretAccessKey: Redacted.Redacted
+  readonly sessionToken?: Redacted.Redacted | undefined
+}
+
+/**
+ * Where an S3-compatible server keeps the images.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface S3Location extends Options {
+  /** The server's URL, such as `https://s3.eu-central-1.amazonaws.com`. The bucket is put into the path. */
+  readonly endpoint: string
+  readonly bucket: string
+  /** `us-east-1` by default, which servers other than AWS's accept. */
+  readonly region?: string | undefined
+  /**
+   * The start of all keys, `init-images/` by default: `A-Z a-z 0-9 . _ - /`. A lifecycle rule of the bucket that expires
+   * this prefix after one day, its smallest unit, removes what no sweep does.
+   */
+  readonly prefix?: string | undefined
+  /**
+   * The longest time of one request, and of a pause in a response; 1 minute by default. A request that fails is tried
+   * again four times within some seconds.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * {@link S3Location}, and the credentials: an effect that runs for each request, so that it may refresh them;
+ * `Effect.cachedWithTTL` keeps them for a while. They are sent nowhere.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface S3Options<E = never> extends S3Location {
+  readonly credentials: Effect.Effect<AwsCredentials, E>
+}
+
+/**
+ * Reports that aws4fetch, which signs requests, cannot be loaded: it is an optional peer dependency, and has to be
+ * installed by the application.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SignerNotAvailable
+  extends Schema.TaggedError<SignerNotAvailable>("session-init-image/InitImageStore/SignerNotAvailable")(
+    "SignerNotAvailable",
+    {}
+  )
+{
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "The package aws4fetch cannot be loaded. InitImageStore.layerS3 needs it: npm install aws4fetch"
+  }
+}
+
+const isHttpUrl = (text: string): boolean => {
+  const { protocol, search } = URL.canParse(text) ? new URL(text) : { protocol: "", search: "" }
+  return (protocol === "http:" || protocol === "https:") && search === ""
+}
+
+const s3ProblemOf = (location: S3Location): string | undefined => {
+  if (!isHttpUrl(location.endpoint)) return "endpoint must be an http: or https: URL"
+  if (!/^[A-Za-z0-9._-]+$/.test(location.bucket)) return "bucket must be the name of a bucket"
+  if (!/^[A-Za-z0-9._/-]*$/.test(location.prefix ?? "")) {
+    return "prefix may hold only A-Z, a-z, 0-9, '.', '_', '-' and '/'"
+  }
+  return problemOf(location) ?? textProblem("region", location.region) ?? timeoutProblem("timeout", location.timeout)
+}
+
+const makeS3 = Effect.fnUntraced(function*<E>(options: S3Options<E>) {
+  const { bucket, credentials, endpoint, prefix = "init-images/", region = "us-east-1", timeout = "1 minute" } = options
+  const fs = yield* FileSystem.FileSystem
+  const client = yield* HttpClient.HttpClient
+  const { AwsV4Signer } = yield* Effect.tryPromise({
+    try: () => import("aws4fetch"),
+    catch: () => new SignerNotAvailable()
+  })
+  const objects = s3.make(client, AwsV4Signer, prefix, {
+    url: `${endpoint.replace(/\/+$/, "")}/${bucket}/`,
+    region,
+    credentials,
+    timeout
+  })
+  return yield* store.make(fs, objects, persist, toSettings(options))
+})
+
+/**
+ * A store in a bucket of an S3-compatible server: AWS, Ceph, MinIO, R2 and others. Needs `aws4fetch`, an optional peer
+ * dependency, and any `HttpClient` of the platform. The one over `fetch` cannot send a file of known length, which servers
+ * ask for: with it an image is read into memory to be sent.
+ *
+ * A file is sent in one PUT, from the disk, and signed with its SHA-256. Spans and logs have no URL, key or header.
+ *
+ * Fails with {@link SignerNotAvailable}. Dies for options that make no sense.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerS3 = <E = never>(
+  options: S3Options<E>
+): Layer.Layer<InitImageStore, SignerNotAvailable, HttpClient.HttpClient | FileSystem.FileSystem> =>
+  Layer.scoped(
+    InitImageStore,
+    Effect.suspend(() => {
+      check("InitImageStore.layerS3", s3ProblemOf(options))
+      return makeS3(options)
+    })
+  )
+
+/**
+ * The credentials of the variables `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if there is one,
+ * `AWS_SESSION_TOKEN`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const credentialsConfig: Config.Config<AwsCredentials> = Config.all([
+  Config.redacted("AWS_ACCESS_KEY_ID"),
+  Config.redacted("AWS_SECRET_ACCESS_KEY"),
+  Config.option(Config.redacted("AWS_SESSION_TOKEN"))
+]).pipe(
+  Config.map(([accessKeyId, secretAccessKey, sessionToken]) => ({
+    accessKeyId,
+    secretAccessKey,
+    sessionToken: Option.getOrUndefined(sessionToken)
+  }))
+)
+
+/**
+ * {@link layerS3} from `Config`. Fails with a `ConfigError` too if an option makes no sense.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import * as InitImageStore from "session-init-image/InitImageStore"
+ *
+ * const Store = InitImageStore.layerS3Config({
+ *   endpoint: Config.string("AWS_ENDPOINT_URL_S3"),
+ *   bucket: Config.string("INIT_IMAGE_BUCKET"),
+ *   region: Config.string("AWS_REGION"),
+ *   credentials: InitImageStore.credentialsConfig
+ * })
+ * ```
+ */
+export const layerS3Config = (
+  options: Config.Config.Wrap<S3Location & { readonly credentials: AwsCredentials }>
+): Layer.Layer<
+  InitImageStore,
+  SignerNotAvailable | ConfigError.ConfigError,
+  HttpClient.HttpClient | FileSystem.FileSystem
+> =>
+  Config.unwrap(options).pipe(
+    Config.mapOrFail((options) => {
+      const problem = s3ProblemOf(options)
+      return problem === undefined ? Either.right(options) : Either.left(ConfigError.InvalidData([], problem))
+    }),
+    Effect.map(({ credentials, ...location }) => makeS3({ ...location, credentials: Effect.succeed(credentials) })),
+    Effect.flatten,
+    Layer.scoped(InitImageStore)
+  )

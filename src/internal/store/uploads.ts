@@ -15,7 +15,7 @@ import type { StoreError } from "./models.js"
 /** Undoing waits this long where no answer tells that the server has finished. */
 const unansweredPause = "1 second"
 
-/** Tells whether all bytes have left in any attempt, and holds back the last ones of an upload that was given up. */
+/** Tells whether all bytes have left in any attempt, and holds the last ones of an upload that was given up for ever. */
 class Gate {
   #state: "Sending" | "Sent" | "GivenUp" = "Sending"
 
@@ -33,7 +33,7 @@ class Gate {
       return Stream.mapEffect(bytes, (chunk) => {
         passed += chunk.length
         if (passed < total) return Effect.succeed(chunk)
-        if (this.#state === "GivenUp") return Effect.interrupt
+        if (this.#state === "GivenUp") return Effect.never
         this.#state = "Sent"
         return Effect.succeed(chunk)
       })

@@ -1,0 +1,29 @@
+/** Layers of stores in the tests' Ceph. */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as InitImageStore from "../../src/InitImageStore.js"
+import type { Ceph } from "./ceph.js"
+
+/** The start of the tests' keys. */
+export const prefix = "test/"
+
+export const layer = (
+  { accessKeyId, bucket, endpoint, region, secretAccessKey }: Omit<Ceph, "stop">,
+  options: Partial<InitImageStore.S3Options> = {},
+  client: Layer.Layer<HttpClient.HttpClient> = NodeHttpClient.layerUndici
+) =>
+  InitImageStore.layerS3({
+    endpoint,
+    bucket,
+    region,
+    prefix,
+    credentials: Effect.succeed({
+      accessKeyId: Redacted.make(accessKeyId),
+      secretAccessKey: Redacted.make(secretAccessKey)
+    }),
+    ...options
+  }).pipe(Layer.provide(client), Layer.provideMerge(NodeContext.layer))
