@@ -38,6 +38,7 @@ import * as sessions from "./internal/http/sessions.js"
 import * as storedSessions from "./internal/http/storedSessions.js"
 import { check, durationProblem, functionProblem } from "./internal/options.js"
 import * as tempFile from "./internal/persist/tempFile.js"
+import type { PersistOptions } from "./SessionInitImage.js"
 
 /**
  * The slots of sessions, by session id.
@@ -110,10 +111,12 @@ export const layerSessions = (
   )
 
 /**
+ * The options of {@link layerSessionsStore}. `directory`, `prefix` and `mode` are of the copies.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface SessionsStoreOptions {
+export interface SessionsStoreOptions extends PersistOptions {
   /**
    * How long a host keeps its copy of the image of a session that is not used there; 5 minutes by default. A negative one
    * is a defect of the layer.
@@ -153,9 +156,12 @@ export const layerSessionsStore = (
   Layer.scoped(
     Sessions,
     Effect.gen(function*() {
-      check("InitImageApi.layerSessionsStore", durationProblem("idleTimeToLive", options?.idleTimeToLive))
-      const images = namedImages.make(yield* InitImageStore)
-      return yield* storedSessions.make(images, InitImageSlot.makeWith, options?.idleTimeToLive ?? "5 minutes")
+      check(
+        "InitImageApi.layerSessionsStore",
+        durationProblem("idleTimeToLive", options?.idleTimeToLive),
+        tempFile.optionsProblem(options)
+      )
+      return yield* storedSessions.make(namedImages.make(yield* InitImageStore), InitImageSlot.makeWith, options)
     })
   )
 

@@ -16,7 +16,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { InitImageSlot, Persisted } from "../../InitImageSlot.js"
 import type { ImageReference, Store } from "../../InitImageStore.js"
-import type { SessionInitImage } from "../../SessionInitImage.js"
+import type { PersistOptions, SessionInitImage } from "../../SessionInitImage.js"
 import * as sessions from "./sessions.js"
 
 /** The current images of the sessions of all hosts. */
@@ -33,6 +33,11 @@ export interface Images {
 export type MakeSlot = (options: {
   readonly prepare: (image: SessionInitImage) => Effect.Effect<SessionInitImage, PlatformError>
 }) => Effect.Effect<InitImageSlot<PlatformError>, never, FileSystem.FileSystem | Path.Path | Scope.Scope>
+
+/** `InitImageApi.SessionsStoreOptions` */
+export interface Options extends PersistOptions {
+  readonly idleTimeToLive?: Duration.DurationInput | undefined
+}
 
 /** A failure of what holds the images. It is the operator's, and is never encoded to a client. */
 export const trouble = (
@@ -73,12 +78,12 @@ interface Session {
  * Makes the sessions. A copy is removed when the session has another image or none as far as this host has read, and
  * after `idleTimeToLive` without use.
  */
-export const make = (images: Images, makeSlot: MakeSlot, idleTimeToLive: Duration.DurationInput) =>
+export const make = (images: Images, makeSlot: MakeSlot, options: Options | undefined) =>
   Effect.gen(function*() {
     const context = yield* Effect.context<FileSystem.FileSystem | Path.Path>()
 
     const fetch = (reference: ImageReference) =>
-      images.fetchScoped(reference).pipe(
+      images.fetchScoped(reference, options).pipe(
         Effect.mapInputContext((caller: Context.Context<Scope.Scope>) => Context.merge(context, caller)),
         Effect.mapError((error) => {
           switch (error._tag) {
@@ -189,7 +194,7 @@ export const make = (images: Images, makeSlot: MakeSlot, idleTimeToLive: Duratio
       return session
     })
 
-    const service = yield* sessions.make(makeSession, idleTimeToLive)
+    const service = yield* sessions.make(makeSession, options?.idleTimeToLive ?? "5 minutes")
     const slot = (sessionId: string) => Effect.map(service.slot(sessionId), (session) => session.slot)
     return {
       slot,
