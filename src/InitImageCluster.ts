@@ -18,8 +18,10 @@
  */
 import * as Entity from "@effect/cluster/Entity"
 import type * as Sharding from "@effect/cluster/Sharding"
+import type * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import type * as Path from "@effect/platform/Path"
 import * as Rpc from "@effect/rpc/Rpc"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -30,11 +32,15 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { createHash, randomUUID } from "node:crypto"
+import * as InitImageApi from "./InitImageApi.js"
+import * as InitImageSlot from "./InitImageSlot.js"
 import * as InitImageStore from "./InitImageStore.js"
 import * as memory from "./internal/cluster/memory.js"
 import * as rows from "./internal/cluster/rows.js"
 import { respond } from "./internal/errorBody.js"
-import { check, timeoutProblem } from "./internal/options.js"
+import * as storedSessions from "./internal/http/storedSessions.js"
+import { check, durationProblem, timeoutProblem } from "./internal/options.js"
+import * as tempFile from "./internal/persist/tempFile.js"
 
 /**
  * Fails a call to a session. `reason` is one of:
@@ -278,3 +284,62 @@ export const layerMemory = (
     const decoded = decodeOptions("InitImageCluster.layerMemory", options)
     return layerRows(memory.make(decoded), decoded.removalInterval)
   }))
+
+/**
+ * The options of {@link layerSessions}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionsOptions extends ClientOptions, InitImageApi.SessionsStoreOptions {}
+
+const unavailable = (method: string) => (error: SessionUnavailable) =>
+  storedSessions.trouble(method, error, error.reason === "Timeout" ? "TimedOut" : "Unknown")
+
+/**
+ * The image of a `put` whose `set` fails, or is interrupted, stays in the store until it expires: the cluster may have
+ * applied the `set`.
+ */
+const imagesIn = (
+  { fetchScoped, put }: InitImageStore.Store,
+  session: (sessionId: string) => SessionClient
+): storedSessions.Images => ({
+  put: (sessionId, image) =>
+    Effect.tap(
+      Effect.mapError(put(image), (error) => storedSessions.trouble(error.operation, error)),
+      (reference) => Effect.mapError(session(sessionId).set(reference), unavailable("set"))
+    ),
+  current: (sessionId) => Effect.mapError(session(sessionId).current, unavailable("current")),
+  clear: (sessionId, only) => Effect.mapError(session(sessionId).clear(only), unavailable("clear")),
+  fetchScoped
+})
+
+/**
+ * Provides the sessions of `InitImageApi` and of sockets through the cluster: images are put into the `InitImageStore`,
+ * and their references into the cluster. As `InitImageApi.layerSessionsStore`, with one order of all calls, so that a read
+ * on any host sees each set and clear that has ended before, and the end of a socket removes no image of another.
+ *
+ * The host may be a client of the cluster only. At least one host runs {@link layer}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerSessions = (
+  options?: SessionsOptions
+): Layer.Layer<
+  InitImageApi.Sessions,
+  never,
+  Sharding.Sharding | InitImageStore.InitImageStore | FileSystem.FileSystem | Path.Path
+> =>
+  Layer.scoped(
+    InitImageApi.Sessions,
+    Effect.gen(function*() {
+      check(
+        "InitImageCluster.layerSessions",
+        durationProblem("idleTimeToLive", options?.idleTimeToLive),
+        tempFile.optionsProblem(options)
+      )
+      const images = imagesIn(yield* InitImageStore.InitImageStore, yield* client(options))
+      return yield* storedSessions.make(images, InitImageSlot.makeWith, options)
+    })
+  )

@@ -6,6 +6,7 @@ import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { findProgram } from "./peers.js"
+import { dyingWithParent } from "./programs.js"
 
 /** Debian installs the server's programs outside of the `PATH`. */
 const folders = ["17", "16", "15", "14"].map((version) => `/usr/lib/postgresql/${version}/bin`)
@@ -58,10 +59,12 @@ export const run = Effect.gen(function*() {
   const settings = ["listen_addresses=127.0.0.1", `unix_socket_directories=${directory}`, "fsync=off"]
   yield* Effect.acquireRelease(
     Effect.async<ReturnType<typeof spawn>>((resume) => {
-      const child = spawn(server, ["-D", data, "-p", String(port), ...settings.flatMap((setting) => ["-c", setting])], {
-        ...options,
-        stdio: ["ignore", "ignore", "pipe"]
-      })
+      const [command, ...args] = dyingWithParent("QUIT", [
+        server,
+        ...["-D", data, "-p", String(port)],
+        ...settings.flatMap((setting) => ["-c", setting])
+      ])
+      const child = spawn(command, args, { ...options, stdio: ["ignore", "ignore", "pipe"] })
       let log = ""
       child.stderr.on("data", (chunk) => {
         log += String(chunk)
