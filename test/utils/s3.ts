@@ -13,7 +13,7 @@ export const prefix = "test/"
 
 export const layer = (
   { accessKeyId, bucket, endpoint, region, secretAccessKey }: Omit<Ceph, "stop">,
-  options: Partial<InitImageStore.S3Options> = {},
+  options: Partial<InitImageStore.S3Options<unknown>> = {},
   client: Layer.Layer<HttpClient.HttpClient> = NodeHttpClient.layerUndici
 ) =>
   InitImageStore.layerS3({

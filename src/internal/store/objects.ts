@@ -38,6 +38,7 @@ export interface Listed {
   readonly now: number
 }
 
+/** `put` and `get` are one attempt; the others try again by themselves. */
 export interface Objects {
   /** Creates or replaces an object as a whole; answers the time. A failure leaves the old one or the new one. */
   readonly put: (key: string, body: Body, description: string) => Effect.Effect<number, StoreError>

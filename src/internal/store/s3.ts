@@ -129,7 +129,7 @@ export const make = (
     )
 
   return {
-    put: (key, body, description) => Effect.retry(put(key, body, description), retries),
+    put,
     touch: (key) =>
       s3.run({
         operation: "put",

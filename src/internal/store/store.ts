@@ -80,6 +80,11 @@ const patience = "1 minute"
 const markerOf = (key: string): string => `${key}.used`
 const markerPattern = /^(named-[A-Za-z0-9_-]{43})\.used$/
 
+const spanOf = ({ bytes, mime }: { readonly bytes: number; readonly mime: string }) => ({
+  attributes: { bytes, mime },
+  captureStackTrace: false
+})
+
 /** Uses are recorded once in this part of the time to live. */
 const usesPerTimeToLive = 4
 
@@ -132,8 +137,15 @@ export const make = Effect.fnUntraced(function*(
       const { displayName, height, mime, orientation, width } = image
       const description = { sha256, bytes, mime, width, height, orientation, displayName: cutName(displayName) }
       const storedAt = yield* run({
-        send: (pass) => objects.put(key, { bytes, sha256, mime, stream: pass(stream) }, encodeDescription(description)),
-        bytes,
+        send: (gate) =>
+          Effect.retry(
+            objects.put(
+              key,
+              { bytes, sha256, mime, stream: gate.pass(stream, bytes) },
+              encodeDescription(description)
+            ),
+            { ...retries, while: (error) => !gate.isGivenUp && retries.while(error) }
+          ),
         undo,
         onStored
       })
@@ -193,7 +205,9 @@ export const make = Effect.fnUntraced(function*(
   const named: NamedService = {
     put: (name, image) => {
       const key = keyOfName(name)
-      return store(key, image, Effect.void, Effect.void)
+      return store(key, image, Effect.void, Effect.void).pipe(
+        Effect.withSpan("InitImageStore.named.put", spanOf(image))
+      )
     },
     get: (name) =>
       Effect.gen(function*() {
@@ -203,8 +217,8 @@ export const make = Effect.fnUntraced(function*(
         const description = decodeDescription(head.value.description)
         if (Option.isNone(description)) return Option.none()
         return Option.map(yield* use(key, head.value), (usedAt) => toReference(key, description.value, usedAt))
-      }),
-    remove: (name) => removeNamed(keyOfName(name))
+      }).pipe(Effect.withSpan("InitImageStore.named.get")),
+    remove: (name) => Effect.withSpan(removeNamed(keyOfName(name)), "InitImageStore.named.remove")
   }
 
   const isExpired = ({ modifiedAt, now }: { readonly modifiedAt: number; readonly now: number }) =>
@@ -246,12 +260,18 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const service: Service = {
-    put: (image) => put(image, () => Effect.void),
+    put: (image) => Effect.withSpan(put(image, () => Effect.void), "InitImageStore.put", spanOf(image)),
     putScoped: (image) =>
-      Effect.flatMap(Effect.scope, (scope) => put(image, (key) => Scope.addFinalizer(scope, removeLater(key)))),
-    fetchScoped: (reference, options) => Effect.retry(fetchOnce(reference, options), retries),
-    remove: ({ key }) => key.startsWith(namedPrefix) ? removeNamed(key) : objects.remove(key),
-    sweep,
+      Effect.flatMap(Effect.scope, (scope) => put(image, (key) => Scope.addFinalizer(scope, removeLater(key)))).pipe(
+        Effect.withSpan("InitImageStore.putScoped", spanOf(image))
+      ),
+    fetchScoped: (reference, options) =>
+      Effect.retry(fetchOnce(reference, options), retries).pipe(
+        Effect.withSpan("InitImageStore.fetchScoped", spanOf(reference))
+      ),
+    remove: ({ key }) =>
+      Effect.withSpan(key.startsWith(namedPrefix) ? removeNamed(key) : objects.remove(key), "InitImageStore.remove"),
+    sweep: Effect.withSpan(sweep, "InitImageStore.sweep"),
     presign: ({ key }, duration) =>
       objects.presign(key, Math.min(maxPresignSeconds, Math.max(1, Math.floor(Duration.toSeconds(duration))))),
     named

@@ -3,11 +3,13 @@
  * have all arrived even after a DELETE that comes later; so an upload that is given up is aborted only while bytes are
  * missing, and is otherwise awaited and then undone.
  */
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StoreError } from "./models.js"
@@ -15,40 +17,47 @@ import type { StoreError } from "./models.js"
 /** Undoing waits this long where no answer tells that the server has finished. */
 const unansweredPause = "1 second"
 
-/** Tells whether all bytes have left in any attempt, and holds the last ones of an upload that was given up for ever. */
-class Gate {
-  #state: "Sending" | "Sent" | "GivenUp" = "Sending"
+/** Sees the bytes of an upload pass, and holds back the last ones once it was given up. */
+export class Gate {
+  #isSent = false
+  #isGivenUp = false
 
+  /** Whether all bytes have passed in some attempt. */
   get isSent(): boolean {
-    return this.#state === "Sent"
+    return this.#isSent
+  }
+
+  get isGivenUp(): boolean {
+    return this.#isGivenUp
   }
 
   giveUp(): void {
-    if (this.#state === "Sending") this.#state = "GivenUp"
+    this.#isGivenUp = true
   }
 
+  /** Passes the bytes of one attempt, `total` in all. */
   pass<E>(bytes: Stream.Stream<Uint8Array, E>, total: number): Stream.Stream<Uint8Array, E> {
     return Stream.suspend(() => {
       let passed = 0
       return Stream.mapEffect(bytes, (chunk) => {
         passed += chunk.length
         if (passed < total) return Effect.succeed(chunk)
-        if (this.#state === "GivenUp") return Effect.never
-        this.#state = "Sent"
+        if (this.#isGivenUp && !this.#isSent) return Effect.never
+        this.#isSent = true
         return Effect.succeed(chunk)
       })
     })
   }
 }
 
+/** Whether an answer tells that nothing was stored. */
+const isRefused = (exit: Exit.Exit<unknown, StoreError>): boolean =>
+  Exit.isFailure(exit) && Option.exists(Cause.failureOption(exit.cause), ({ reason }) => reason !== "Unavailable")
+
 /** One upload. */
 export interface Upload<out A, out R> {
-  /** Sends the bytes, through `pass` in every attempt. */
-  readonly send: (
-    pass: (bytes: Stream.Stream<Uint8Array, StoreError>) => Stream.Stream<Uint8Array, StoreError>
-  ) => Effect.Effect<A, StoreError>
-  /** The number of bytes. */
-  readonly bytes: number
+  /** Sends the bytes through the gate, in each of its attempts. Begins none once the upload was given up. */
+  readonly send: (gate: Gate) => Effect.Effect<A, StoreError>
   /** Removes what may have been stored by an upload that failed or was given up. */
   readonly undo: Effect.Effect<void, StoreError>
   /** Runs after a success; no interruption comes in between. */
@@ -78,14 +87,12 @@ export const make = (patience: Duration.DurationInput): Effect.Effect<Uploads, n
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function*() {
           const gate = new Gate()
-          const sending = yield* start(
-            Effect.interruptible(upload.send((bytes) => gate.pass(bytes, upload.bytes)))
-          )
+          const sending = yield* start(Effect.interruptible(upload.send(gate)))
           const giveUp = yield* Effect.once(Effect.uninterruptible(Effect.gen(function*() {
             gate.giveUp()
             if (gate.isSent) yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(sending)), patience)
             const exit = yield* Fiber.interrupt(sending)
-            if (!gate.isSent) return
+            if (!gate.isSent || isRefused(exit)) return
             if (Exit.isFailure(exit)) yield* Effect.sleep(unansweredPause)
             yield* Effect.catchAll(upload.undo, () =>
               Effect.logWarning("An image that was given up could not be removed from the store; a sweep will"))
