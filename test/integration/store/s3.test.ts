@@ -16,7 +16,7 @@ import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { inspect } from "node:util"
 import * as InitImageLimits from "../../../src/InitImageLimits.js"
-import { ImageChanged, ImageReference, InitImageStore, type Store } from "../../../src/InitImageStore.js"
+import { ImageReference, InitImageStore, type Store } from "../../../src/InitImageStore.js"
 import * as SessionInitImage from "../../../src/SessionInitImage.js"
 import * as cephs from "../../utils/ceph.js"
 import { list, makeDirectory } from "../../utils/directory.js"
@@ -102,7 +102,7 @@ describe.skipIf(!cephs.isInstalled)("a store in Ceph", () => {
       assert.strictEqual(got.sha256, second.sha256)
       assert.strictEqual(got.displayName, "zweites.png")
       assert.strictEqual((yield* store.fetchScoped(got)).bytes, 2000)
-      assert.deepStrictEqual(yield* Effect.flip(store.fetchScoped(first)), new ImageChanged({ reason: "Length" }))
+      assert.strictEqual((yield* Effect.flip(store.fetchScoped(first)))._tag, "ImageChanged")
       assert.strictEqual((yield* keys).length, 1)
       yield* store.named.remove("a/../b ?")
       assert.deepStrictEqual(yield* store.named.get("a/../b ?"), Option.none())
