@@ -4,12 +4,9 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as Net from "node:net"
 import { join } from "node:path"
-import { findProgram } from "./peers.js"
 
-const programs = ["radosgw", "ceph-mon", "ceph-osd"] as const
-
-/** Whether all of Ceph's programs are installed. */
-export const isInstalled = programs.every((name) => findProgram([name]) !== undefined)
+/** The programs that it needs. */
+export const programs = ["radosgw", "ceph-mon", "ceph-osd"] as const
 
 export interface Ceph {
   readonly endpoint: string
@@ -46,8 +43,8 @@ const readEnvironment = async (child: ChildProcess): Promise<Readonly<Record<str
 }
 
 /** Takes 3 to 10 seconds. */
-export const start = async (): Promise<Ceph> => {
-  const child = spawn(join(import.meta.dirname, "ceph.sh"), {
+export const start = async (script = join(import.meta.dirname, "ceph.sh")): Promise<Ceph> => {
+  const child = spawn(script, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, S3_PORT: String(await freePort()), MON_PORT: String(await freePort()) }
   })

@@ -21,7 +21,7 @@ import * as SessionInitImage from "../../../src/SessionInitImage.js"
 import * as cephs from "../../utils/ceph.js"
 import { list, makeDirectory } from "../../utils/directory.js"
 import { make as makeProxy } from "../../utils/faultyProxy.js"
-import { findPython, leaveOut } from "../../utils/peers.js"
+import { findProgram, findPython, leaveOut } from "../../utils/peers.js"
 import { picture } from "../../utils/pictures.js"
 import * as s3 from "../../utils/s3.js"
 import { bytesOf, makeImage } from "../../utils/stored.js"
@@ -29,7 +29,8 @@ import { withSpans } from "../../utils/tracing.js"
 
 const worker = join(import.meta.dirname, "../../examples/worker.py")
 
-if (!cephs.isInstalled) leaveOut("Ceph", "images are stored in an S3-compatible server")
+const isInstalled = cephs.programs.every((name) => findProgram([name]) !== undefined)
+if (!isInstalled) leaveOut("Ceph", "images are stored in an S3-compatible server")
 
 const clients = {
   "undici": NodeHttpClient.layerUndici,
@@ -37,7 +38,7 @@ const clients = {
   "fetch": FetchHttpClient.layer
 }
 
-describe.skipIf(!cephs.isInstalled)("a store in Ceph", () => {
+describe.skipIf(!isInstalled)("a store in Ceph", () => {
   let ceph: cephs.Ceph
   let bucket: ReturnType<typeof cephs.makeInspector>
   beforeAll(async () => {

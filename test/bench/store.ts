@@ -1,0 +1,119 @@
+/**
+ * Compares `put` of an image of 32 MiB with undici and the same signing, against a Ceph that runs beside it: `npx tsc -p
+ * test/bench && node --expose-gc test/bench/dist/test/bench/store.js`. Interleaved rounds in one process; the peak of
+ * memory is over the baseline of each round.
+ */
+import { AwsV4Signer } from "aws4fetch"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { createHash, randomBytes } from "node:crypto"
+import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { request } from "undici"
+import { InitImageStore } from "../../src/InitImageStore.js"
+import { SessionInitImage } from "../../src/SessionInitImage.js"
+import * as cephs from "../utils/ceph.js"
+import * as s3 from "../utils/s3.js"
+import { median, timed } from "./measure.js"
+import { root } from "./paths.js"
+
+const rounds = 15
+const bytes = 32 * 1024 * 1024
+const highWaterMark = 512 * 1024
+
+const threadTurns = () => {
+  let last = performance.now()
+  let longest = 0
+  const timer = setInterval(() => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+  }, 1)
+  return () => {
+    clearInterval(timer)
+    return longest
+  }
+}
+
+const memory = () => {
+  const { arrayBuffers, heapUsed } = process.memoryUsage()
+  return (arrayBuffers + heapUsed) / 1024 / 1024
+}
+
+const measure = async (run: () => Promise<unknown>) => {
+  globalThis.gc?.()
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const before = memory()
+  let peak = before
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, memory())
+  }, 2)
+  const turns = threadTurns()
+  const cpu = process.cpuUsage()
+  const { milliseconds } = await timed(run)
+  const { system, user } = process.cpuUsage(cpu)
+  clearInterval(sampler)
+  return { milliseconds, cpu: (system + user) / 1000, mebibytes: peak - before, delay: turns() }
+}
+
+const directory = mkdtempSync(join(tmpdir(), "init-image-bench-"))
+const path = join(directory, "image.png")
+writeFileSync(path, randomBytes(bytes))
+const image = new SessionInitImage({
+  path,
+  bytes,
+  displayName: "image.png",
+  mime: "image/png",
+  width: 1,
+  height: 1,
+  orientation: 1
+})
+
+const ceph = await cephs.start(join(root, "test/utils/ceph.sh"))
+const runtime = ManagedRuntime.make(s3.layer(ceph))
+
+const library = () => runtime.runPromise(Effect.flatMap(InitImageStore, (store) => store.put(image)))
+
+const raw = async () => {
+  const hash = createHash("sha256")
+  for await (const chunk of createReadStream(path, { highWaterMark })) hash.update(chunk as Buffer)
+  const { accessKeyId, bucket, endpoint, region, secretAccessKey } = ceph
+  const signed = await new AwsV4Signer({
+    method: "PUT",
+    url: `${endpoint}/${bucket}/raw`,
+    headers: { "x-amz-content-sha256": hash.digest("hex") },
+    accessKeyId,
+    secretAccessKey,
+    region,
+    service: "s3"
+  }).sign()
+  const { body, statusCode } = await request(signed.url, {
+    method: "PUT",
+    headers: { ...Object.fromEntries(signed.headers), "content-length": String(bytes), "content-type": "image/png" },
+    body: createReadStream(path, { highWaterMark })
+  })
+  await body.dump()
+  if (statusCode !== 200) throw new Error(`answered ${statusCode}`)
+}
+
+const results = { library: [], raw: [] } as Record<"library" | "raw", Array<Awaited<ReturnType<typeof measure>>>>
+try {
+  for (let round = -3; round < rounds; round++) {
+    for (const [name, run] of [["library", library], ["raw", raw]] as const) {
+      const result = await measure(run)
+      if (round >= 0) results[name].push(result)
+    }
+  }
+  for (const name of ["library", "raw"] as const) {
+    const of = (key: "milliseconds" | "cpu" | "mebibytes" | "delay") =>
+      median(results[name].map((result) => result[key])).toFixed(1)
+    console.log(
+      `${name}: ${of("milliseconds")} ms, ${of("cpu")} ms CPU, ${of("mebibytes")} MiB, ${of("delay")} ms turn`
+    )
+  }
+} finally {
+  await runtime.dispose()
+  await ceph.stop()
+  rmSync(directory, { recursive: true })
+}
