@@ -30,20 +30,15 @@ export class Api extends HttpApi.make("sessionInitImage")
   .annotate(OpenApi.Description, "The init images of sessions")
 {}
 
-/** The API with its document: every route of the server, and the limits of the server that runs. */
-export const documented = Effect.gen(function*() {
-  const limits = { maxBytes: yield* InitImageLimits.MaxBytes, maxPixels: yield* InitImageLimits.MaxPixels }
-  return Api.annotate(OpenApi.Transform, (spec) => document.addRoutes(InitImageApi.documentLimits(limits)(spec)))
-})
-
-export interface Options {
+export interface Options<E, R> {
+  readonly sessions: Layer.Layer<InitImageApi.Sessions, E, R>
   readonly socket: InitImageSocket.Options
   readonly origins: InitImageHttp.OriginOptions
   /** Whether `X-Forwarded-Host` and `X-Forwarded-For` are those of a proxy. */
   readonly trustProxy: boolean
 }
 
-const layer = ({ origins: { origins = [] }, socket }: Options) =>
+const layer = <E, R>({ origins: { origins = [] }, sessions, socket }: Options<E, R>) =>
   Layer.mergeAll(
     routes.layer(socket),
     HttpApiSwagger.layer({ path: "/docs" }),
@@ -54,7 +49,7 @@ const layer = ({ origins: { origins = [] }, socket }: Options) =>
       prepare: socket.prepare,
       resourcePolicy: origins.length === 0 ? "same-origin" : "cross-origin"
     })),
-    Layer.provide(InitImageApi.layerSessions()),
+    Layer.provide(sessions),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer))
   )
 
@@ -67,7 +62,7 @@ const answerNotFound = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<unkno
 /**
  * Makes the app. When the scope closes, uploads are interrupted first, and then the sessions end.
  */
-export const make = (options: Options) =>
+export const make = <E, R>(options: Options<E, R>) =>
   Effect.gen(function*() {
     const { origins, trustProxy } = options
     const context = yield* Layer.build(layer(options))

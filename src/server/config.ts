@@ -1,6 +1,9 @@
 /**
  * The server's configuration, read from environment variables.
  */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -9,8 +12,10 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageLimits from "../InitImageLimits.js"
 import * as InitImageSpool from "../InitImageSpool.js"
+import * as InitImageStore from "../InitImageStore.js"
 import * as origin from "../internal/http/origin.js"
 import * as originPolicy from "./originPolicy.js"
 
@@ -127,4 +132,49 @@ export const normalize = Config.nonEmptyString("INIT_IMAGE_NORMALIZE").pipe(
       : Either.right({ width: Number(width), height: Number(height) })
   }),
   Config.withDefault(undefined)
+)
+
+const storeOptions = {
+  timeToLive: duration("INIT_IMAGE_STORE_TIME_TO_LIVE").pipe(Config.withDefault(Duration.minutes(5))),
+  sweepEvery: Config.succeed(Duration.minutes(1))
+}
+
+const s3 = InitImageStore.layerS3Config({
+  endpoint: Config.nonEmptyString("AWS_ENDPOINT_URL_S3").pipe(
+    Config.orElse(() => Config.nonEmptyString("AWS_ENDPOINT_URL"))
+  ),
+  bucket: Config.nonEmptyString("INIT_IMAGE_BUCKET"),
+  region: Config.nonEmptyString("AWS_REGION").pipe(Config.withDefault(undefined)),
+  credentials: InitImageStore.credentialsConfig,
+  ...storeOptions
+}).pipe(Layer.provide(NodeHttpClient.layerUndici))
+
+const sharedDirectory = Config.all({ directory: Config.nonEmptyString("INIT_IMAGE_STORE_DIRECTORY"), ...storeOptions })
+  .pipe(Effect.map(InitImageStore.layerFileSystem), Layer.unwrapEffect)
+
+type Failure = Layer.Layer.Error<typeof s3 | typeof sharedDirectory>
+
+/**
+ * The sessions under `/sessions` and of WebSockets with a `session_id`.
+ *
+ * - `INIT_IMAGE_STORE`: where several servers behind a balancer keep the images of their sessions: `s3`, or `directory`
+ *   for one on a volume that they share. Each server has sessions of its own by default
+ * - `INIT_IMAGE_STORE_TIME_TO_LIVE`: how long an unused session keeps its image; 5 minutes by default
+ * - `INIT_IMAGE_STORE_DIRECTORY`: the directory of `directory`
+ *
+ * Of `s3`, an S3-compatible object store; needs the package `aws4fetch`:
+ *
+ * - `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: its URL
+ * - `INIT_IMAGE_BUCKET`: an existing bucket
+ * - `AWS_REGION`: `us-east-1` by default
+ * - `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if there is one, `AWS_SESSION_TOKEN`
+ */
+export const sessions = Config.literal("s3", "directory")("INIT_IMAGE_STORE").pipe(
+  Config.withDefault(undefined),
+  Effect.map((store): Layer.Layer<InitImageApi.Sessions, Failure, FileSystem.FileSystem | Path.Path> => {
+    if (store === undefined) return InitImageApi.layerSessions()
+    const sessions = InitImageApi.layerSessionsStore()
+    return store === "s3" ? Layer.provide(sessions, s3) : Layer.provide(sessions, sharedDirectory)
+  }),
+  Layer.unwrapEffect
 )

@@ -62,7 +62,8 @@ const make = Effect.gen(function*() {
   const directory = yield* spool.directory
   if (directory !== undefined) (yield* shutdown.OwnDirectory)(directory)
   const prepare = yield* makePrepare
-  yield* http.serve(yield* app.make({ origins, trustProxy, socket: { keepAlive, openingTimeout, prepare } }))
+  const { sessions } = config
+  yield* http.serve(yield* app.make({ origins, sessions, trustProxy, socket: { keepAlive, openingTimeout, prepare } }))
   yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
   return http
 })
