@@ -41,20 +41,24 @@ const memory = () => {
   return (arrayBuffers + heapUsed) / 1024 / 1024
 }
 
+/** Memory is sampled in rounds of its own, since that takes time. */
 const measure = async (run: () => Promise<unknown>) => {
   globalThis.gc?.()
   await new Promise((resolve) => setTimeout(resolve, 50))
+  const turns = threadTurns()
+  const cpu = process.cpuUsage()
+  const { milliseconds } = await timed(run)
+  const { system, user } = process.cpuUsage(cpu)
+  const delay = turns()
+  globalThis.gc?.()
   const before = memory()
   let peak = before
   const sampler = setInterval(() => {
     peak = Math.max(peak, memory())
   }, 2)
-  const turns = threadTurns()
-  const cpu = process.cpuUsage()
-  const { milliseconds } = await timed(run)
-  const { system, user } = process.cpuUsage(cpu)
+  await run()
   clearInterval(sampler)
-  return { milliseconds, cpu: (system + user) / 1000, mebibytes: peak - before, delay: turns() }
+  return { milliseconds, cpu: (system + user) / 1000, mebibytes: peak - before, delay }
 }
 
 const directory = mkdtempSync(join(tmpdir(), "init-image-bench-"))

@@ -1,21 +1,45 @@
-/** Digests of files and of streams of bytes. */
+/** Reading of files, and digests of files and of streams of bytes. */
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { Buffer } from "node:buffer"
 import { createHash } from "node:crypto"
 
-/** The SHA-256 and the number of bytes of a stream, in lower-case hex. */
-export const digest = <E, R>(
-  bytes: Stream.Stream<Uint8Array, E, R>
-): Effect.Effect<{ readonly sha256: string; readonly bytes: number }, E, R> =>
-  Effect.suspend(() => {
+/** A file is hashed through one buffer of this size, in bytes, in one turn of the event loop each. */
+const bufferBytes = 1024 * 1024
+
+/** Sent in chunks of this size, in bytes: a client may keep each for a while, so they share no buffer. */
+const chunkBytes = 512 * 1024
+
+/** The SHA-256 in lower-case hex, and the size in bytes, of a file. */
+export const ofFile = (
+  fs: FileSystem.FileSystem,
+  path: string
+): Effect.Effect<{ readonly sha256: string; readonly bytes: number }, PlatformError> =>
+  Effect.scoped(Effect.gen(function*() {
+    const file = yield* fs.open(path, { flag: "r" })
+    const buffer = Buffer.allocUnsafeSlow(bufferBytes)
     const hash = createHash("sha256")
-    let count = 0
-    return Stream.runForEach(bytes, (chunk) =>
-      Effect.sync(() => {
-        hash.update(chunk)
-        count += chunk.length
-      })).pipe(Effect.map(() => ({ sha256: hash.digest("hex"), bytes: count })))
-  })
+    let bytes = 0
+    for (;;) {
+      // A read cannot be called back, and its descriptor must not be closed under it.
+      const read = Number(yield* Effect.uninterruptible(file.read(buffer)))
+      if (read === 0) return { sha256: hash.digest("hex"), bytes }
+      hash.update(buffer.subarray(0, read))
+      bytes += read
+    }
+  }))
+
+/** The bytes of a file, read as they are asked for. */
+export const readFile = (fs: FileSystem.FileSystem, path: string): Stream.Stream<Uint8Array, PlatformError> =>
+  Stream.unwrapScoped(Effect.map(fs.open(path, { flag: "r" }), (file) =>
+    Stream.repeatEffectOption(Effect.flatMap(
+      Effect.uninterruptible(Effect.mapError(file.readAlloc(chunkBytes), Option.some)),
+      Either.fromOption(() => Option.none<PlatformError>())
+    ))))
 
 /** Passes the bytes on, and fails at their end if their number or their SHA-256 is another one. */
 export const check = <E, R, E2>(

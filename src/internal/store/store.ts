@@ -71,8 +71,6 @@ export type Persist = <E, R>(
   R | FileSystem.FileSystem | Path.Path | Scope.Scope
 >
 
-const chunkBytes = 512 * 1024
-
 /** The longest wait for the end of an upload that was given up. */
 const patience = "1 minute"
 
@@ -128,12 +126,10 @@ export const make = Effect.fnUntraced(function*(
     onStored: Effect.Effect<void, never, R>
   ) =>
     Effect.gen(function*() {
-      const stream = Stream.mapError(
-        fs.stream(image.path, { chunkSize: chunkBytes }),
-        () => new StoreError({ operation: "put", reason: "FileUnreadable" })
-      )
-      const { bytes, sha256 } = yield* digests.digest(stream)
-      if (bytes !== image.bytes) return yield* new StoreError({ operation: "put", reason: "FileUnreadable" })
+      const unreadable = () => new StoreError({ operation: "put", reason: "FileUnreadable" })
+      const { bytes, sha256 } = yield* Effect.mapError(digests.ofFile(fs, image.path), unreadable)
+      if (bytes !== image.bytes) return yield* unreadable()
+      const stream = Stream.mapError(digests.readFile(fs, image.path), unreadable)
       const { displayName, height, mime, orientation, width } = image
       const description = { sha256, bytes, mime, width, height, orientation, displayName: cutName(displayName) }
       const storedAt = yield* run({
