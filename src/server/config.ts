@@ -110,6 +110,7 @@ export const directory = Config.nonEmptyString("INIT_IMAGE_DIRECTORY").pipe(Conf
  * - `INIT_IMAGE_MAX_FILES_KEPT`
  * - `INIT_IMAGE_ON_FULL`: `wait` or `fail`
  * - `INIT_IMAGE_MAX_WAIT`: a duration such as `10 seconds`
+ * - `INIT_IMAGE_STALE_AFTER`: a duration
  */
 export const spool = InitImageSpool.layerConfig({
   directory,
@@ -117,7 +118,8 @@ export const spool = InitImageSpool.layerConfig({
   maxBytesKept: optionalInteger("INIT_IMAGE_MAX_BYTES_KEPT"),
   maxFilesKept: optionalInteger("INIT_IMAGE_MAX_FILES_KEPT"),
   onFull: Config.literal("wait", "fail")("INIT_IMAGE_ON_FULL").pipe(Config.withDefault(undefined)),
-  maxWait: duration("INIT_IMAGE_MAX_WAIT").pipe(Config.withDefault(undefined))
+  maxWait: duration("INIT_IMAGE_MAX_WAIT").pipe(Config.withDefault(undefined)),
+  staleAfter: duration("INIT_IMAGE_STALE_AFTER").pipe(Config.withDefault(undefined))
 })
 
 /**

@@ -4,11 +4,15 @@ import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
+import { pathToFileURL } from "node:url"
 import { findProgram } from "./peers.js"
 
 const root = resolve(import.meta.dirname, "../..")
 
-/** Bundles a program, without its packages, into a file that lives as long as the scope. */
+/**
+ * Bundles a program, without its packages, into a file that lives as long as the scope. Its modules keep the URL of the
+ * source, next to which the reference server finds its page.
+ */
 export const compile = (source: string) =>
   Effect.gen(function*() {
     const directory = yield* Effect.acquireRelease(
@@ -29,6 +33,7 @@ export const compile = (source: string) =>
         platform: "node",
         format: "esm",
         target: "node20",
+        define: { "import.meta.url": JSON.stringify(pathToFileURL(source).href) },
         logLevel: "error"
       })
     )
