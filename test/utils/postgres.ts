@@ -59,11 +59,8 @@ export const run = Effect.gen(function*() {
   const settings = ["listen_addresses=127.0.0.1", `unix_socket_directories=${directory}`, "fsync=off"]
   yield* Effect.acquireRelease(
     Effect.async<ReturnType<typeof spawn>>((resume) => {
-      const [command, ...args] = dyingWithParent("QUIT", [
-        server,
-        ...["-D", data, "-p", String(port)],
-        ...settings.flatMap((setting) => ["-c", setting])
-      ])
+      const parameters = ["-D", data, "-p", String(port), ...settings.flatMap((setting) => ["-c", setting])]
+      const [command, ...args] = dyingWithParent("QUIT", [server, ...parameters])
       const child = spawn(command, args, { ...options, stdio: ["ignore", "ignore", "pipe"] })
       let log = ""
       child.stderr.on("data", (chunk) => {
