@@ -126,8 +126,9 @@ export interface SessionsStoreOptions extends PersistOptions {
 
 /**
  * Provides sessions whose current images are in the `InitImageStore`, one under each session's id, so that every host
- * with the same store can put, read and delete them. The last write of all hosts wins, a failed one keeps the image, and
- * a session that no host uses ends after the store's `timeToLive`.
+ * with the same store can put, read and delete them. The last write of all hosts wins, and a failed one keeps the image. A
+ * session that no host uses ends after the store's `timeToLive`, which must be more than 30 seconds: an open socket uses
+ * its session that often.
  *
  * A host keeps a copy of each image that it has received or read. Every read asks the store for the current image's
  * reference, and fetches the image if the copy is of another one. So a read is one whole image, and never an older one

@@ -184,7 +184,7 @@ export const client = (
  * @category models
  */
 export interface Options {
-  /** How long an unused session keeps its image; 5 minutes by default. */
+  /** How long an unused session keeps its image; 5 minutes by default, and more than 30 seconds where sockets use it. */
   readonly timeToLive?: Duration.DurationInput | undefined
   /**
    * How long a replaced or cleared image is kept for those who have read its reference; 5 minutes by default. At least

@@ -1,14 +1,20 @@
 /** A session as an entity, on one runner in memory. */
 import * as TestRunner from "@effect/cluster/TestRunner"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import { InitImageApi } from "../../src/index.js"
 import * as InitImageCluster from "../../src/InitImageCluster.js"
-import type * as InitImageStore from "../../src/InitImageStore.js"
+import * as InitImageStore from "../../src/InitImageStore.js"
+import { list, makeDirectory } from "../utils/directory.js"
 import { numbered, removing } from "../utils/references.js"
+import { payloadOfSize, sizeOf } from "../utils/slots.js"
+import { openScoped } from "../utils/spools.js"
 
 /** Runs sessions, and answers their clients and the keys of the removed images. */
 const start = (options?: InitImageCluster.Options) =>
@@ -100,6 +106,35 @@ describe("InitImageCluster", () => {
       const error = yield* Fiber.join(call)
       assert.deepStrictEqual({ ...error }, { _tag: "SessionUnavailable", reason: "Timeout" })
     }).pipe(Effect.provide(TestRunner.layer)))
+
+  it.scopedLive("the API's sessions keep their images in the store and their references in the cluster", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const images = yield* makeDirectory
+      const context = yield* Layer.build(
+        Layer.merge(InitImageCluster.layerSessions({ directory: images }), InitImageCluster.layerMemory()).pipe(
+          Layer.provide(InitImageStore.layerFileSystem({ directory }))
+        )
+      )
+      const sessions = Context.get(context, InitImageApi.Sessions)
+      const references = yield* InitImageCluster.client()
+      const slot = yield* sessions.slot("a")
+      const owner = yield* openScoped(slot.own)
+      yield* owner.value.set(payloadOfSize(1000))
+      yield* isCurrent(references("a"), 1000)
+      yield* references("a").clear()
+      assert.isTrue(Option.isNone(yield* slot.lease))
+      yield* owner.value.set(payloadOfSize(2000))
+      yield* owner.end
+      yield* isCurrent(references("a"), undefined)
+      const another = yield* openScoped(slot.own)
+      yield* another.value.set(payloadOfSize(3000))
+      yield* slot.set(payloadOfSize(4000))
+      yield* another.end
+      assert.strictEqual(sizeOf(yield* slot.lease), 4000)
+      // Replaced images are kept for the grace.
+      assert.lengthOf(list(directory), 4)
+    }).pipe(Effect.provide([TestRunner.layer, NodeContext.layer])))
 
   it.effect("refuses options that make no sense", () =>
     Effect.gen(function*() {

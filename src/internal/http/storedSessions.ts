@@ -57,6 +57,9 @@ class Replaced extends Data.TaggedError("Replaced")<{ readonly isGone: boolean }
   }
 }
 
+/** An open socket uses its session this often; below any time to live that makes sense. */
+const useInterval: Duration.DurationInput = "30 seconds"
+
 /** About a second in all. */
 const readAgain = Schedule.intersect(
   Schedule.recurs(12),
@@ -169,6 +172,12 @@ export const make = (images: Images, makeSlot: MakeSlot, options: Options | unde
 
       const own: InitImageSlot<PlatformError>["own"] = Effect.gen(function*() {
         const owned = yield* copy.own
+        yield* Effect.ignore(images.current(sessionId)).pipe(
+          Effect.delay(useInterval),
+          Effect.forever,
+          Effect.interruptible,
+          Effect.forkScoped
+        )
         const owner: { last: ImageReference | undefined; isClosed: boolean } = { last: undefined, isClosed: false }
         const clear = Effect.suspend(() => owner.last === undefined ? Effect.void : images.clear(sessionId, owner.last))
         yield* Effect.addFinalizer(() => {
