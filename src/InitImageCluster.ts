@@ -10,8 +10,31 @@
  * The cluster and the database see the SHA-256 of a session's id, not the id: entities' ids stand in spans and logs, and
  * a session's id is often the credential for its image.
  *
- * Needs the optional peers `@effect/cluster`, `@effect/rpc`, `@effect/sql` and `@effect/workflow`, and a client of
- * PostgreSQL such as `@effect/sql-pg`.
+ * Every gateway runs sessions and serves them:
+ *
+ * ```ts
+ * import { NodeClusterSocket } from "@effect/platform-node"
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Layer } from "effect"
+ * import * as InitImageCluster from "session-init-image/InitImageCluster"
+ *
+ * // With the address of this runner, and the time of the locks: see `ShardingConfig` of `@effect/cluster`.
+ * const Cluster = Layer.provideMerge(
+ *   NodeClusterSocket.layer({ storage: "sql" }),
+ *   PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
+ * )
+ *
+ * // Provides `InitImageApi.Sessions`, and needs an `InitImageStore`.
+ * export const SessionsLive = Layer.merge(InitImageCluster.layerSessions(), InitImageCluster.layer()).pipe(
+ *   Layer.provide(Cluster)
+ * )
+ * ```
+ *
+ * On an empty database, start one host before the others: `@effect/cluster` 0.60 creates its tables at the first start,
+ * and fails where two hosts do so at once.
+ *
+ * Needs the optional peers `@effect/cluster`, `@effect/rpc` and `@effect/sql`, and a client of PostgreSQL such as
+ * `@effect/sql-pg`. An entry point of its own, `session-init-image/InitImageCluster`.
  *
  * @since 0.1.0
  * @module
