@@ -68,6 +68,25 @@ describe("two hosts, one of which is killed", () => {
         // A set that was sent to the killed host, and not more than that.
         assert.isAtMost(outcome.failed, load.clients)
       }).pipe(Effect.provide(NodeContext.layer)))
+
+    it.scopedLive("no read is torn, mixed or stale while a host is suspended for longer than its locks last", () =>
+      Effect.gen(function*() {
+        const { start } = yield* cluster.make
+        const hosts = [yield* start, yield* start] as const
+        const outcome = yield* clients.run({
+          ...load,
+          urls: () => hosts.map(({ url }) => url),
+          at: {
+            [Math.floor(calls * 0.4)]: Effect.zipRight(
+              hosts[0].signal("SIGSTOP"),
+              Effect.delay(hosts[0].signal("SIGCONT"), "8 seconds")
+            )
+          }
+        })
+        report("cluster with a suspended host", outcome)
+        assert.strictEqual(outcome.torn, 0)
+        assert.deepStrictEqual(violations(outcome.calls), [])
+      }).pipe(Effect.provide(NodeContext.layer)))
   }
 
   if (!ceph.programs.every((name) => findProgram([name]) !== undefined)) {

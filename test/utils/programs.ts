@@ -56,6 +56,7 @@ export interface Program {
   readonly output: () => string
   /** Sends the signal and waits for the end; answers the exit code, or the signal. */
   readonly end: (signal: NodeJS.Signals) => Effect.Effect<number | string>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
 }
 
 const isRunning = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null
@@ -81,7 +82,12 @@ export const run = Effect.fnUntraced(
       child.stderr.on("data", read)
       child.once("exit", () => resume(Effect.dieMessage(`The program has ended: ${output}`)))
     })
-    const program: Program = { said, output: () => output, end: (signal) => end(child, signal) }
+    const program: Program = {
+      said,
+      output: () => output,
+      end: (signal) => end(child, signal),
+      signal: (signal) => Effect.sync(() => void child.kill(signal))
+    }
     return program
   }
 )

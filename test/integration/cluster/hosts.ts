@@ -13,13 +13,13 @@ export const make = Effect.gen(function*() {
   const start = Effect.gen(function*() {
     const directory = yield* makeDirectory
     const port = yield* postgres.freePort
-    const { end, output, said } = yield* programs.run(path, {
+    const { said, ...program } = yield* programs.run(path, {
       DATABASE_URL: database,
       STORE_DIRECTORY: store,
       HOST_DIRECTORY: directory,
       RUNNER_PORT: String(port)
     }, /ready (\S+) /)
-    return { url: said, end, output, directory }
+    return { ...program, url: said, directory }
   })
   return { database, store, start }
 })
