@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { once } from "node:events"
 import * as Http from "node:http"
+import type { Writable } from "node:stream"
 
 /**
  * - `pass`: passes the request and the response on
@@ -17,6 +18,19 @@ export type Fault = "pass" | "cutRequest" | "loseResponse" | "cutResponse" | "sl
 const slowPause = 20
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, slowPause))
+
+/** Waits until a stream takes more, or has been closed. */
+const drained = (stream: Writable): Promise<void> =>
+  new Promise((resolve) => {
+    const done = () => {
+      stream.off("drain", done)
+      stream.off("close", done)
+      resolve()
+    }
+    stream.on("drain", done)
+    stream.on("close", done)
+    if (stream.destroyed) done()
+  })
 
 const forward = async (
   target: URL,
@@ -60,7 +74,7 @@ const forward = async (
           outgoing.destroy()
           return
         }
-        if (!outgoing.write(chunk)) await once(outgoing, "drain")
+        if (!outgoing.write(chunk)) await drained(outgoing)
       }
       outgoing.end()
     } catch {
@@ -78,7 +92,7 @@ const forward = async (
         upstream.destroy()
         return
       }
-      if (!upstream.write(chunk)) await Promise.race([once(upstream, "drain"), once(upstream, "close")])
+      if (!upstream.write(chunk)) await drained(upstream)
     }
     upstream.end()
   } catch {

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
+import * as Fiber from "effect/Fiber"
 import { pipe } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
@@ -154,11 +155,18 @@ export const make = Effect.fnUntraced(function*(
       return store(key, image, objects.remove(key), onStored(key))
     })
 
-  /** Never fails: a scope's end hides no earlier error. A sweep removes what is left. */
+  /**
+   * Never fails: a scope's end hides no earlier error, and a sweep removes what is left. Runs in a fiber that can be
+   * interrupted, as the finalizer of a scope cannot: a request that is not answered ends by that.
+   */
   const removeLater = (key: string) =>
-    Effect.catchAll(
-      objects.remove(key),
-      () => Effect.logWarning("A stored image could not be removed at the end of its scope; a sweep will")
+    objects.remove(key).pipe(
+      Effect.catchAll(() =>
+        Effect.logWarning("A stored image could not be removed at the end of its scope; a sweep will")
+      ),
+      Effect.interruptible,
+      Effect.forkDaemon,
+      Effect.flatMap(Fiber.await)
     )
 
   const fetchOnce = (reference: ImageReference, options: PersistOptions | undefined) =>

@@ -94,7 +94,8 @@ export const make = (patience: Duration.DurationInput): Effect.Effect<Uploads, n
             const exit = yield* Fiber.interrupt(sending)
             if (!gate.isSent || isRefused(exit)) return
             if (Exit.isFailure(exit)) yield* Effect.sleep(unansweredPause)
-            yield* Effect.catchAll(upload.undo, () =>
+            // A request that is not answered ends by an interruption.
+            yield* Effect.catchAll(Effect.interruptible(upload.undo), () =>
               Effect.logWarning("An image that was given up could not be removed from the store; a sweep will"))
           })))
           running.add(giveUp)

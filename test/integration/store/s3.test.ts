@@ -52,7 +52,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
 
   /** Runs a test with a store, which is closed before the keys are looked at in the end: none may be left. */
   const withStore = <E, R>(
-    run: (store: Store) => Effect.Effect<void, E, R>,
+    run: (store: Store) => Effect.Effect<unknown, E, R>,
     options: Parameters<typeof s3.layer>[1] & Partial<cephs.Ceph> = {},
     client?: Parameters<typeof s3.layer>[2]
   ) =>
@@ -250,6 +250,20 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
           if (i % 2 === 0 && Exit.isSuccess(exit)) yield* store.remove(exit.value)
         }
       }))
+    }).pipe(Effect.scoped))
+
+  it.live("removes the image of a scope by another request where the first is not answered", () =>
+    Effect.gen(function*() {
+      let stalls = 1
+      const endpoint = yield* makeProxy(
+        ceph.endpoint,
+        ({ method }) => method === "DELETE" && stalls-- > 0 ? "stall" : "pass"
+      )
+      yield* withStore((store) => Effect.flatMap(makeImage(1000), store.putScoped), {
+        endpoint,
+        timeout: "500 millis"
+      })
+      assert.isBelow(stalls, 0)
     }).pipe(Effect.scoped))
 
   it.live("shows no URL, key or credential in spans and logs", () =>
