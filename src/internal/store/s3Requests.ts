@@ -9,6 +9,7 @@ import type { AwsV4Signer } from "aws4fetch"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -161,8 +162,18 @@ export const make = (
       return statuses.includes(response.status) ? response : yield* fail(response, request)
     })
 
+  /**
+   * Fails after the timeout. Runs in another fiber: a timeout interrupts, and nothing can be interrupted in the finalizer
+   * of a scope, which removes an image.
+   */
   const inTime = <A, R>({ operation }: Request, effect: Effect.Effect<A, StoreError, R>) =>
-    Effect.timeoutFail(effect, { duration: timeout, onTimeout: () => unavailable(operation) })
+    Effect.uninterruptibleMask((restore) =>
+      Effect.timeoutFail(effect, { duration: timeout, onTimeout: () => unavailable(operation) }).pipe(
+        Effect.interruptible,
+        Effect.forkDaemon,
+        Effect.flatMap((fiber) => Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interrupt(fiber)))
+      )
+    )
 
   return {
     /** A response whose body is still to be read. */

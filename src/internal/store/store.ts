@@ -7,7 +7,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
-import * as Fiber from "effect/Fiber"
 import { pipe } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
@@ -155,18 +154,11 @@ export const make = Effect.fnUntraced(function*(
       return store(key, image, objects.remove(key), onStored(key))
     })
 
-  /**
-   * Never fails: a scope's end hides no earlier error, and a sweep removes what is left. Runs in a fiber that can be
-   * interrupted, as the finalizer of a scope cannot: a request that is not answered ends by that.
-   */
+  /** Never fails: a scope's end hides no earlier error, and a sweep removes what is left. */
   const removeLater = (key: string) =>
-    objects.remove(key).pipe(
-      Effect.catchAll(() =>
-        Effect.logWarning("A stored image could not be removed at the end of its scope; a sweep will")
-      ),
-      Effect.interruptible,
-      Effect.forkDaemon,
-      Effect.flatMap(Fiber.await)
+    Effect.catchAll(
+      objects.remove(key),
+      () => Effect.logWarning("A stored image could not be removed at the end of its scope; a sweep will")
     )
 
   const fetchOnce = (reference: ImageReference, options: PersistOptions | undefined) =>

@@ -94,8 +94,7 @@ export const make = (patience: Duration.DurationInput): Effect.Effect<Uploads, n
             const exit = yield* Fiber.interrupt(sending)
             if (!gate.isSent || isRefused(exit)) return
             if (Exit.isFailure(exit)) yield* Effect.sleep(unansweredPause)
-            // A request that is not answered ends by an interruption.
-            yield* Effect.catchAll(Effect.interruptible(upload.undo), () =>
+            yield* Effect.catchAll(upload.undo, () =>
               Effect.logWarning("An image that was given up could not be removed from the store; a sweep will"))
           })))
           running.add(giveUp)
