@@ -137,7 +137,13 @@ export const normalize = Config.nonEmptyString("INIT_IMAGE_NORMALIZE").pipe(
 )
 
 const storeOptions = {
-  timeToLive: duration("INIT_IMAGE_STORE_TIME_TO_LIVE").pipe(Config.withDefault(Duration.minutes(5))),
+  timeToLive: Config.duration("INIT_IMAGE_STORE_TIME_TO_LIVE").pipe(
+    Config.validate({
+      message: "Expected a duration of at least 1 minute, which is longer than the time between an open socket's uses",
+      validation: Duration.greaterThanOrEqualTo(Duration.minutes(1))
+    }),
+    Config.withDefault(Duration.minutes(5))
+  ),
   sweepEvery: Config.succeed(Duration.minutes(1))
 }
 
@@ -161,7 +167,8 @@ type Failure = Layer.Layer.Error<typeof s3 | typeof sharedDirectory>
  *
  * - `INIT_IMAGE_STORE`: where several servers behind a balancer keep the images of their sessions: `s3`, or `directory`
  *   for one on a volume that they share. Each server has sessions of its own by default
- * - `INIT_IMAGE_STORE_TIME_TO_LIVE`: how long an unused session keeps its image; 5 minutes by default
+ * - `INIT_IMAGE_STORE_TIME_TO_LIVE`: how long an unused session keeps its image; 5 minutes by default, and at
+ *   least 1 minute. The same for all servers
  * - `INIT_IMAGE_STORE_DIRECTORY`: the directory of `directory`
  *
  * Of `s3`, an S3-compatible object store; needs the package `aws4fetch`:

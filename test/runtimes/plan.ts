@@ -105,6 +105,9 @@ const leftOut: ReadonlyArray<LeftOut> = [
     files: "test/endurance/killed.test.ts",
     reason: "it kills processes that are bundled for Node"
   },
+  { files: "test/endurance/hosts.test.ts", reason: "it kills processes that are bundled for Node" },
+  { files: "test/integration/cluster/**", reason: "it kills processes that are bundled for Node" },
+  { files: "test/integration/gateways/**", reason: "it kills processes that are bundled for Node" },
   {
     files: "test/examples/frameworks/**",
     reason: "it replaces the global of Bun, which Bun does not allow",

@@ -81,5 +81,11 @@ describe("a server with a store", () => {
       )
       assert.include(String(missing), "INIT_IMAGE_BUCKET")
       assert.include(String(yield* Effect.flip(serve({ env: { INIT_IMAGE_STORE: "ftp" } }))), "INIT_IMAGE_STORE")
+      const short = {
+        INIT_IMAGE_STORE: "directory",
+        INIT_IMAGE_STORE_DIRECTORY: "/nowhere",
+        INIT_IMAGE_STORE_TIME_TO_LIVE: "20 seconds"
+      }
+      assert.include(String(yield* Effect.flip(serve({ env: short }))), "at least 1 minute")
     }))
 })
