@@ -103,12 +103,12 @@ describe("gateways behind a balancer", () => {
         const session = yield* Effect.promise(async () => {
           const page = await browser.newPage()
           await page.goto(url)
-          await page.locator("input[type=file]").setInputFiles({
+          await page.locator("#file").setInputFiles({
             name: "large.png",
             mimeType: "image/png",
             buffer: large
           })
-          await page.getByText("The session is open with this picture.").waitFor()
+          await page.locator("#session", { hasText: "Session open" }).waitFor()
           const link = String(await page.locator("#copy").getAttribute("href"))
           return decodeURIComponent(link.split("/")[2] ?? "")
         })
