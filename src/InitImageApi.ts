@@ -125,7 +125,7 @@ export interface SessionsStoreOptions extends PersistOptions {
 }
 
 /**
- * Provides sessions whose current images are in the `InitImageStore`, one under each session's id, so that every host
+ * Provides sessions that keep their current images in the `InitImageStore`, under the sessions' ids, so that every host
  * with the same store can put, read and delete them. The last write of all hosts wins, and a failed one keeps the image. A
  * session that no host uses ends after the store's `timeToLive`, which must be more than 30 seconds: an open socket uses
  * its session that often.

@@ -210,7 +210,7 @@ export interface Options {
   /** How long an unused session keeps its image; 5 minutes by default, and more than 30 seconds where sockets use it. */
   readonly timeToLive?: Duration.DurationInput | undefined
   /**
-   * How long a replaced or cleared image is kept for those who have read its reference; 5 minutes by default. At least
+   * How long a replaced or cleared image is kept for readers of its reference; 5 minutes by default. At least
    * the longest `ClientOptions.timeout`: a change that is delivered twice is recognised that long.
    */
   readonly grace?: Duration.DurationInput | undefined
@@ -274,8 +274,8 @@ const layerRows = (rows: rows.Rows<SqlError>, removalInterval: Duration.Duration
  * `session_init_image_changes` where they do not exist. The options are to be the same on all runners.
  *
  * An image is removed from the store `grace` after it was replaced or cleared, and when its session has been unused for
- * `timeToLive`. Each host removes; the database gives each image to one of them. An image whose removal fails, or whose
- * host ends in between, goes with the store's own `sweep`.
+ * `timeToLive`. Each host removes; the database gives each image to one of them. After a failed removal, or one that ends
+ * with its host, the store's own `sweep` removes the image.
  *
  * An image ends with its reference (`ImageReference.expiresAt`) in any case: give the store a longer time to live than
  * the longest session.
@@ -320,7 +320,7 @@ const unavailable = (method: string) => (error: SessionUnavailable) =>
   storedSessions.trouble(method, error, error.reason === "Timeout" ? "TimedOut" : "Unknown")
 
 /**
- * The image of a `put` whose `set` fails, or is interrupted, stays in the store until it expires: the cluster may have
+ * After a failed or interrupted `set`, the image stays in the store until it expires: the cluster may have
  * applied the `set`.
  */
 const imagesIn = (

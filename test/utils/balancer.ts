@@ -6,8 +6,8 @@ import type { Duplex } from "node:stream"
 import { serve } from "./webServer.js"
 
 /**
- * Balances until the scope closes, and answers the URL. A request goes to the next server that accepts a connection; one
- * whose server ends is answered with 502. `servers` is read for each request.
+ * Balances until the scope closes, and answers the URL. A request goes to the next server that accepts a connection; the
+ * end of its server is answered with 502. `servers` is read for each request.
  */
 export const make = (servers: () => ReadonlyArray<string>) =>
   Effect.gen(function*() {

@@ -40,7 +40,7 @@ export const compile = (source: string) =>
     return path
   })
 
-/** Where `setpriv` is installed, a program ends with the test run, whatever ends that. */
+/** Where `setpriv` is installed, a program ends with the test run, also if that is killed. */
 const setpriv = findProgram(["setpriv"])
 
 /** A command that gets this signal when its parent ends. */
@@ -51,7 +51,7 @@ export const dyingWithParent = (
 
 /** A running program. */
 export interface Program {
-  /** What its output gave for the first group of the pattern. */
+  /** The text that matched the first group of the pattern. */
   readonly said: string
   readonly output: () => string
   /** Sends the signal and waits for the end; answers the exit code, or the signal. */

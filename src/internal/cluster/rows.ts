@@ -21,7 +21,7 @@ export interface Rows<out E> {
   readonly clear: (sessionId: string, changeId: string, only: Option.Option<Encoded>) => Effect.Effect<void, E>
   /** Counts as a use of the session. */
   readonly current: (sessionId: string) => Effect.Effect<Option.Option<Encoded>, E>
-  /** Takes the references whose images are to be removed now. Each is given to one caller. */
+  /** Takes the references of the images to remove now. Each is given to one caller. */
   readonly takeRemovable: Effect.Effect<ReadonlyArray<Encoded>, E>
 }
 

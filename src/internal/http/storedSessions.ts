@@ -1,5 +1,5 @@
 /**
- * Sessions whose current images are elsewhere, such as in a store that several hosts use. A host keeps a copy of each
+ * Sessions that keep their current images elsewhere, such as in a store that several hosts use. A host keeps a copy of each
  * image that it has received or read, for as long as the session is used here.
  */
 import { type PlatformError, SystemError, type SystemErrorReason } from "@effect/platform/Error"
@@ -39,7 +39,7 @@ export interface Options extends PersistOptions {
   readonly idleTimeToLive?: Duration.DurationInput | undefined
 }
 
-/** A failure of what holds the images. It is the operator's, and is never encoded to a client. */
+/** A failure of the store or the cluster. It is the operator's, and is never encoded to a client. */
 export const trouble = (
   method: string,
   cause: { readonly message: string },
@@ -78,7 +78,7 @@ interface Session {
 }
 
 /**
- * Makes the sessions. A copy is removed when the session has another image or none as far as this host has read, and
+ * Makes the sessions. A copy is removed when this host reads that the session has no image or another one, and
  * after `idleTimeToLive` without use.
  */
 export const make = (images: Images, makeSlot: MakeSlot, options: Options | undefined) =>

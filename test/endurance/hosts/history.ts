@@ -1,10 +1,10 @@
-/** What the clients of sessions have seen, and the check that one order of all calls explains it. */
+/** A history of sessions as their clients saw it, and the check that one order of all calls explains it. */
 
 /** A set or a read of one session. Times are in milliseconds. */
 export interface Call {
   readonly kind: "set" | "get"
   readonly session: number
-  /** The number of the image; 0 for none. Each is set once. */
+  /** The number of the image; 0 for no image. Each is set once. */
   readonly image: number
   readonly start: number
   /** Infinity for a set that was not acknowledged: it may take effect later, or never. */

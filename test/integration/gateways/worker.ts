@@ -1,6 +1,6 @@
 /**
- * A worker in a process of its own: it fetches a session's picture from the store into a file, opens it and answers what
- * it has seen. `GET /<session id>`.
+ * A worker in a process of its own: it fetches a session's picture from the store into a file, opens it and answers its
+ * size. `GET /<session id>`.
  *
  * Environment: the store of the reference server, and `WORKER_DIRECTORY` for its own files. Writes `ready <url>`.
  */
