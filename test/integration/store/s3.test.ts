@@ -231,13 +231,23 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
 
   it.live("leaves nothing of uploads that are interrupted, and waits for none of them", () =>
     Effect.gen(function*() {
-      const stalled = yield* makeProxy(ceph.endpoint, ({ method }) => method === "PUT" ? "stall" : "pass")
+      let isSending = false
+      const stalled = yield* makeProxy(ceph.endpoint, ({ method, socket }) => {
+        if (method !== "PUT") return "pass"
+        isSending = true
+        socket.once("close", () => {
+          isSending = false
+        })
+        return "stall"
+      })
       yield* withStore(
         Effect.fnUntraced(function*(store) {
           const image = yield* makeImage(1000)
           const fiber = yield* Effect.fork(store.putScoped(image))
-          yield* Effect.sleep("200 millis")
+          yield* Effect.repeat(Effect.sleep("10 millis"), { until: () => isSending })
           yield* Fiber.interrupt(fiber)
+          // The layer still waits for the answer.
+          assert.isTrue(isSending)
         }),
         { endpoint: stalled, timeout: "2 seconds" }
       )
