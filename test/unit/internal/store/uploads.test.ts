@@ -28,7 +28,14 @@ const makeUpload = Effect.gen(function*() {
           Stream.zipWithIndex(Stream.fromIterable(chunks)),
           ([chunk, i]) => Effect.as(Deferred.await(take[i === 0 ? 0 : 1]), chunk)
         )
-        yield* Stream.runForEach(gate.pass(bytes, 20), () => Effect.sync(() => events.push("chunk")))
+        // As in an HTTP client, the body is read by another fiber, which an abort reaches later.
+        const body = yield* Effect.forkDaemon(
+          Stream.runForEach(gate.pass(bytes, 20), () => Effect.sync(() => events.push("chunk")))
+        )
+        yield* Effect.onInterrupt(
+          Fiber.join(body),
+          () => Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 30), Fiber.interrupt(body))
+        )
         const result = yield* Deferred.await(answer)
         events.push("answer")
         return result
