@@ -43,7 +43,7 @@ const makeHost = Effect.gen(function*() {
 
   const sessions = Layer.merge(
     InitImageCluster.layerSessions({ directory }),
-    InitImageCluster.layer({ timeToLive: "1 hour", grace: "2 minutes" })
+    InitImageCluster.layer({ timeToLive: "1 hour", grace: "1 hour" })
   ).pipe(
     Layer.provide(cluster),
     Layer.provide(InitImageStore.layerFileSystem({ directory: store }))
