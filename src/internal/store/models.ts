@@ -15,7 +15,7 @@ const Count = Schema.Int.pipe(Schema.nonNegative())
  * A stored image: enough to fetch it and to check that it is the same. Its JSON is under 400 bytes, in snake case, and
  * holds no URL, credential or path:
  *
- * ```json
+ * ```jsonc
  * {"key":"…","sha256":"…","bytes":4210733,"mime":"image/jpeg","width":4000,"height":3000,"orientation":6,"display_name":"photo.jpg","expires_at":"2026-01-31T12:00:00.000Z"}
  * ```
  *
