@@ -1,7 +1,7 @@
 /**
  * Compares `put` of an image of 32 MiB with undici and the same signing, against a Ceph that runs beside it: `npx tsc -p
- * test/bench && node --expose-gc test/bench/dist/test/bench/store.js`. Interleaved rounds in one process; the peak of
- * memory is over the baseline of each round.
+ * test/bench && node --expose-gc test/bench/dist/test/bench/store.js`. Interleaved rounds in one process. Memory is
+ * sampled in rounds of its own, since that takes time, as the peak over the baseline.
  */
 import { AwsV4Signer } from "aws4fetch"
 import * as Effect from "effect/Effect"
@@ -10,15 +10,16 @@ import { createHash, randomBytes } from "node:crypto"
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { request } from "undici"
 import { InitImageStore } from "../../src/InitImageStore.js"
 import { SessionInitImage } from "../../src/SessionInitImage.js"
 import * as cephs from "../utils/ceph.js"
 import * as s3 from "../utils/s3.js"
-import { median, timed } from "./measure.js"
+import { collectGarbage, median, settle, timed } from "./measure.js"
 import { root } from "./paths.js"
 
-const rounds = 15
+const rounds = 25
 const bytes = 32 * 1024 * 1024
 const highWaterMark = 512 * 1024
 
@@ -41,16 +42,18 @@ const memory = () => {
   return (arrayBuffers + heapUsed) / 1024 / 1024
 }
 
-/** Memory is sampled in rounds of its own, since that takes time. */
-const measure = async (run: () => Promise<unknown>) => {
-  globalThis.gc?.()
-  await new Promise((resolve) => setTimeout(resolve, 50))
+const measureTime = async (run: () => Promise<unknown>) => {
+  collectGarbage()
+  await sleep(20)
   const turns = threadTurns()
   const cpu = process.cpuUsage()
   const { milliseconds } = await timed(run)
   const { system, user } = process.cpuUsage(cpu)
-  const delay = turns()
-  globalThis.gc?.()
+  return { milliseconds, cpu: (system + user) / 1000, delay: turns() }
+}
+
+const measureMemory = async (run: () => Promise<unknown>) => {
+  await settle(async () => void await run())
   const before = memory()
   let peak = before
   const sampler = setInterval(() => {
@@ -58,7 +61,7 @@ const measure = async (run: () => Promise<unknown>) => {
   }, 2)
   await run()
   clearInterval(sampler)
-  return { milliseconds, cpu: (system + user) / 1000, mebibytes: peak - before, delay }
+  return peak - before
 }
 
 const directory = mkdtempSync(join(tmpdir(), "init-image-bench-"))
@@ -101,19 +104,25 @@ const raw = async () => {
   if (statusCode !== 200) throw new Error(`answered ${statusCode}`)
 }
 
-const results = { library: [], raw: [] } as Record<"library" | "raw", Array<Awaited<ReturnType<typeof measure>>>>
+const contestants = { library, raw }
+const names = ["library", "raw"] as const
+const times = { library: [], raw: [] } as Record<
+  keyof typeof contestants,
+  Array<Awaited<ReturnType<typeof measureTime>>>
+>
 try {
-  for (let round = -3; round < rounds; round++) {
-    for (const [name, run] of [["library", library], ["raw", raw]] as const) {
-      const result = await measure(run)
-      if (round >= 0) results[name].push(result)
+  for (let round = -5; round < rounds; round++) {
+    for (const name of names) {
+      const result = await measureTime(contestants[name])
+      if (round >= 0) times[name].push(result)
     }
   }
-  for (const name of ["library", "raw"] as const) {
-    const of = (key: "milliseconds" | "cpu" | "mebibytes" | "delay") =>
-      median(results[name].map((result) => result[key])).toFixed(1)
+  for (const name of names) {
+    const of = (key: "milliseconds" | "cpu" | "delay") => median(times[name].map((result) => result[key])).toFixed(1)
+    const peaks: Array<number> = []
+    for (let round = 0; round < 5; round++) peaks.push(await measureMemory(contestants[name]))
     console.log(
-      `${name}: ${of("milliseconds")} ms, ${of("cpu")} ms CPU, ${of("mebibytes")} MiB, ${of("delay")} ms turn`
+      `${name}: ${of("milliseconds")} ms, ${of("cpu")} ms CPU, ${median(peaks).toFixed(1)} MiB, ${of("delay")} ms turn`
     )
   }
 } finally {

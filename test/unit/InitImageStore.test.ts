@@ -1,5 +1,6 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
@@ -15,7 +16,9 @@ import * as Schema from "effect/Schema"
 import { readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import * as InitImageStore from "../../src/InitImageStore.js"
+import type { SessionInitImage } from "../../src/SessionInitImage.js"
 import { list, makeDirectory } from "../utils/directory.js"
+import { atNth, type FaultHook, layerHooked } from "../utils/hookedFileSystem.js"
 import { atEachStep, interruptAt } from "../utils/interruptions.js"
 import { bytesOf, makeImage } from "../utils/stored.js"
 
@@ -145,6 +148,33 @@ describe("images", () => {
       }
       assert.deepStrictEqual(list(directory), [])
     })))
+
+  it.live("are written again where the disk fails, and leave nothing but the old image of a name where it goes on", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const error = new SystemError({
+        reason: "Unknown",
+        module: "FileSystem",
+        method: "write",
+        pathOrDescriptor: "/secret"
+      })
+      const put = (image: SessionInitImage, hook: FaultHook) =>
+        Effect.flatMap(InitImageStore.InitImageStore, (store) => store.named.put("a", image)).pipe(
+          Effect.provide(Layer.provide(InitImageStore.layerFileSystem({ directory }), layerHooked(hook)))
+        )
+      const old = yield* put(yield* makeImage(1000, { fill: 1 }), atNth("writeAll", 2, () => Effect.fail(error)))
+      const image = yield* makeImage(1000, { fill: 2 })
+      const failed = yield* Effect.flip(
+        put(image, (operation, run) => operation === "writeAll" ? Effect.fail(error) : run)
+      )
+      assert.strictEqual(failed._tag === "StoreError" ? failed.reason : failed._tag, "Unavailable")
+      assert.notInclude(JSON.stringify(failed), "secret")
+      assert.deepStrictEqual(list(directory), [old.key])
+      // A network file system reports a failed write when the file is closed: the third close is that of the object.
+      const again = yield* put(image, atNth("close", 3, () => Effect.fail(error)))
+      assert.notStrictEqual(again.sha256, old.sha256)
+      assert.deepStrictEqual(list(directory), [old.key])
+    }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
 
   it.live("have no URL in a store of files, and no store where its directory is gone", () =>
     withStore(Effect.fnUntraced(function*(store, directory) {

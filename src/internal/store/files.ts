@@ -56,6 +56,8 @@ export const make = (fs: FileSystem.FileSystem, path: Path.Path, directory: stri
             const append = (chunk: Uint8Array) => Effect.mapError(tempFile.append(open, chunk), failed)
             yield* append(Buffer.from(`${description}\n`, "latin1"))
             yield* Stream.runForEach(bytes, append)
+            // A network file system may tell only here that it could not write.
+            yield* Effect.mapError(tempFile.close(open), failed)
           }),
         (open) => Effect.ignore(tempFile.close(open))
       ).pipe(
