@@ -170,12 +170,19 @@ describe("the documents", () => {
     }
   })
 
-  it("list every heading of the README in its table of contents, on one page of at most 430 lines", () => {
+  it("show in Python the worker that a test runs", () => {
+    const [, sample = ""] = /^```python\n(.*?)^```/ms.exec(read("README.md")) ?? []
+    const withoutComments = sample.replace(/ {2}#.*$/gm, "")
+    assert.include(withoutComments, "requests.get")
+    assert.include(read("test/examples/worker.py"), withoutComments)
+  })
+
+  it("list every heading of the README in its table of contents, on one page of at most 440 lines", () => {
     const text = read("README.md")
     const [, ...sections] = anchorsOf(text.replace(/^```.*?^```/gms, ""))
     const contents = text.split("\n").find((line) => line.startsWith("**Contents:**")) ?? ""
     assert.deepStrictEqual(linksOf(contents), sections.map((anchor) => `#${anchor}`))
-    assert.isAtMost(text.split("\n").length, 430)
+    assert.isAtMost(text.split("\n").length, 440)
   })
 })
 
