@@ -4,78 +4,185 @@ import * as Effect from "effect/Effect"
 import { fileURLToPath } from "node:url"
 import { imagesIn } from "../integration/server/testServer.js"
 import { list, makeDirectory } from "../utils/directory.js"
-import type { Target } from "./siege/client.js"
-import * as connections from "./siege/connections.js"
+import { leaveOut } from "../utils/peers.js"
+import * as tmpfs from "../utils/tmpfs.js"
+import { seed } from "./fuzzing.js"
+import { type Attack, warmUp } from "./siege/attack.js"
+import * as bodies from "./siege/bodies.js"
+import { destroyAll, type Target } from "./siege/client.js"
+import * as disk from "./siege/disk.js"
+import * as forms from "./siege/forms.js"
+import * as headers from "./siege/headers.js"
+import * as images from "./siege/images.js"
+import * as json from "./siege/json.js"
+import { loads } from "./siege/kills.js"
+import * as mixed from "./siege/mixed.js"
+import * as origins from "./siege/origins.js"
+import * as pipelines from "./siege/pipelines.js"
 import * as probe from "./siege/probe.js"
-import * as requests from "./siege/requests.js"
-import * as sockets from "./siege/sockets.js"
+import * as readers from "./siege/readers.js"
+import * as sessionIds from "./siege/sessionIds.js"
+import * as stalls from "./siege/stalls.js"
+import * as upgrades from "./siege/upgrades.js"
+import * as uploads from "./siege/uploads.js"
+import * as webSocketFrames from "./siege/webSocketFrames.js"
+import * as webSocketHandshakes from "./siege/webSocketHandshakes.js"
 import * as Server from "./soak/server.js"
 
 const mebibyte = 1024 * 1024
 
-/** In milliseconds: ten times the target on an idle machine, as other tests run beside this one. */
-const maxHealthTime = 2500
+/**
+ * `SIEGE_STRICT=1` requires the times that an idle machine keeps. Without it they are printed only, and ten times as long
+ * ones are required, as other tests run beside this one.
+ */
+const isStrict = process.env["SIEGE_STRICT"] === "1"
+
+/** The longest time of a health check, in milliseconds. */
+const maxHealthTime = isStrict ? 250 : 2500
+
+/** The longest time from SIGTERM to the end of the process, in milliseconds. The server's own deadline is 5 seconds. */
+const maxEndTime = isStrict ? 5000 : 30_000
+/** The same for 2,000 connections. */
+const maxManyEndTime = isStrict ? 3000 : 30_000
 
 /** The server must have released everything in this time after an attack, in milliseconds. */
-const recoveryTime = 10_000
+const recoveryTime = 60_000
 const maxResidentGrowth = 100 * mebibyte
 
-interface Server extends Omit<Target, "port" | "directory"> {
-  readonly name: string
-  readonly entry?: string
-}
+/** `SIEGE_ONLY` is a pattern of the titles to run. */
+const only = new RegExp(process.env["SIEGE_ONLY"] ?? "", "u")
+const isChosen = ({ title }: { readonly title: string }): boolean => only.test(title)
 
-const attacks = [...sockets.attacks, ...requests.attacks, ...connections.attacks]
+const attacks: ReadonlyArray<Attack> = [
+  bodies,
+  headers,
+  forms,
+  json,
+  images,
+  origins,
+  sessionIds,
+  webSocketHandshakes,
+  webSocketFrames,
+  uploads,
+  pipelines,
+  readers,
+  upgrades,
+  disk,
+  mixed,
+  stalls
+].flatMap(({ attacks }) => attacks)
 
-const servers: ReadonlyArray<Server> = [
-  { name: "the reference server", upload: "/v1/init-image", stream: "/v1/stream", hasSessions: true },
-  {
-    name: "the README's first server",
-    entry: fileURLToPath(new URL("siege/readmeServer.ts", import.meta.url)),
-    upload: "/init-image",
-    stream: "/stream",
-    hasSessions: false
+const reference = { upload: "/v1/init-image", stream: "/v1/stream", hasSessions: true }
+const readme = { upload: "/init-image", stream: "/stream", hasSessions: false }
+const readmeEntry = fileURLToPath(new URL("siege/readmeServer.ts", import.meta.url))
+
+/** Sums of the spool's gauges: bytes in flight, waiting images, kept bytes and files. */
+const gauges = ({ hasSessions, port }: Target) =>
+  Effect.promise(async () => {
+    if (!hasSessions) return 0
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: "close" } })).text()
+    const values = [...text.matchAll(/^session_init_image_spool_(?:in_flight|waiting|kept)\w* (\d+)/gm)]
+    return values.reduce((sum, [, value]) => sum + Number(value), 0)
+  })
+
+/** Runs the attacks on a server, each with a line of figures, and ends it. */
+const besiege = Effect.fnUntraced(function*(
+  name: string,
+  paths: Omit<Target, "port" | "directory">,
+  directory: string,
+  attacks: ReadonlyArray<Attack>,
+  entry?: string
+) {
+  const server = yield* Server.start(directory, { TMPDIR: directory }, entry)
+  const target: Target = { ...paths, port: server.port, directory }
+  yield* Effect.promise(() => warmUp(target))
+  yield* Effect.sleep("200 millis")
+  const start = yield* server.usage
+  const failures: Array<string> = []
+
+  for (const { run, title } of attacks.filter(isChosen)) {
+    const attack = Effect.promise(() =>
+      run(target).catch((error: unknown) => {
+        failures.push(`${title}: ${String(error)}`)
+        return 0
+      })
+    )
+    const { health, result: requests } = yield* probe.beside(target.port, attack)
+    const since = Date.now()
+    let usage = yield* server.usage
+    let held = yield* gauges(target)
+    const isRecovered = () =>
+      usage.fibers <= start.fibers && usage.sockets <= start.sockets && usage.descriptors <= start.descriptors
+      && held === 0 && imagesIn(directory).length === 0 && usage.resident - start.resident < maxResidentGrowth
+    while (!isRecovered() && Date.now() - since < recoveryTime) {
+      yield* Effect.sleep("100 millis")
+      usage = yield* server.usage
+      held = yield* gauges(target)
+    }
+    process.stdout.write(
+      `siege: ${name}: ${title}: ${requests} requests, healthz p99 ${health.p99.toFixed(0)} ms, `
+        + `worst ${health.worst.toFixed(0)} ms, `
+        + `resident ${((usage.resident - start.resident) / mebibyte).toFixed(0)} MiB more, `
+        + `descriptors ${start.descriptors} to ${usage.descriptors}, fibers ${start.fibers} to ${usage.fibers}, `
+        + `files ${imagesIn(directory).length}, after ${((Date.now() - since) / 1000).toFixed(1)} s\n`
+    )
+    if (health.failed > 0) failures.push(`${title}: ${health.failed} health checks failed`)
+    if (health.worst > maxHealthTime) failures.push(`${title}: a health check took ${health.worst.toFixed(0)} ms`)
+    if (!isRecovered()) failures.push(`${title}: something is left`)
   }
-]
+  assert.deepStrictEqual(failures, [])
+  assert.strictEqual(yield* server.stop(), "0")
+  assert.notMatch(server.said(), /\b(?:ERROR|FATAL)\b.*defect|Unhandled/i)
+})
 
-describe.concurrent("under attack", () => {
-  for (const { entry, hasSessions, name, stream, upload } of servers) {
-    it.scopedLive(`${name} answers others, and has released everything afterwards`, () =>
+describe.concurrent(`under attack, with seed ${seed},`, () => {
+  it.scopedLive("the reference server answers others, and has released everything afterwards", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      yield* besiege("the reference server", reference, directory, attacks)
+      assert.deepStrictEqual(list(directory), [])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("the README's first server does too", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const chosen = attacks.filter(({ referenceOnly }) => referenceOnly !== true)
+      yield* besiege("the README's first server", readme, directory, chosen, readmeEntry)
+      assert.deepStrictEqual(list(directory), [])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  if (tmpfs.refusal !== undefined) {
+    leaveOut("A file system to mount", "a server on a full or read-only disk goes on")
+  } else {
+    it.scopedLive("the reference server on a small disk does too", () =>
+      Effect.gen(function*() {
+        const directory = yield* tmpfs.makeTmpfs(`size=${disk.diskSize},mode=0700`)
+        yield* besiege("the reference server on a small disk", reference, directory, disk.smallDiskAttacks)
+        assert.deepStrictEqual(list(directory), [])
+      }))
+  }
+})
+
+describe("told to end", () => {
+  for (const { further = [], start, title } of loads.filter(isChosen)) {
+    it.scopedLive(`beside ${title}, the reference server does so in its deadline, and leaves nothing`, () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
-        const server = yield* Server.start(directory, { TMPDIR: directory }, entry)
-        const target: Target = { port: server.port, stream, upload, hasSessions, directory }
-        yield* Effect.promise(() => connections.warmUp(target))
-        yield* Effect.sleep("200 millis")
-        const start = yield* server.usage
-        const failures: Array<string> = []
-
-        for (const { run, title } of attacks.filter(({ referenceOnly }) => hasSessions || referenceOnly !== true)) {
-          const { health, result: requests } = yield* probe.beside(target.port, Effect.promise(() => run(target)))
-          const since = Date.now()
-          let usage = yield* server.usage
-          const isRecovered = () =>
-            usage.fibers <= start.fibers && usage.sockets <= start.sockets
-            && imagesIn(directory).length === 0 && usage.resident - start.resident < maxResidentGrowth
-          while (!isRecovered() && Date.now() - since < recoveryTime) {
-            yield* Effect.sleep("100 millis")
-            usage = yield* server.usage
-          }
-          process.stdout.write(
-            `siege: ${name}: ${title}: ${requests} requests, healthz p99 ${health.p99.toFixed(0)} ms, `
-              + `worst ${health.worst.toFixed(0)} ms, `
-              + `resident ${((usage.resident - start.resident) / mebibyte).toFixed(0)} MiB more, `
-              + `sockets ${start.sockets} to ${usage.sockets}, fibers ${start.fibers} to ${usage.fibers}, `
-              + `files ${imagesIn(directory).length}, after ${((Date.now() - since) / 1000).toFixed(1)} s\n`
-          )
-          if (health.failed > 0) failures.push(`${title}: ${health.failed} health checks failed`)
-          if (health.worst > maxHealthTime) failures.push(`${title}: a health check took ${health.worst.toFixed(0)} ms`)
-          if (!isRecovered()) failures.push(`${title}: something is left`)
-        }
-        assert.deepStrictEqual(failures, [])
-
-        assert.strictEqual(yield* server.stop, "0")
+        const server = yield* Server.start(directory, { TMPDIR: directory })
+        const { clients, requests } = yield* Effect.promise(() => start({ ...reference, port: server.port, directory }))
+        const since = Date.now()
+        const code = yield* server.stop(further)
+        const took = Date.now() - since
+        destroyAll(clients)
+        process.stdout.write(
+          `siege: SIGTERM beside ${title}: ${requests} requests, ended with ${code} after ${
+            (took / 1000).toFixed(1)
+          } s, `
+            + `files ${list(directory).length}\n`
+        )
+        assert.strictEqual(code, "0")
         assert.deepStrictEqual(list(directory), [])
+        assert.isAtMost(took, clients.length === 2000 ? maxManyEndTime : maxEndTime)
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 })

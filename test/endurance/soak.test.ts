@@ -109,7 +109,7 @@ describe("a server under sustained load", () => {
         if (count >= standard) {
           assert.deepStrictEqual([...outcomes].filter(([, times]) => times === 0), [], "every outcome occurs")
         }
-        assert.strictEqual(yield* server.stop, "0")
+        assert.strictEqual(yield* server.stop(), "0")
         assert.deepStrictEqual(list(directory), [])
         assert.strictEqual(server.said(), "")
       }).pipe(

@@ -1,5 +1,5 @@
 /** Connections of a hostile client, on loopback. */
-import type { Buffer } from "node:buffer"
+import { Buffer } from "node:buffer"
 import * as Net from "node:net"
 
 /** A server under attack. */
@@ -61,6 +61,28 @@ export const head = (method: string, path: string, headers: Record<string, strin
     ""
   ].join("\r\n")
 
+/** A request with a body. */
+export const request = (
+  method: string,
+  path: string,
+  type: string,
+  body: Uint8Array | string,
+  fields: Record<string, string> = {}
+): Buffer => {
+  const bytes = Buffer.from(body)
+  return Buffer.concat([
+    Buffer.from(head(method, path, { "Content-Type": type, "Content-Length": String(bytes.length), ...fields })),
+    bytes
+  ])
+}
+
+/** An upload of a PNG. */
+export const post = ({ upload }: Target, body: Uint8Array | string, fields: Record<string, string> = {}): Buffer =>
+  request("POST", upload, "image/png", body, fields)
+
+/** The path of a session's image. */
+export const sessionPath = (id: string): string => `/sessions/${id}/init-image`
+
 export const upgrade = (path: string, protocol: string, headers: Record<string, string> = {}): string =>
   head("GET", path, {
     "Connection": "Upgrade",
@@ -70,12 +92,38 @@ export const upgrade = (path: string, protocol: string, headers: Record<string, 
     ...headers
   })
 
-/** The statuses of all responses. */
+/** The statuses of all final responses. */
 export const statusesOf = (client: Client): ReadonlyArray<string> =>
-  [...client.received().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status = ""]) => status)
+  [...client.received().matchAll(/HTTP\/1\.1 ([2-5]\d\d|101)/g)].map(([, status = ""]) => status)
+
+export const isAnswered = (client: Client): boolean => client.socket.destroyed || statusesOf(client).length > 0
 
 export const destroyAll = (clients: ReadonlyArray<Client>): void => {
   for (const { socket } of clients) socket.destroy()
+}
+
+/** One request after another, each on a connection of its own; answers the statuses. */
+export const sequence = async (port: number, requests: ReadonlyArray<Buffer>): Promise<ReadonlyArray<string>> => {
+  const statuses: Array<string> = []
+  for (const bytes of requests) {
+    const client = await connect(port)
+    client.socket.write(bytes)
+    await until(() => statusesOf(client).length > 0, "an answer")
+    statuses.push(statusesOf(client)[0] ?? "")
+    client.socket.destroy()
+  }
+  return statuses
+}
+
+export const expectStatuses = (found: ReadonlyArray<string | undefined>, expected: ReadonlyArray<string>): void => {
+  if (found.join() !== expected.join()) throw new Error(`answered ${found.join()}`)
+}
+
+/** Waits for the ends of the connections for a time, in milliseconds, and requires them. */
+export const expectClosed = async (clients: ReadonlyArray<Client>, timeout: number): Promise<void> => {
+  await Promise.race([Promise.all(clients.map(({ closed }) => closed)), pause(timeout)])
+  const left = clients.filter(({ socket }) => !socket.destroyed).length
+  if (left > 0) throw new Error(`${left} connections are open after ${timeout} ms`)
 }
 
 /** Visits the clients at a pace at which one attacker sends about 1 MB/s at most. */

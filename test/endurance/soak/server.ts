@@ -5,6 +5,7 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { eventually } from "../../utils/webSocketClient.js"
 import { descriptors, residentBytes } from "./procfs.js"
@@ -39,10 +40,15 @@ export interface Usage extends Use {
   /** In bytes. */
   readonly resident: number
   readonly sockets: number
+  /** Open descriptors, sockets among them. */
+  readonly descriptors: number
 }
 
-/** Open sockets in any state. */
-const countSockets = (pid: number): number => descriptors(pid).filter((name) => name.startsWith("socket:")).length
+/** Open descriptors, and the sockets in any state among them. */
+const countDescriptors = (pid: number): Pick<Usage, "descriptors" | "sockets"> => {
+  const names = descriptors(pid)
+  return { descriptors: names.length, sockets: names.filter((name) => name.startsWith("socket:")).length }
+}
 
 const referenceServer = fileURLToPath(new URL("child.ts", import.meta.url))
 
@@ -88,13 +94,18 @@ export const start = Effect.fnUntraced(
       /** The output without the line of the address. */
       said: () => stdout.split("\n").slice(1).join("\n") + stderr,
       descriptors: () => descriptors(pid),
-      usage: Effect.map(use, (use): Usage => ({ ...use, resident: residentBytes(pid), sockets: countSockets(pid) })),
-      /** Sends SIGTERM and returns the exit code or the signal. */
-      stop: Effect.promise(async () => {
-        child.kill("SIGTERM")
-        const [code, signal] = await exited
-        return String(code ?? signal)
-      })
+      usage: Effect.map(use, (use): Usage => ({ ...use, resident: residentBytes(pid), ...countDescriptors(pid) })),
+      /** Sends SIGTERM, and further signals 100 ms apart, and returns the exit code or the signal. */
+      stop: (further: ReadonlyArray<NodeJS.Signals> = []) =>
+        Effect.promise(async () => {
+          child.kill("SIGTERM")
+          for (const signal of further) {
+            await sleep(100)
+            child.kill(signal)
+          }
+          const [code, signal] = await exited
+          return String(code ?? signal)
+        })
     }
   }
 )
