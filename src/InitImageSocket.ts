@@ -108,10 +108,20 @@ const persistMessage: session.Images["persistMessage"] = (text, frame) =>
     )
   )
 
+/** Counts a message here only if it is refused or has no image: any other is counted when its image is persisted. */
+const readShort: session.Images["readShort"] = (text, frame) =>
+  Effect.matchEffect(InitImageFrame.readShort(text, frame), {
+    onFailure: (error) => recordReceived(Effect.fail(error)),
+    onSuccess: (message) => message === undefined ? Effect.void : recordReceived(Effect.succeed(message))
+  })
+
+const recordReceived = metrics.observe("InitImageSocket.receive", () => Option.none())
+
 const images: session.Images = {
   makeSlot: InitImageSlot.make,
   decodeFormat: InitImagePayload.decodePayloadFormat,
   persistMessage,
+  readShort,
   admit: (bytes) =>
     Effect.gen(function*() {
       const spool = yield* InitImageSpool.InitImageSpool

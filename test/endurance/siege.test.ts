@@ -9,7 +9,7 @@ import * as tmpfs from "../utils/tmpfs.js"
 import { seed } from "./fuzzing.js"
 import { type Attack, warmUp } from "./siege/attack.js"
 import * as bodies from "./siege/bodies.js"
-import { destroyAll, type Target } from "./siege/client.js"
+import { disconnect, type Target } from "./siege/client.js"
 import * as disk from "./siege/disk.js"
 import * as forms from "./siege/forms.js"
 import * as headers from "./siege/headers.js"
@@ -99,15 +99,20 @@ const besiege = Effect.fnUntraced(function*(
   yield* Effect.sleep("200 millis")
   const start = yield* server.usage
   const failures: Array<string> = []
+  const fail = (failure: string): void => {
+    failures.push(failure)
+    process.stdout.write(`siege: ${name}: failed: ${failure}\n`)
+  }
 
   for (const { run, title } of attacks.filter(isChosen)) {
     const attack = Effect.promise(() =>
       run(target).catch((error: unknown) => {
-        failures.push(`${title}: ${String(error)}`)
+        fail(`${title}: ${String(error)}`)
         return 0
       })
     )
     const { health, result: requests } = yield* probe.beside(target.port, attack)
+    disconnect(target.port)
     const since = Date.now()
     let usage = yield* server.usage
     let held = yield* gauges(target)
@@ -126,9 +131,9 @@ const besiege = Effect.fnUntraced(function*(
         + `descriptors ${start.descriptors} to ${usage.descriptors}, fibers ${start.fibers} to ${usage.fibers}, `
         + `files ${imagesIn(directory).length}, after ${((Date.now() - since) / 1000).toFixed(1)} s\n`
     )
-    if (health.failed > 0) failures.push(`${title}: ${health.failed} health checks failed`)
-    if (health.worst > maxHealthTime) failures.push(`${title}: a health check took ${health.worst.toFixed(0)} ms`)
-    if (!isRecovered()) failures.push(`${title}: something is left`)
+    if (health.failed > 0) fail(`${title}: ${health.failed} health checks failed`)
+    if (health.worst > maxHealthTime) fail(`${title}: a health check took ${health.worst.toFixed(0)} ms`)
+    if (!isRecovered()) fail(`${title}: something is left`)
   }
   assert.deepStrictEqual(failures, [])
   assert.strictEqual(yield* server.stop(), "0")
@@ -173,7 +178,7 @@ describe("told to end", () => {
         const since = Date.now()
         const code = yield* server.stop(further)
         const took = Date.now() - since
-        destroyAll(clients)
+        disconnect(server.port)
         process.stdout.write(
           `siege: SIGTERM beside ${title}: ${requests} requests, ended with ${code} after ${
             (took / 1000).toFixed(1)

@@ -12,7 +12,7 @@ import { Buffer } from "node:buffer"
 import { readFileSync } from "node:fs"
 import { extname } from "node:path"
 import { InitImageError, InitImageFrame, InitImageLimits, InitImageSpool, SessionInitImage } from "../../src/index.js"
-import { persistOrAnnounced } from "../../src/InitImageFrame.js"
+import { persistOrAnnounced, readShort } from "../../src/InitImageFrame.js"
 import { maxBufferBytes } from "../../src/internal/persist/bufferPool.js"
 import { warn } from "../../src/internal/persist/removal.js"
 import * as quotas from "../../src/internal/spool/quota.js"
@@ -76,6 +76,9 @@ const valueAt = (message: unknown, at: ReadonlyArray<string>): unknown =>
         : undefined,
     message
   )
+
+const isWithoutImage = (frame: { readonly image: unknown; readonly announced: unknown }): boolean =>
+  frame.image === null && frame.announced === undefined
 
 const duplicateKey = Either.left({ _tag: "InvalidPayload", reason: "DuplicateKey" })
 const notJson = new InitImageError.InvalidPayload({ reason: "NotJson" })
@@ -166,6 +169,23 @@ describe("InitImageFrame", () => {
       assertEqual(json, at, isWellFormed(json) ? [json, Buffer.from(json)] : [json]).pipe(
         InitImageLimits.withMaxBytes(limit)
       ),
+    { fastCheck: { numRuns: 300 } }
+  )
+
+  it.live.prop(
+    "is read without room as it is with it, where it is short and refused or has no image",
+    { frame: frames, damage: FastCheck.option(damages), limit: FastCheck.constantFrom(60, 1000) },
+    ({ damage, frame: { at, json }, limit }) =>
+      Effect.gen(function*() {
+        const text = damage === null ? json : damage(json).toString("latin1")
+        const frame = { at }
+        const expected = yield* outcome(persistOrAnnounced(text, frame))
+        const actual = yield* Effect.either(Effect.mapError(readShort(text, frame), errorFields))
+        if (text.length > 1024 || Either.isRight(expected) && !isWithoutImage(expected.right)) {
+          return assert.deepStrictEqual(actual, Either.right(undefined))
+        }
+        assert.deepStrictEqual(actual, Either.map(expected, ({ message }) => message))
+      }).pipe(InitImageLimits.withMaxBytes(limit), Effect.scoped, Effect.provide(NodeContext.layer)),
     { fastCheck: { numRuns: 300 } }
   )
 

@@ -243,6 +243,32 @@ describe("a session", () => {
       assert.strictEqual(received?.attributes.get("outcome"), "persisted")
     }))
 
+  live("records a message that is refused, or has no image, once", () =>
+    Effect.gen(function*() {
+      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory })
+      const { close, deliver, next, socket } = yield* makeFakeSocket
+      const session = yield* InitImageSocket.run(socket, () => Effect.never).pipe(
+        Effect.provideService(InitImageSpool.InitImageSpool, spool),
+        withSpans,
+        Effect.fork
+      )
+      const payload = payloadOf("image/png", png())
+      const refused = { ...payload, data: "!!!!" }
+      const messages = [init(payload), update(refused), update(null), update(payload), update({ ...payload, data: "" })]
+      for (const message of messages) {
+        yield* deliver(message)
+        yield* next
+      }
+      yield* close
+      const spans = yield* Fiber.join(session)
+      assert.deepStrictEqual(
+        spans.filter(({ name }) => name === "InitImageSocket.receive").map(({ attributes }) =>
+          attributes.get("outcome")
+        ),
+        ["persisted", "BadBase64", "none", "persisted", "Empty"]
+      )
+    }))
+
   live("ends when its socket closes while a replaced image is being removed", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory

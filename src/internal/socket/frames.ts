@@ -38,6 +38,9 @@ const closingTimeout = 5000
 /** A message of at most this many bytes needs no admission before it is complete. */
 const smallMessageBytes = 64 * 1024
 
+/** How long answers may wait for further ones while the client has more messages in the queue, in milliseconds. */
+const corkTime = 1
+
 const pong = JSON.stringify(protocol.pongMessage)
 
 /** A text frame as a string, a binary frame as bytes. */
@@ -195,7 +198,20 @@ export const make = Effect.fnUntraced(function*(
 
   const hasUnsent = () => ws !== undefined && ws.bufferedAmount > maxUnsentBytes
 
+  let isCorked = false
+  /** Sends the answers until `schedule` calls back with one system call. */
+  const cork = (schedule: (flush: () => void) => unknown): void => {
+    if (connection === undefined || isCorked) return
+    isCorked = true
+    connection.cork()
+    schedule(() => {
+      isCorked = false
+      connection.uncork()
+    })
+  }
+
   const post = (text: string): void => {
+    if (queuedFrames > 0) cork((flush) => setTimeout(flush, corkTime))
     if (sending !== undefined) return sending.send(text)
     // The socket's writer waits forever once the connection has ended: the fibers end with the scope.
     runFork(Effect.interruptible(write(text)))
@@ -209,7 +225,9 @@ export const make = Effect.fnUntraced(function*(
   /** A client that does not read its answers gets no more of them: pings do not wait in the queue for that. */
   const answerPing = (ping: string): void => {
     pingBytes += Buffer.byteLength(ping)
-    if (readState !== "Closing" && !hasUnsent()) post(pong)
+    if (readState === "Closing" || hasUnsent()) return
+    cork(setImmediate)
+    post(pong)
   }
 
   /** Reads no further message, and closes the connection behind the close frame. Drops what still arrives. */

@@ -174,6 +174,14 @@ export interface Images {
     text: string,
     frame: { readonly at: MessagePath | undefined; readonly dialect: InitImageDialect | undefined }
   ) => Effect.Effect<ReceivedMessage, InitImageError | PlatformError, Storage>
+  /**
+   * The message of a short text that has no image, without room or a scope; fails if it is refused. `undefined` for any
+   * other text.
+   */
+  readonly readShort: (
+    text: string,
+    frame: { readonly at: MessagePath | undefined; readonly dialect: InitImageDialect | undefined }
+  ) => Effect.Effect<unknown, InitImageError>
   /** Reserves the memory of a message, and answers how to persist an image from it without reserving more. */
   readonly admit: (bytes: number) => Effect.Effect<Images["persistMessage"], Busy, Scope.Scope>
   readonly persistAnnounced: (
@@ -293,23 +301,32 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
       (image) => images.persistAnnounced(image, inbox.image(image.bytes))
     )
 
+  const frame = { at, dialect: options.dialect }
+
   /** Errors of the image come before those of the type: the type may follow the image in the message. */
+  const checkMessage = (
+    message: unknown,
+    type: string,
+    hasImage: boolean
+  ): Effect.Effect<void, OtherMessage | refusal.Refusal> => {
+    if (typeOf(message) !== type) return Effect.fail(new OtherMessage({ received: message }))
+    const found = hasImage ? undefined : misplacedImage.find(message, keys)
+    return found === undefined ? Effect.void : Effect.fail(misplaced(found, keys))
+  }
+
   const persist = (text: string, type: string) =>
     Effect.gen(function*() {
-      const { announced, image, message } = yield* reservation.persistMessage(text, { at, dialect: options.dialect })
-        .pipe(
-          Effect.catchTag("InvalidPayload", (error) => {
-            const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, keys, type) : undefined
-            return Effect.fail(found === undefined ? error : misplaced(found, keys))
-          }),
-          refuse
-        )
-      if (typeOf(message) !== type) return yield* new OtherMessage({ received: message })
-      if (announced === undefined) {
-        const found = Option.isNone(image) ? misplacedImage.find(message, keys) : undefined
-        return found === undefined ? { message, image } : yield* misplaced(found, keys)
-      }
-      return { message, image: Option.some(yield* refuse(persistAnnounced(announced))) }
+      const { announced, image, message } = yield* reservation.persistMessage(text, frame).pipe(
+        Effect.catchTag("InvalidPayload", (error) => {
+          const found = error.reason === "MessageTooLarge" ? misplacedImage.findInText(text, keys, type) : undefined
+          return Effect.fail(found === undefined ? error : misplaced(found, keys))
+        }),
+        refuse
+      )
+      yield* checkMessage(message, type, announced !== undefined || Option.isSome(image))
+      return announced === undefined
+        ? { message, image }
+        : { message, image: Option.some(yield* refuse(persistAnnounced(announced))) }
     })
 
   const { prepare } = options
@@ -322,6 +339,16 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
         (received, image) => ({ ...received, image: Option.some(image) })
       )
     ).pipe(Effect.catchTags({ SystemError: refuseUnstored, BadArgument: refuseUnstored }))
+
+  /** Spares most refused messages, and those without an image, the slot's fiber and the image's room. */
+  const update = (text: string) =>
+    Effect.flatMap(refuse(images.readShort(text, frame)), (message): ReturnType<typeof receive> =>
+      message === undefined
+        ? receive(text, updateType)
+        : Effect.as(Effect.zipRight(checkMessage(message, updateType, false), slot.clear), {
+          message,
+          image: Option.none()
+        }))
 
   const openingTimeout = Duration.toMillis(options.openingTimeout ?? defaultOpeningTimeout)
   const opening = yield* inbox.textWithin({ ...rate, stall: openingTimeout }).pipe(
@@ -359,11 +386,9 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   const listen = Effect.zipRight(turn, inbox.text).pipe(
     Effect.flatMap((text): ReturnType<typeof receive> => {
       const plain = plainMessage.parse(text, firstKeys)
-      if (plain === undefined) return receive(text, updateType)
+      if (plain === undefined) return update(text)
       if (plain === "NotJson") return refusal.notJson
-      return typeOf(plain.message) === updateType
-        ? receive(text, updateType)
-        : new OtherMessage({ received: plain.message })
+      return typeOf(plain.message) === updateType ? update(text) : new OtherMessage({ received: plain.message })
     }),
     Effect.flatMap(({ image }) => Effect.zipRight(accept, connection.send(imageMessage(image)))),
     Effect.catchTags({

@@ -102,9 +102,13 @@ export interface Barrage {
   readonly frames?: number
   /** What each client must receive. */
   readonly answer: string | RegExp
+  /** Whether the server may also end the connection. */
+  readonly mayEnd?: boolean
 }
 
-export const barrage = ({ answer, bytes, count = 20, first = opening, frames = 1, title }: Barrage): Attack => ({
+export const barrage = (
+  { answer, bytes, count = 20, first = opening, frames = 1, mayEnd = false, title }: Barrage
+): Attack => ({
   title,
   referenceOnly: true,
   run: async (target) => {
@@ -116,7 +120,11 @@ export const barrage = ({ answer, bytes, count = 20, first = opening, frames = 1
       // About 1 MB/s.
       await pause(all.length / 1000)
     }
-    await until(() => clients.every(hasReceived(answer)), String(answer))
+    const isAnswered = hasReceived(answer)
+    await until(
+      () => clients.every((client) => isAnswered(client) || (mayEnd && client.socket.destroyed)),
+      String(answer)
+    )
     expectNoPath(clients, target)
     destroyAll(clients)
     return count * (frames + 1)

@@ -17,25 +17,41 @@ export interface Target {
 
 export interface Client {
   readonly socket: Net.Socket
-  /** The first 64 KiB of what the server has sent. */
+  /** The first and the last 32 KiB of what the server has sent. */
   readonly received: () => string
   /** Resolves when the connection has ended. */
   readonly closed: Promise<void>
 }
 
-const keptBytes = 64 * 1024
+const keptBytes = 32 * 1024
+
+const open = new Set<Net.Socket>()
+
+/** Ends all connections to a server. */
+export const disconnect = (port: number): void => {
+  for (const socket of open) if (socket.remotePort === port) socket.destroy()
+}
 
 export const connect = (port: number, { allowHalfOpen = false } = {}): Promise<Client> =>
   new Promise((resolve, reject) => {
-    let received = ""
+    let first = ""
+    let last = ""
     const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen })
-    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
+    open.add(socket)
+    const closed = new Promise<void>((resolve) =>
+      socket.once("close", () => {
+        open.delete(socket)
+        resolve()
+      })
+    )
     socket.on("data", (chunk: Buffer) => {
-      if (received.length < keptBytes) received += chunk.toString("latin1")
+      const text = chunk.toString("latin1")
+      if (first.length < keptBytes) first += text
+      else last = (last + text).slice(-keptBytes)
     })
     socket.once("error", reject)
     socket.on("error", () => {})
-    socket.once("connect", () => resolve({ socket, received: () => received, closed }))
+    socket.once("connect", () => resolve({ socket, received: () => first + last, closed }))
   })
 
 /** Connects many times, 100 at a time: more would fill the server's backlog. */

@@ -60,7 +60,7 @@ export const attacks: ReadonlyArray<Attack> = [
       i % 3 === 0
         ? head("GET", "/healthz", { "X-A": "a".repeat(20_000) })
         : i % 3 === 1
-        ? `GET /healthz HTTP/1.1\r\nHost: a\r\n${"A: bcdef\r\n".repeat(2000)}\r\n`
+        ? head("GET", "/healthz", Object.fromEntries(Array.from({ length: 2000 }, (_, k) => [`A-${k}`, "bcdef"])))
         : head("GET", `/${"a".repeat(20_000)}`),
     statuses: [431]
   }),

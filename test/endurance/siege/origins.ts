@@ -24,9 +24,8 @@ const hosts = [
   "127.0.0.1.nip.io",
   "localhost.evil.example",
   "a",
-  "0",
-  "[::ffff:127.0.0.1]",
-  "2130706433"
+  "10.0.0.1",
+  "xn--lcalhost-54a"
 ]
 
 export const attacks: ReadonlyArray<Attack> = [

@@ -112,6 +112,8 @@ export const attacks: ReadonlyArray<Attack> = [
     count: 4,
     frames: 10_000,
     bytes: () => Buffer.concat([repeat(10_000, (i) => frame(i % 2 === 0 ? 0x89 : 0x8a, "x".repeat(i % 100))), last]),
+    // `ws` ends a connection with 60 pongs that have not been sent.
+    mayEnd: true,
     answer: lastAnswer
   }),
   barrage({
