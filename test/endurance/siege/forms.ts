@@ -63,7 +63,7 @@ export const attacks: ReadonlyArray<Attack> = [
     title: "boundaries that are missing, too long or of hostile characters",
     request: (random, _, target) =>
       send(target, form(file(image)), random.pick(["", "\"", "x".repeat(5000), "\u00ff", "b c", "\"b\\\"", "--b"])),
-    statuses: [400]
+    statuses: [200, 400]
   }),
   volley({
     title: "forms of 1,000 empty parts",

@@ -66,6 +66,6 @@ export const attacks: ReadonlyArray<Attack> = [
     ending: "reset",
     request: (random) =>
       head(random.pick(["HEAD", "GET"]), random.pick(["/", "/docs", "/openapi.json", "/metrics", "/healthz"])),
-    statuses: [200, "none"]
+    statuses: [200, 404, "none"]
   })
 ]
