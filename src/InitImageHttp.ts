@@ -31,6 +31,7 @@ import { boundaryOf, mediaTypeOf } from "./internal/http/formHeaders.js"
 import { FormReader } from "./internal/http/multipart.js"
 import * as origin from "./internal/http/origin.js"
 import * as requestBody from "./internal/http/requestBody.js"
+import { leastImage } from "./internal/json/messageSize.js"
 import * as metrics from "./internal/metrics.js"
 import { RawReader } from "./internal/persist/rawReader.js"
 import * as tempFile from "./internal/persist/tempFile.js"
@@ -71,12 +72,6 @@ type Received = Effect.Effect<
   FileSystem.FileSystem | Path.Path | Scope.Scope
 >
 
-/**
- * The most that JSON's escapes add to base64 text: some encoders write `+` and `/` as `\u002B` and `\u002F`, a quarter
- * more on average.
- */
-const maxEscapeFactor = 1.25
-
 /** How a body is read. */
 interface Reading {
   readonly frame: InitImageFrame.FrameOptions
@@ -95,8 +90,7 @@ const fromJson = (body: Body, { frame, maxImages, options }: Reading): Received 
   Effect.gen(function*() {
     const maxBytes = yield* InitImageLimits.MaxBytes
     const maxMessageBytes = yield* InitImageLimits.MaxMessageBytes
-    const leastBytes = Math.floor(((body.length ?? 0) - maxMessageBytes) / maxEscapeFactor * 3 / 4)
-    yield* refuseTooLarge(leastBytes, maxBytes)
+    yield* refuseTooLarge(leastImage(body.length ?? 0, maxMessageBytes), maxBytes)
     return yield* body.use((source) =>
       InitImageFrame.persistSourceScoped(source, body.length, frame, maxImages, options)
     )

@@ -45,6 +45,7 @@ import * as InitImageFrame from "./InitImageFrame.js"
 import * as InitImagePayload from "./InitImagePayload.js"
 import * as InitImageSlot from "./InitImageSlot.js"
 import * as InitImageSpool from "./InitImageSpool.js"
+import { largestMessage } from "./internal/json/messageSize.js"
 import * as metrics from "./internal/metrics.js"
 import { check, sizeProblem } from "./internal/options.js"
 import * as sources from "./internal/persist/sources.js"
@@ -243,7 +244,8 @@ export const upgrade: Effect.Effect<
 const defaultFrameBytes = 100 * 1024 * 1024
 
 /**
- * Returns the largest text frame that an image of `maxBytes` may need, in bytes: its base64 text, and
+ * Returns the largest text frame that an image of `maxBytes` may need, in bytes: its base64 text, a
+ * quarter more for the escapes that some encoders write in it (`\/` in PHP, `\u002B` in .NET), and
  * `InitImageLimits.MaxMessageBytes` for the rest, 64 KiB by default. A transport with a lower limit closes the connection
  * on such a frame without an answer.
  *
@@ -251,7 +253,7 @@ const defaultFrameBytes = 100 * 1024 * 1024
  * @category limits
  */
 export const requiredFrameBytes = (maxBytes: number, maxMessageBytes: number = 64 * 1024): number =>
-  frameLimit.requiredFrameBytes(maxBytes, maxMessageBytes)
+  largestMessage(maxBytes, maxMessageBytes)
 
 /**
  * Reports a transport that accepts frames of at most `actual` bytes, while the limits on images require `required`.

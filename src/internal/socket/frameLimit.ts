@@ -1,12 +1,9 @@
 /** The largest message that an image of the allowed size needs. */
 import * as Effect from "effect/Effect"
 import * as InitImageLimits from "../../InitImageLimits.js"
+import { largestMessage } from "../json/messageSize.js"
 
-/** See `InitImageSocket.requiredFrameBytes`. */
-export const requiredFrameBytes = (maxBytes: number, maxMessageBytes: number): number =>
-  Math.ceil(maxBytes / 3) * 4 + maxMessageBytes
-
-/** {@link requiredFrameBytes} of the limits in the effect's context. */
+/** The frame that the limits in the effect's context need; see `InitImageSocket.requiredFrameBytes`. */
 export const maxFrameBytes: Effect.Effect<number> = Effect.gen(function*() {
-  return requiredFrameBytes(yield* InitImageLimits.MaxBytes, yield* InitImageLimits.MaxMessageBytes)
+  return largestMessage(yield* InitImageLimits.MaxBytes, yield* InitImageLimits.MaxMessageBytes)
 })

@@ -27,6 +27,7 @@ import * as InitImageLimits from "../../InitImageLimits.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import type { SessionInitImage } from "../../SessionInitImage.js"
 import { turn } from "../eventLoop.js"
+import { leastImage } from "../json/messageSize.js"
 import { check, functionProblem, sizeProblem, textProblem, timeoutProblem } from "../options.js"
 import { prepared } from "../prepare.js"
 import * as protocol from "../protocol.js"
@@ -238,7 +239,8 @@ const refuse = <A, R>(
 const refuseTooLarge = (messageBytes: number) =>
   Effect.gen(function*() {
     const limit = yield* InitImageLimits.MaxBytes
-    const bytes = Math.max(limit + 1, Math.floor((messageBytes - (yield* InitImageLimits.MaxMessageBytes)) / 4) * 3)
+    const least = leastImage(messageBytes, yield* InitImageLimits.MaxMessageBytes)
+    const bytes = Math.max(limit + 1, least)
     const { answer } = refusal.fromError(new TooLarge({ bytes, limit }))
     return yield* new refusal.Refusal({ answer, closeCode: protocol.CloseCode.messageTooBig })
   })

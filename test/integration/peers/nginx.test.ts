@@ -17,7 +17,7 @@ const upgradeMap = "map $http_upgrade $connection_upgrade { default upgrade; '' 
 
 /** The sample of the README, with the given lines in place of those on the host. */
 const locationOf = (port: number, host: string, readTimeout = "60s") => `
-  client_max_body_size 46m;
+  client_max_body_size 54m;
   location / {
     proxy_pass http://127.0.0.1:${port};
     proxy_http_version 1.1;

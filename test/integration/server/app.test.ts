@@ -332,6 +332,6 @@ describe("a server", () => {
   it.scopedLive("does not start if its byte limit exceeds the maximum WebSocket frame", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.sandbox(serve({ env: { INIT_IMAGE_MAX_BYTES: "100000000" } })))
-      assert.include(String(error), "133398872")
+      assert.include(String(error), "166732206")
     }))
 })
