@@ -46,19 +46,25 @@ const bundle = (source: string, name: string) =>
   })
 
 /** A server with a finalizer that never ends. */
-const hanging = `
+const withFinalizer = (finalizer: string): string => `
   import * as Effect from "effect/Effect"
   import * as Layer from "effect/Layer"
   import * as Server from "./server.ts"
   import * as shutdown from "./shutdown.ts"
-  const hang = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never))
-  shutdown.run(Layer.provide(Server.layer, hang), "1 second")
+  const hang = Layer.scopedDiscard(Effect.addFinalizer(() => ${finalizer}))
+  shutdown.run(Layer.provideMerge(hang, Server.layer), "1 second")
 `
+const hanging = withFinalizer("Effect.never")
+const blocking = withFinalizer("Effect.sync(() => { for (;;); })")
 
 beforeAll(async () => {
   mkdirSync(cache, { recursive: true })
   directory = mkdtempSync(join(cache, "session-init-image-"))
-  await Promise.all([bundle(`import "./main.ts"`, "main.mjs"), bundle(hanging, "hanging.mjs")])
+  await Promise.all([
+    bundle(`import "./main.ts"`, "main.mjs"),
+    bundle(hanging, "hanging.mjs"),
+    bundle(blocking, "blocking.mjs")
+  ])
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
@@ -192,16 +198,23 @@ describe("a shutdown that is disturbed", () => {
       assert.deepStrictEqual(list(server.directory), [])
     }))
 
-  it.scopedLive("by a finalizer that hangs ends at the deadline, and removes every file", () =>
-    Effect.gen(function*() {
-      const server = yield* start({}, "hanging.mjs")
-      const client = yield* connect(`ws://127.0.0.1:${yield* server.port}/v1/stream`)
-      yield* Effect.zipRight(client.send(init), client.next)
-      assert.lengthOf(imagesIn(server.directory), 1)
-      yield* server.kill("SIGTERM")
-      assert.strictEqual(yield* server.exited, "1")
-      assert.deepStrictEqual(list(server.directory), [])
-    }))
+  for (
+    const [title, program, end] of [
+      ["a finalizer that hangs", "hanging.mjs", "1"],
+      ["a blocked event loop", "blocking.mjs", "SIGKILL"]
+    ] as const
+  ) {
+    it.scopedLive(`by ${title} ends at the deadline, and removes every file`, () =>
+      Effect.gen(function*() {
+        const server = yield* start({}, program)
+        const client = yield* connect(`ws://127.0.0.1:${yield* server.port}/v1/stream`)
+        yield* Effect.zipRight(client.send(init), client.next)
+        assert.lengthOf(imagesIn(server.directory), 1)
+        yield* server.kill("SIGTERM")
+        assert.strictEqual(yield* server.exited, end)
+        assert.deepStrictEqual(list(server.directory), [])
+      }))
+  }
 
   it.scopedLive("by 2,000 open sockets ends before its deadline", () =>
     Effect.gen(function*() {
