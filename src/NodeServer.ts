@@ -64,11 +64,13 @@ export interface Options {
  * Makes a server for `NodeHttpServer.layer`. Bounds are checked once a second.
  *
  * Requests of one connection are handled one after another. A request with an `Upgrade` other than a WebSocket's is
- * handled as if the field were absent (RFC 9110 section 7.8), and its response closes the connection. `100 Continue` is
- * sent when a handler reads the body. A request that is malformed or too slow is answered with a line of text.
+ * handled as if the field were absent (RFC 9110 section 7.8). Its response closes the connection: Node's parser drops what
+ * has arrived behind such a request, and does not say whether anything has. `100 Continue` is sent when a handler reads
+ * the body. A request that is malformed or too slow is answered with a line of text.
  *
- * Complete on Node and Deno. The servers of Bun do not read HTTP with Node's parser: there, upgrades, pipelines and the
- * pace of bodies are as Bun handles them.
+ * Complete on Node and Deno. Bun does not read HTTP with Node's parser. There, a reset during an upgrade does not end the
+ * process and slow headers are answered with 408, but the bounds on connections, pipelines, bodies and responses do not
+ * apply, and a body behind `Upgrade: h2c` is lost: a server on Bun needs a proxy in front of it.
  *
  * @since 0.1.0
  * @category constructors
