@@ -6,6 +6,7 @@ import { imagesIn } from "../integration/server/testServer.js"
 import { list, makeDirectory } from "../utils/directory.js"
 import { leaveOut } from "../utils/peers.js"
 import * as tmpfs from "../utils/tmpfs.js"
+import { eventually } from "../utils/webSocketClient.js"
 import { seed } from "./fuzzing.js"
 import { type Attack, warmUp } from "./siege/attack.js"
 import * as bodies from "./siege/bodies.js"
@@ -15,7 +16,7 @@ import * as forms from "./siege/forms.js"
 import * as headers from "./siege/headers.js"
 import * as images from "./siege/images.js"
 import * as json from "./siege/json.js"
-import { loads } from "./siege/kills.js"
+import { loads, uploadHalf } from "./siege/kills.js"
 import * as mixed from "./siege/mixed.js"
 import * as origins from "./siege/origins.js"
 import * as pipelines from "./siege/pipelines.js"
@@ -75,6 +76,7 @@ const attacks: ReadonlyArray<Attack> = [
 const reference = { upload: "/v1/init-image", stream: "/v1/stream", hasSessions: true }
 const readme = { upload: "/init-image", stream: "/stream", hasSessions: false }
 const readmeEntry = fileURLToPath(new URL("siege/readmeServer.ts", import.meta.url))
+const sweepingEntry = fileURLToPath(new URL("siege/sweepingServer.ts", import.meta.url))
 
 /** Sums of the spool's gauges: bytes in flight, waiting images, kept bytes and files. */
 const gauges = ({ hasSessions, port }: Target) =>
@@ -166,6 +168,41 @@ describe.concurrent(`under attack, with seed ${seed},`, () => {
         assert.deepStrictEqual(list(directory), [])
       }))
   }
+})
+
+const killTitle = "killed in the middle of 50 uploads, three times, leaves what a neighbour removes"
+
+describe("a server", () => {
+  if (!isChosen({ title: killTitle })) return
+  it.scopedLive(killTitle, () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      const start = Server.start(directory, { TMPDIR: directory }, sweepingEntry)
+      const neighbour = yield* start
+      const own = list(directory)
+      const left: Array<number> = []
+      for (let i = 0; i < 3; i++) {
+        // The end of the scope kills it.
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { port } = yield* start
+          const before = imagesIn(directory).length
+          yield* Effect.promise(() => uploadHalf({ ...readme, port, directory }))
+          yield* eventually(() => assert.isAbove(imagesIn(directory).length, before))
+          left.push(imagesIn(directory).length)
+        }))
+      }
+      const since = Date.now()
+      yield* eventually(() => assert.deepStrictEqual(list(directory), own))
+      const usage = yield* neighbour.usage
+      process.stdout.write(
+        `siege: ${killTitle}: 150 requests, files ${left.join(", ")}, then ${imagesIn(directory).length} `
+          + `after ${
+            ((Date.now() - since) / 1000).toFixed(1)
+          } s, descriptors ${usage.descriptors}, fibers ${usage.fibers}\n`
+      )
+      assert.strictEqual(yield* neighbour.stop(), "0")
+      assert.deepStrictEqual(list(directory), [])
+    }).pipe(Effect.provide(NodeContext.layer)))
 })
 
 describe("told to end", () => {
