@@ -76,7 +76,6 @@ const attacks: ReadonlyArray<Attack> = [
 const reference = { upload: "/v1/init-image", stream: "/v1/stream", hasSessions: true }
 const readme = { upload: "/init-image", stream: "/stream", hasSessions: false }
 const readmeEntry = fileURLToPath(new URL("siege/readmeServer.ts", import.meta.url))
-const sweepingEntry = fileURLToPath(new URL("siege/sweepingServer.ts", import.meta.url))
 
 /** Sums of the spool's gauges: bytes in flight, waiting images, kept bytes and files. */
 const gauges = ({ hasSessions, port }: Target) =>
@@ -177,7 +176,7 @@ describe("a server", () => {
   it.scopedLive(killTitle, () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
-      const start = Server.start(directory, { TMPDIR: directory }, sweepingEntry)
+      const start = Server.start(directory, { TMPDIR: directory, STALE_AFTER: "2000" }, readmeEntry)
       const neighbour = yield* start
       const own = list(directory)
       const left: Array<number> = []
