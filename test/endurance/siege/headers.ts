@@ -111,7 +111,7 @@ export const attacks: ReadonlyArray<Attack> = [
   volley({
     title: "ranges, conditions and forwarded addresses",
     request: (random) =>
-      head("GET", "/docs", {
+      head("GET", "/openapi.json", {
         "Range": `bytes=${"0-1,".repeat(1000)}${random.next()}-`,
         "If-None-Match": `"${"x".repeat(1000)}"`,
         "If-Modified-Since": "x",
