@@ -141,7 +141,10 @@ const besiege = Effect.fnUntraced(function*(
   assert.notMatch(server.said(), /\b(?:ERROR|FATAL)\b.*defect|Unhandled/i)
 })
 
-describe.concurrent(`under attack, with seed ${seed},`, () => {
+// Attacks on one server disturb the figures of another.
+const describeAttacks = isStrict ? describe : describe.concurrent
+
+describeAttacks(`under attack, with seed ${seed},`, () => {
   it.scopedLive("the reference server answers others, and has released everything afterwards", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
@@ -172,8 +175,7 @@ describe.concurrent(`under attack, with seed ${seed},`, () => {
 const killTitle = "killed in the middle of 50 uploads, three times, leaves what a neighbour removes"
 
 describe("a server", () => {
-  if (!isChosen({ title: killTitle })) return
-  it.scopedLive(killTitle, () =>
+  it.scopedLive.skipIf(!isChosen({ title: killTitle }))(killTitle, () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
       const start = Server.start(directory, { TMPDIR: directory, STALE_AFTER: "2000" }, readmeEntry)
@@ -205,8 +207,9 @@ describe("a server", () => {
 })
 
 describe("told to end", () => {
-  for (const { further = [], start, title } of loads.filter(isChosen)) {
-    it.scopedLive(`beside ${title}, the reference server does so in its deadline, and leaves nothing`, () =>
+  for (const { further = [], start, title } of loads) {
+    const promise = `beside ${title}, the reference server does so in its deadline, and leaves nothing`
+    it.scopedLive.skipIf(!isChosen({ title }))(promise, () =>
       Effect.gen(function*() {
         const directory = yield* makeDirectory
         const server = yield* Server.start(directory, { TMPDIR: directory })
