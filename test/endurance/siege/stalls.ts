@@ -51,7 +51,7 @@ const stallingSockets = async (target: Target): Promise<number> => {
   for (const client of [...silent, ...slow, ...large]) {
     if (!hasReceived("No message arrived in time")(client)) throw new Error("a late opening was not answered")
   }
-  const [other] = images.filter((client) => !hasReceived("stopped coming")(client))
+  const other = images.find((client) => !hasReceived("stopped coming")(client))
   if (other !== undefined) throw new Error(`an image that stalls was answered ${other.received().slice(-200)}`)
   return groups.flat().length
 }
