@@ -4,6 +4,7 @@ import * as Schedule from "effect/Schedule"
 import { Buffer } from "node:buffer"
 import { once } from "node:events"
 import type * as Http from "node:http"
+import { drainsPerTurn } from "../../src/internal/eventLoop.js"
 import * as NodeServer from "../../src/NodeServer.js"
 import { connectRaw, eventually, upgradeRequest } from "../utils/webSocketClient.js"
 
@@ -415,6 +416,29 @@ describe.concurrent("a connection", () => {
       yield* third.ended
       first.socket.write(get("/first"))
       yield* first.until("/first;")
+    }))
+
+  it.scopedLive("is ended in a turn with few others, also where hundreds close at once", () =>
+    Effect.gen(function*() {
+      let closed = 0
+      let inTurn = 0
+      let most = 0
+      const { port, server } = yield* serve({}, (_, response) =>
+        response.once("close", () => {
+          closed += 1
+          inTurn += 1
+          most = Math.max(most, inTurn)
+          if (inTurn === 1) setImmediate(() => inTurn = 0)
+        }))
+      const clients = yield* Effect.forEach(Array.from({ length: 200 }), () => connectRaw(port), { concurrency: 50 })
+      let requests = 0
+      server.on("request", () => requests += 1)
+      for (const { socket } of clients) socket.write(get("/"))
+      yield* eventually(() => assert.strictEqual(requests, 200))
+      server.closeAllConnections()
+      yield* eventually(() => assert.strictEqual(closed, 200))
+      // A count may span two turns.
+      assert.isAtMost(most, 2 * drainsPerTurn)
     }))
 
   it.scopedLive("without a whole header is answered with 408", () =>

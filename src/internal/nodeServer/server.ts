@@ -4,7 +4,8 @@ import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { performance } from "node:perf_hooks"
-import type { Status } from "./closing.js"
+import { DrainQueue } from "../eventLoop.js"
+import { spreadClose, type Status } from "./closing.js"
 import { type Bounds, Connection } from "./connection.js"
 import { Request } from "./request.js"
 import { Response } from "./response.js"
@@ -33,6 +34,7 @@ const malformed = [400, "The request is not valid HTTP."] as const
 export class Server extends Http.Server<typeof Request, typeof Response> {
   readonly #limits: Limits
   readonly #connections = new Set<Connection>()
+  readonly #closes = new DrainQueue()
   #shutdown: NodeJS.Timeout | undefined
 
   constructor(limits: Limits) {
@@ -120,6 +122,7 @@ export class Server extends Http.Server<typeof Request, typeof Response> {
     const connection = new Connection(socket, this.#limits, () => this.listenerCount("upgrade") > 1)
     this.#connections.add(connection)
     socket.once("close", () => this.#connections.delete(connection))
+    spreadClose(socket, this.#closes)
     // Node removes its own listener at an upgrade, and an `error` event without a listener ends the process.
     socket.on("error", constVoid)
   }
