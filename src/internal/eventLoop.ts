@@ -85,6 +85,13 @@ export class DrainQueue {
     this.#scheduleTurn()
   }
 
+  /** Waits in the queue. */
+  readonly wait: Effect.Effect<void> = Effect.async<void>((resume) => {
+    const start = () => resume(Effect.void)
+    this.add(start)
+    return Effect.sync(() => this.delete(start))
+  })
+
   /** Takes `drain` out of the queue. */
   delete(drain: () => void): void {
     this.#queue.delete(drain)

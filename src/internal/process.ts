@@ -17,8 +17,10 @@ const shared = globalValue(Symbol.for("session-init-image/process/1"), () => ({
   decodePacer: new DecodePacer(),
   drains: new DrainQueue(),
   heartbeatThread: new HeartbeatThread(),
+  /** The messages of all WebSocket sessions. */
+  messages: new DrainQueue(),
   randomNames: new RandomNames(),
   removals: Effect.unsafeMakeSemaphore(maxRemovals)
 }))
 
-export const { buffers, decodePacer, drains, heartbeatThread, randomNames, removals } = shared
+export const { buffers, decodePacer, drains, heartbeatThread, messages, randomNames, removals } = shared

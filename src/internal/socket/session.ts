@@ -26,10 +26,10 @@ import {
 import * as InitImageLimits from "../../InitImageLimits.js"
 import type { InitImageSlot } from "../../InitImageSlot.js"
 import type { SessionInitImage } from "../../SessionInitImage.js"
-import { turn } from "../eventLoop.js"
 import { leastImage } from "../json/messageSize.js"
 import { check, functionProblem, sizeProblem, textProblem, timeoutProblem } from "../options.js"
 import { prepared } from "../prepare.js"
+import { messages } from "../process.js"
 import * as protocol from "../protocol.js"
 import * as frameLimit from "./frameLimit.js"
 import * as frames from "./frames.js"
@@ -352,8 +352,11 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
           image: Option.none()
         }))
 
+  // A socket may deliver thousands of small messages at once, and thousands of sockets may deliver one: few of them are
+  // handled in one turn of the event loop, and none behind another one of its socket.
   const openingTimeout = Duration.toMillis(options.openingTimeout ?? defaultOpeningTimeout)
   const opening = yield* inbox.textWithin({ ...rate, stall: openingTimeout }).pipe(
+    Effect.tap(() => messages.wait),
     Effect.flatMap((text) => receive(text, openingType)),
     Effect.catchTags({
       OtherMessage: () => wrongType(openingType),
@@ -384,8 +387,7 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   }
   /** The code to close the session with, once it cannot read on. */
   let closeCode: number | undefined
-  // A socket may deliver thousands of small messages at once; other connections get a turn between two of them.
-  const listen = Effect.zipRight(turn, inbox.text).pipe(
+  const listen = Effect.zipRight(messages.wait, inbox.text).pipe(
     Effect.flatMap((text): ReturnType<typeof receive> => {
       const plain = plainMessage.parse(text, firstKeys)
       if (plain === undefined) return update(text)
