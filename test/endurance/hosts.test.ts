@@ -2,11 +2,11 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as cluster from "../integration/cluster/hosts.js"
-import { make as makeGateways } from "../integration/gateways/gateways.js"
 import * as ceph from "../utils/ceph.js"
 import { findProgram, leaveOut } from "../utils/peers.js"
 import * as postgres from "../utils/postgres.js"
+import * as cluster from "./cluster/hosts.js"
+import { make as makeGateways } from "./gateways/gateways.js"
 import * as clients from "./hosts/clients.js"
 import { type Call, violations } from "./hosts/history.js"
 

@@ -126,6 +126,6 @@ describe("an invalid call", () => {
       const call = (length: number) =>
         Effect.exit(post(`${server.url}/rpc`, "application/ndjson", new Uint8Array(length)))
       assert.isTrue(Exit.isSuccess(yield* call(1024 * 1024)))
-      assert.isTrue(Exit.isFailure(yield* call(40 * 1024 * 1024)))
+      assert.isTrue(Exit.isFailure(yield* call(64 * 1024 * 1024)))
     }).pipe(Effect.provide(NodeContext.layer)))
 })

@@ -88,6 +88,7 @@ const leftOut: ReadonlyArray<LeftOut> = [
   },
   { files: "test/unit/browser/**", reason: "it tests the browser module" },
   { files: "test/integration/browser/**", reason: "it tests the page and the browser module" },
+  { files: "test/endurance/page*.test.ts", reason: "it tests the page" },
   {
     files: "test/endurance/soak.test.ts",
     reason: "it starts a child process with flags of Node"
@@ -106,8 +107,8 @@ const leftOut: ReadonlyArray<LeftOut> = [
     reason: "it kills processes that are bundled for Node"
   },
   { files: "test/endurance/hosts.test.ts", reason: "it kills processes that are bundled for Node" },
-  { files: "test/integration/cluster/**", reason: "it kills processes that are bundled for Node" },
-  { files: "test/integration/gateways/**", reason: "it kills processes that are bundled for Node" },
+  { files: "test/endurance/cluster/**", reason: "it kills processes that are bundled for Node" },
+  { files: "test/endurance/gateways/**", reason: "it kills processes that are bundled for Node" },
   {
     files: "test/examples/frameworks/**",
     reason: "it replaces the global of Bun, which Bun does not allow",

@@ -3,12 +3,12 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
+import { executable, launch } from "../../integration/browser/chromium.js"
 import { pathOf, putImage, request } from "../../utils/apis.js"
 import * as ceph from "../../utils/ceph.js"
 import { findProgram, leaveOut } from "../../utils/peers.js"
 import { picture } from "../../utils/pictures.js"
 import { eventually } from "../../utils/webSocketClient.js"
-import { executable, launch } from "../browser/chromium.js"
 import { make } from "./gateways.js"
 
 let number = 0

@@ -1,12 +1,21 @@
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Page } from "playwright-core"
-import { leaveOut } from "../../utils/peers.js"
-import { serve } from "../server/testServer.js"
-import { assertAccessible, assertNoOverflow, boxesOf } from "./accessibility.js"
-import { executable } from "./chromium.js"
-import { answer, type Files, goTo, image, makeFiles, openPage, type Options, scenes } from "./scenes.js"
-import { getBrowser } from "./visit.js"
+import { assertAccessible, assertNoOverflow, boxesOf } from "../integration/browser/accessibility.js"
+import { executable } from "../integration/browser/chromium.js"
+import {
+  answer,
+  type Files,
+  goTo,
+  image,
+  makeFiles,
+  openPage,
+  type Options,
+  scenes
+} from "../integration/browser/scenes.js"
+import { getBrowser } from "../integration/browser/visit.js"
+import { serve } from "../integration/server/testServer.js"
+import { leaveOut } from "../utils/peers.js"
 
 if (executable === undefined) leaveOut("Chromium", "everybody can use the page")
 

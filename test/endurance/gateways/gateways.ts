@@ -1,11 +1,11 @@
 /** Gateways of the reference server behind a balancer, a worker, and Ceph, each with files of its own. */
 import * as Effect from "effect/Effect"
 import { join } from "node:path"
+import { imagesIn } from "../../integration/server/testServer.js"
 import * as balancer from "../../utils/balancer.js"
 import * as ceph from "../../utils/ceph.js"
 import { makeDirectory } from "../../utils/directory.js"
 import * as programs from "../../utils/programs.js"
-import { imagesIn } from "../server/testServer.js"
 
 /** Files of a killed process are removed within twice this time. */
 const staleAfter = "2 seconds"
