@@ -1,4 +1,7 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
+
+const workers = Math.ceil(availableParallelism() * 1.5)
 
 export default defineConfig({
   resolve: {
@@ -15,9 +18,11 @@ export default defineConfig({
     // A test that hangs is ended; a slow machine must not get there.
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    // Vitest leaves one processor idle, which is half of two.
-    minWorkers: "100%",
-    maxWorkers: "100%",
+    // The modules of Effect take half of the time of a small file, so files of one worker share them.
+    isolate: false,
+    // Many tests wait for a socket or a disk: three workers keep two processors busy.
+    minWorkers: workers,
+    maxWorkers: workers,
     coverage: {
       include: ["src/**"],
       exclude: ["src/server/**", "src/index.ts"],

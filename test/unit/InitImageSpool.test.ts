@@ -185,7 +185,7 @@ describe("InitImageSpool", () => {
       const holder = yield* openScoped(reserve(patient, { bytes: 8 }))
       const waiting = yield* Effect.fork(Effect.scoped(reserve(patient, { bytes: 3 })))
       yield* isWaiting(1)
-      yield* TestClock.adjust("1 day")
+      yield* TestClock.adjust("10 minutes")
       assert.deepInclude(yield* figures, { inFlight: 8, waiting: 1 })
       yield* holder.end
       yield* Fiber.join(waiting)

@@ -6,11 +6,11 @@ import { spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { list, makeDirectory } from "../../utils/directory.js"
-import { png, pngOfSize } from "../../utils/images.js"
-import { payloadOf } from "../../utils/payloads.js"
-import { connect, connectRaw, encodeFrame, eventually, upgradeRequest } from "../../utils/webSocketClient.js"
-import { imagesIn } from "./testServer.js"
+import { imagesIn } from "../integration/server/testServer.js"
+import { list, makeDirectory } from "../utils/directory.js"
+import { png, pngOfSize } from "../utils/images.js"
+import { payloadOf } from "../utils/payloads.js"
+import { connect, connectRaw, encodeFrame, eventually, upgradeRequest } from "../utils/webSocketClient.js"
 
 const init = JSON.stringify({ type: "session_init_v2", initial_image: payloadOf("image/png", png()) })
 
@@ -31,7 +31,7 @@ let directory: string
 /** Bundles a program into one file, which starts three times as fast as its modules. */
 const bundle = (source: string, name: string) =>
   build({
-    stdin: { contents: source, resolveDir: fileURLToPath(new URL("../../../src/server", import.meta.url)) },
+    stdin: { contents: source, resolveDir: fileURLToPath(new URL("../../src/server", import.meta.url)) },
     outfile: join(directory, name),
     bundle: true,
     // `package.json` declares no side effects, but the import of `main.ts` has one.
