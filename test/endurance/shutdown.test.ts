@@ -25,7 +25,7 @@ const postHead = (length: number) =>
   ].join("\r\n")
 
 /** Inside `node_modules`, where the bundle resolves the packages that stay external. */
-const cache = fileURLToPath(new URL("../../../node_modules/.cache", import.meta.url))
+const cache = fileURLToPath(new URL("../../node_modules/.cache", import.meta.url))
 let directory: string
 
 /** Bundles a program into one file, which starts three times as fast as its modules. */
