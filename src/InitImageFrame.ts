@@ -113,7 +113,6 @@ const makeReader = <Chunk>(
 ) =>
   new MessageReader(text, {
     places: compile((frame.dialect ?? InitImageDialect.payload).shapes, frame.at),
-    readShapes: InitImageDialect.readShapes,
     announces,
     isStream,
     maxImages: maxImages ?? settings.maxImages,

@@ -30,6 +30,12 @@ export class Api extends HttpApi.make("sessionInitImage")
   .annotate(OpenApi.Description, "The init images of sessions")
 {}
 
+/** The API with its document: every route of the server, and the limits of the server that runs. */
+export const documented = Effect.gen(function*() {
+  const limits = { maxBytes: yield* InitImageLimits.MaxBytes, maxPixels: yield* InitImageLimits.MaxPixels }
+  return Api.annotate(OpenApi.Transform, (spec) => document.addRoutes(InitImageApi.documentLimits(limits)(spec)))
+})
+
 export interface Options<E, R> {
   readonly sessions: Layer.Layer<InitImageApi.Sessions, E, R>
   readonly socket: InitImageSocket.Options
