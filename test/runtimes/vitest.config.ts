@@ -19,6 +19,7 @@ export default mergeConfig(
       setupFiles: ["test/runtimes/setup.ts"],
       // Processes work in all runtimes; worker threads do not.
       pool: "forks",
+      isolate: true,
       cache: false
     }
   })
