@@ -117,6 +117,10 @@ describe("gateways behind a balancer", () => {
         yield* step("a browser sent a picture over a WebSocket; both gateways serve it and the worker opens it")
         yield* Effect.promise(() => browser.close())
         yield* Effect.repeat(request(url, {}, session), { until: ({ status }) => status === 404 })
+        // A gateway removes its copy of another gateway's session when it is asked for it.
+        for (const gateway of gateways) {
+          assert.strictEqual((yield* request(gateway.url(), {}, session)).status, 404)
+        }
         yield* step("the browser has gone, and so has its picture")
       }
 
