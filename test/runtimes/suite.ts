@@ -26,7 +26,7 @@ interface Report {
 
 const testFiles = (): ReadonlyArray<string> =>
   readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".test.ts"))
+    .filter((file) => file.endsWith(".test.ts") && !file.includes("node_modules"))
     .map((file) => `test/${file.split(sep).join("/")}`)
 
 const isIn = (files: string, file: string): boolean =>
