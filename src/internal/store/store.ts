@@ -9,7 +9,6 @@ import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import { pipe } from "effect/Function"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -29,34 +28,6 @@ export interface Settings {
   /** In milliseconds. */
   readonly timeToLive: number
   readonly sweepEvery: Duration.DurationInput | undefined
-}
-
-/** `InitImageStore.Store`. */
-export interface Service {
-  readonly put: (image: SessionInitImage) => Effect.Effect<ImageReference, StoreError>
-  readonly putScoped: (image: SessionInitImage) => Effect.Effect<ImageReference, StoreError, Scope.Scope>
-  readonly fetchScoped: (
-    reference: ImageReference,
-    options?: PersistOptions
-  ) => Effect.Effect<
-    SessionInitImage,
-    ImageGone | ImageChanged | StoreError | InitImageError | PlatformError,
-    FileSystem.FileSystem | Path.Path | Scope.Scope
-  >
-  readonly remove: (reference: ImageReference) => Effect.Effect<void, StoreError>
-  readonly sweep: Effect.Effect<number, StoreError>
-  readonly presign: (
-    reference: ImageReference,
-    duration: Duration.DurationInput
-  ) => Effect.Effect<Redacted.Redacted, StoreError>
-  readonly named: NamedService
-}
-
-/** `InitImageStore.NamedImages`. */
-export interface NamedService {
-  readonly put: (name: string, image: SessionInitImage) => Effect.Effect<ImageReference, StoreError>
-  readonly get: (name: string) => Effect.Effect<Option.Option<ImageReference>, StoreError>
-  readonly remove: (name: string) => Effect.Effect<void, StoreError>
 }
 
 /** Writes an image of known size to a file of the scope: `SessionInitImage.persistSourceScoped`. */
@@ -198,14 +169,14 @@ export const make = Effect.fnUntraced(function*(
 
   const removeNamed = (key: string) => Effect.zipRight(objects.remove(key), objects.remove(markerOf(key)))
 
-  const named: NamedService = {
-    put: (name, image) => {
+  const named = {
+    put: (name: string, image: SessionInitImage) => {
       const key = keyOfName(name)
       return store(key, image, Effect.void, Effect.void).pipe(
         Effect.withSpan("InitImageStore.named.put", spanOf(image))
       )
     },
-    get: (name) =>
+    get: (name: string) =>
       Effect.gen(function*() {
         const key = keyOfName(name)
         const head = yield* objects.head(key)
@@ -214,7 +185,7 @@ export const make = Effect.fnUntraced(function*(
         if (Option.isNone(description)) return Option.none()
         return Option.map(yield* use(key, head.value), (usedAt) => toReference(key, description.value, usedAt))
       }).pipe(Effect.withSpan("InitImageStore.named.get")),
-    remove: (name) => Effect.withSpan(removeNamed(keyOfName(name)), "InitImageStore.named.remove")
+    remove: (name: string) => Effect.withSpan(removeNamed(keyOfName(name)), "InitImageStore.named.remove")
   }
 
   const isExpired = ({ modifiedAt, now }: { readonly modifiedAt: number; readonly now: number }) =>
@@ -255,22 +226,22 @@ export const make = Effect.fnUntraced(function*(
     )
   }
 
-  const service: Service = {
-    put: (image) => Effect.withSpan(put(image, () => Effect.void), "InitImageStore.put", spanOf(image)),
-    putScoped: (image) =>
+  return {
+    put: (image: SessionInitImage) =>
+      Effect.withSpan(put(image, () => Effect.void), "InitImageStore.put", spanOf(image)),
+    putScoped: (image: SessionInitImage) =>
       Effect.flatMap(Effect.scope, (scope) => put(image, (key) => Scope.addFinalizer(scope, removeLater(key)))).pipe(
         Effect.withSpan("InitImageStore.putScoped", spanOf(image))
       ),
-    fetchScoped: (reference, options) =>
+    fetchScoped: (reference: ImageReference, options?: PersistOptions) =>
       Effect.retry(fetchOnce(reference, options), retries).pipe(
         Effect.withSpan("InitImageStore.fetchScoped", spanOf(reference))
       ),
-    remove: ({ key }) =>
+    remove: ({ key }: ImageReference) =>
       Effect.withSpan(key.startsWith(namedPrefix) ? removeNamed(key) : objects.remove(key), "InitImageStore.remove"),
     sweep: Effect.withSpan(sweep, "InitImageStore.sweep"),
-    presign: ({ key }, duration) =>
+    presign: ({ key }: ImageReference, duration: Duration.DurationInput) =>
       objects.presign(key, Math.min(maxPresignSeconds, Math.max(1, Math.floor(Duration.toSeconds(duration))))),
     named
   }
-  return service
 })
