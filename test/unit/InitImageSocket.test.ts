@@ -225,6 +225,27 @@ describe("a session", () => {
       assert.isTrue(Option.isSome(image))
     }))
 
+  live("answers an update without an image that the slot cannot store, and stays", () =>
+    Effect.gen(function*() {
+      const full = diskError("put", "ENOSPC")
+      const slot = Effect.map(InitImageSlot.make, (made): InitImageSlot.InitImageSlot<typeof full> => ({
+        ...made,
+        clear: Effect.die(full),
+        setWith: (effect) =>
+          Effect.filterOrFail(
+            made.setWith(effect),
+            (value) => !(Option.isOption(value) && Option.isNone(value)),
+            () => full
+          )
+      }))
+      const { answer, deliver } = yield* open(() => Effect.never, { slot })
+      const payload = payloadOf("image/png", png(), "ref.png")
+      yield* deliver(init(payload), update(null), update(payload))
+      assert.deepStrictEqual(yield* answer, described(png()))
+      assert.include(JSON.stringify(yield* answer), "internal_error")
+      assert.deepStrictEqual(yield* answer, described(png()))
+    }))
+
   live("has a span for itself and for each received message", () =>
     Effect.gen(function*() {
       const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory })

@@ -342,15 +342,15 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
       )
     ).pipe(Effect.catchTags({ SystemError: refuseUnstored, BadArgument: refuseUnstored }))
 
-  /** Spares most refused messages, and those without an image, the slot's fiber and the image's room. */
+  /** Spares most refused messages the slot's fiber, and those without an image the image's room. */
   const update = (text: string) =>
     Effect.flatMap(refuse(images.readShort(text, frame)), (message): ReturnType<typeof receive> =>
       message === undefined
         ? receive(text, updateType)
-        : Effect.as(Effect.zipRight(checkMessage(message, updateType, false), slot.clear), {
-          message,
-          image: Option.none()
-        }))
+        : Effect.as(
+          Effect.zipRight(checkMessage(message, updateType, false), refuse(slot.setWith(Effect.succeedNone))),
+          { message, image: Option.none() }
+        ))
 
   // A socket may deliver thousands of small messages at once, and thousands of sockets may deliver one: few of them are
   // handled in one turn of the event loop, and none behind another one of its socket.
