@@ -87,13 +87,12 @@ describe("formats", () => {
     }
   )
 
-  it.each(["IMAGE/PNG", " ", "image/png;"])("fromMime takes constant time for a long text of %j", (part) => {
-    const mime = part.repeat(2_000_000)
-    const before = performance.now()
-    for (let i = 0; i < 20; i++) {
-      assert.strictEqual(Option.isSome(ImageFormat.fromMime(mime)), part.endsWith(";"))
-    }
-    assert.isBelow(performance.now() - before, 1000)
+  it("fromMime looks at the first 64 characters alone, however long the text is", () => {
+    const isFound = (mime: string) => Option.isSome(ImageFormat.fromMime(mime))
+    assert.isTrue(isFound(" ".repeat(54) + "image/png;" + "x".repeat(10_000_000)))
+    assert.isFalse(isFound(" ".repeat(55) + "image/png;"))
+    assert.isTrue(isFound("image/png" + " ".repeat(55)))
+    assert.isFalse(isFound("image/png" + " ".repeat(56)))
   })
 
   it("the schemas contain the detected types and the reasons", () => {

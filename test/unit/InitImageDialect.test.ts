@@ -287,13 +287,8 @@ describe("InitImageDialect", () => {
   })
 
   it("reads a data URL of 43 MiB without looking at its base64", () => {
-    const text = "A".repeat(43 * 1024 * 1024)
-    const url = `data:image/png;base64,${text}`
-    // Flattened, as JSON.parse gives it.
-    assert.strictEqual(url.indexOf("B"), -1)
-    decode(dataUrl, url)
-    const start = performance.now()
-    assert.strictEqual((decode(dataUrl, url) as { readonly data: string }).data.length, text.length)
-    assert.isBelow(performance.now() - start, 20)
+    const text = "A".repeat(43 * 1024 * 1024) + "!"
+    const decoded = decode(dataUrl, `data:image/png;base64,${text}`) as { readonly data: string }
+    assert.isTrue(decoded.data === text)
   })
 })

@@ -397,20 +397,14 @@ describe("FormReader", () => {
     }
   })
 
-  it("reads hostile headers in linear time", () => {
-    const started = performance.now()
-    for (
-      const header of [
-        "; ".repeat(8000),
-        `; a="${"\\\"".repeat(7000)}`,
-        `; a="${"\\".repeat(14_000)}`,
-        ";a=".repeat(4000)
-      ]
-    ) {
-      read([formOf({ disposition: `form-data${header}` })])
-      boundaryOf(`multipart/form-data${header}`)
-    }
-    assert.isBelow(performance.now() - started, 5000)
+  it.each([
+    "; ".repeat(8000),
+    `; a="${"\\\"".repeat(7000)}`,
+    `; a="${"\\".repeat(14_000)}`,
+    ";a=".repeat(4000)
+  ])("finds no file and no boundary in a header of hostile parameters", (header) => {
+    assert.strictEqual(read([formOf({ disposition: `form-data${header}` })]), "NoFile")
+    assert.isTrue(Either.isLeft(boundaryOf(`multipart/form-data${header}`)))
   })
 
   it("asks for room behind the headers of the file, and reads no byte of it before", () => {
