@@ -280,7 +280,8 @@ const receive = Effect.fnUntraced(function*<E, R>(
     }
   )
   if (received === 0) return yield* new Empty()
-  return yield* room.publish(extension, new Uint8Array())
+  const { path } = yield* room.publish(extension, new Uint8Array())
+  return path
 })
 
 /**

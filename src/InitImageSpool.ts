@@ -33,9 +33,17 @@ import * as spoolLeftovers from "./internal/spool/leftovers.js"
 import * as spoolOwner from "./internal/spool/owner.js"
 import * as quotas from "./internal/spool/quota.js"
 import * as room from "./internal/spool/room.js"
+import * as sha256 from "./internal/spool/sha256.js"
 import * as spoolSweep from "./internal/spool/sweep.js"
 
 export type {
+  /**
+   * The file of a published image.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  PublishedFile,
   /**
    * Room for one image: reserved, filled with a file, published, released. `SessionInitImage` makes these calls.
    *
@@ -142,6 +150,16 @@ export const settings: Effect.Effect<Settings> = Effect.map(Effect.context<never
   maxPixels: Context.get(context, InitImageLimits.MaxPixels),
   spool: Context.get(context, InitImageSpool)
 }))
+
+/**
+ * Takes the SHA-256 of the images of the effect while their files are written: `SessionInitImage.sha256`. For images that
+ * go on to an `InitImageStore`, which otherwise reads each file once more for it.
+ *
+ * @function
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withSha256: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = sha256.withSha256
 
 /**
  * @since 0.1.0

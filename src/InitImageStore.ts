@@ -104,7 +104,8 @@ export interface NamedImages {
  */
 export interface Store {
   /**
-   * Stores a copy of the image's file under an unguessable key. It is there until it is removed or expires.
+   * Stores a copy of the image's file under an unguessable key. It is there until it is removed or expires. The file is
+   * read once for its SHA-256 and once to be sent; `InitImageSpool.withSha256` saves the first.
    *
    * An interruption returns at once; the layer aborts the upload, or awaits and removes what was stored. Closing the
    * layer waits for that.

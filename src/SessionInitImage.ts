@@ -75,6 +75,8 @@ export class SessionInitImage extends Data.Class<{
   readonly height: number
   /** The turn that makes the stored picture upright: EXIF 2.32 tag 0x0112, or 1 without it. */
   readonly orientation: ImageFormat.Orientation
+  /** The SHA-256 of the file in lower-case hex (FIPS 180-4), if `InitImageSpool.withSha256` took it. */
+  readonly sha256?: string | undefined
 }> {
   /**
    * In pixels, as seen after the orientation is applied.
@@ -266,7 +268,7 @@ export const verify: {
 
 /** @internal */
 export const makeImage = (
-  { bytes, format, header, path }: writer.Written,
+  { bytes, format, header, path, sha256 }: writer.Written,
   name: string | undefined
 ): SessionInitImage =>
   new SessionInitImage({
@@ -276,7 +278,8 @@ export const makeImage = (
     bytes,
     width: header.width,
     height: header.height,
-    orientation: header.orientation
+    orientation: header.orientation,
+    ...sha256 === undefined ? {} : { sha256 }
   })
 
 /** The errors of an image whose size is not known beforehand. */

@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import { createHash } from "node:crypto"
 import { readFileSync, utimesSync } from "node:fs"
 import { join } from "node:path"
 import { InitImageApi, type SessionInitImage } from "../../src/index.js"
@@ -101,6 +102,23 @@ describe("InitImageApi.layerSessionsStore", () => {
       for (const { url } of hosts) assert.strictEqual((yield* request(url)).status, 404)
       yield* eventually(() => assert.deepStrictEqual(hosts.flatMap(({ files }) => files()), []))
       assert.deepStrictEqual(list(directory), [])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("takes the SHA-256 of pictures as they are written", () =>
+    Effect.gen(function*() {
+      const { store } = yield* makeStore
+      const taken: Array<string | undefined> = []
+      const named: InitImageStore.NamedImages["put"] = (name, image) => {
+        taken.push(image.sha256)
+        return store.named.put(name, image)
+      }
+      const { url } = yield* serveHost({ ...store, named: { ...store.named, put: named } })
+      yield* putImage(url, pngOfSize(1000))
+      yield* put(url, JSON.stringify(payloadOf("image/png", pngOfSize(1001))))
+      assert.deepStrictEqual(
+        taken,
+        [1000, 1001].map((size) => createHash("sha256").update(pngOfSize(size)).digest("hex"))
+      )
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("a refused picture and one that cannot be stored keep the old one", () =>

@@ -46,7 +46,7 @@ const keep = (spool: InitImageSpool.Spool, bytes: number) =>
   Effect.gen(function*() {
     const room = yield* spool.makeRoom({ maxBytes: Infinity, bytes })
     yield* room.reserve
-    const path = yield* room.publish(".png", new Uint8Array(bytes))
+    const { path } = yield* room.publish(".png", new Uint8Array(bytes))
     yield* room.handOver
     return path
   })
@@ -88,7 +88,7 @@ describe("InitImageSpool", () => {
         assert.strictEqual(room.maxBytes, size.maxBytes)
         yield* room.reserve
         yield* isIdle
-        const path = yield* room.publish(".png", new Uint8Array(5))
+        const { path } = yield* room.publish(".png", new Uint8Array(5))
         assert.strictEqual(dirname(path), tmpdir())
         yield* isIdle
         yield* room.release
@@ -356,7 +356,7 @@ describe("InitImageSpool", () => {
             if (end === "released") return undefined
             yield* room.handOver
             if (end === "kept") return bytes
-            rmSync(published.right)
+            rmSync(published.right.path)
             return undefined
           }).pipe(Effect.scoped, Effect.exit)
         const exits = yield* Effect.forEach(images, persist, { concurrency: "unbounded" })

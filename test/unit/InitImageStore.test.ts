@@ -13,8 +13,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { createHash } from "node:crypto"
 import { readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
+import * as InitImageSpool from "../../src/InitImageSpool.js"
 import * as InitImageStore from "../../src/InitImageStore.js"
 import type { SessionInitImage } from "../../src/SessionInitImage.js"
 import { list, makeDirectory } from "../utils/directory.js"
@@ -134,6 +136,37 @@ describe("images", () => {
       )
       assert.isAbove(steps, 100)
     }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)), 60_000)
+
+  it.live("are read once where their SHA-256 was taken as they were written, and twice where it was not", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
+      let opened = 0
+      const counting: FaultHook = (operation, run) => {
+        if (operation === "open") opened += 1
+        return run
+      }
+      const put = (image: SessionInitImage) =>
+        Effect.flatMap(InitImageStore.InitImageStore, (store) => store.put(image)).pipe(
+          Effect.provide(Layer.provide(InitImageStore.layerFileSystem({ directory }), layerHooked(counting))),
+          Effect.map(({ sha256 }) => sha256)
+        )
+      const image = yield* makeImage(3_000_000)
+      const known = yield* InitImageSpool.withSha256(makeImage(3_000_000))
+      assert.isUndefined(image.sha256)
+      assert.strictEqual(known.sha256, createHash("sha256").update(readFileSync(known.path)).digest("hex"))
+      assert.strictEqual(yield* put(image), known.sha256)
+      assert.strictEqual(opened, 3, "the image twice, the object once")
+      assert.strictEqual(yield* put(known), known.sha256)
+      assert.strictEqual(opened, 5)
+    }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
+
+  it.live("are not stored where their file has changed since their SHA-256 was taken", () =>
+    withStore(Effect.fnUntraced(function*(store, directory) {
+      const image = yield* InitImageSpool.withSha256(makeImage(1000, { fill: 1 }))
+      writeFileSync(image.path, yield* bytesOf(yield* makeImage(1000, { fill: 2 })))
+      assert.strictEqual((yield* Effect.flip(store.put(image))).reason, "FileUnreadable")
+      assert.deepStrictEqual(list(directory), [])
+    })))
 
   it.live("fail with a safe error where their file is gone or has another size", () =>
     withStore(Effect.fnUntraced(function*(store, directory) {

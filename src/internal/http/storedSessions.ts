@@ -17,6 +17,7 @@ import * as Scope from "effect/Scope"
 import type { InitImageSlot, Persisted } from "../../InitImageSlot.js"
 import type { ImageReference, Store } from "../../InitImageStore.js"
 import type { PersistOptions, SessionInitImage } from "../../SessionInitImage.js"
+import { withSha256 } from "../spool/sha256.js"
 import * as sessions from "./sessions.js"
 
 /** The current images of the sessions of all hosts. */
@@ -163,8 +164,8 @@ export const make = (images: Images, makeSlot: MakeSlot, options: Options | unde
 
       const view = (copy: InitImageSlot<PlatformError>): InitImageSlot<PlatformError> => ({
         ...copy,
-        set: (payload, options) => Effect.tap(copy.set(payload, options), clearAfter),
-        setWith: (effect) => Effect.tap(copy.setWith(effect), clearAfter),
+        set: (payload, options) => Effect.tap(withSha256(copy.set(payload, options)), clearAfter),
+        setWith: (effect) => Effect.tap(withSha256(copy.setWith(effect)), clearAfter),
         lease,
         clear: Effect.zipRight(Effect.orDie(images.clear(sessionId)), copy.clear),
         own

@@ -54,9 +54,9 @@ export const make = <R, R2>(
       const end = reader.end()
       if (!(end instanceof Done)) return yield* Effect.fail(end)
       const { bytes } = reader.buffer
-      const path = yield* room.publish(reader.extension(), reader.buffer.take())
+      const file = yield* room.publish(reader.extension(), reader.buffer.take())
       if (owner !== undefined) yield* rooms.attach(room, owner)
-      return { ...end.value, path, bytes }
+      return { ...end.value, ...file, bytes }
     }))
     type End = readonly [Either.Either<Written, SinkError>, Chunk.Chunk<never>]
     const end = (result: Either.Either<Written, SinkError>): Effect.Effect<never, End> =>

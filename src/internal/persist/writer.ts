@@ -7,13 +7,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Busy, TooLarge } from "../../InitImageError.js"
 import type { Verified } from "../format/verifier.js"
-import type { Room } from "../spool/room.js"
+import type { PublishedFile, Room } from "../spool/room.js"
 import { Done, type Reader } from "./reader.js"
 import type { Source, Stop } from "./sources.js"
 
 /** A verified image in a file. */
-export interface Written extends Verified {
-  readonly path: string
+export interface Written extends Verified, PublishedFile {
   /** In bytes. */
   readonly bytes: number
 }
@@ -34,7 +33,7 @@ const publish = (
     const { bytes } = reader.buffer
     return Effect.map(
       room.publish(reader.extension(), reader.buffer.take()),
-      (path): Written => ({ format: verified.format, header: verified.header, path, bytes })
+      (file): Written => ({ format: verified.format, header: verified.header, ...file, bytes })
     )
   })
 

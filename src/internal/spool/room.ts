@@ -19,11 +19,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { createHash, type Hash } from "node:crypto"
 import { type Busy, TooLarge } from "../../InitImageError.js"
 import * as removal from "../persist/removal.js"
 import * as tempFile from "../persist/tempFile.js"
 import type { Admission } from "./admission.js"
 import type { Quota } from "./quota.js"
+import { TakesSha256 } from "./sha256.js"
 
 /** The size of the image that a room is for, in bytes. */
 export interface RoomSize {
@@ -33,6 +35,13 @@ export interface RoomSize {
   readonly expectedBytes?: number | undefined
   /** The image's size where it is known exactly. */
   readonly bytes?: number | undefined
+}
+
+/** The file of a published image. */
+export interface PublishedFile {
+  readonly path: string
+  /** In lower-case hex, if the effect takes it. */
+  readonly sha256: string | undefined
 }
 
 /** Room for one image. See the states above. */
@@ -47,10 +56,10 @@ export interface Room {
   /** Creates the file with this extension, the first time, and writes the next bytes. A write is uninterruptible. */
   readonly append: (extension: string, bytes: Uint8Array) => Effect.Effect<void, PlatformError>
   /**
-   * Writes the last bytes, closes the file and counts it as kept; answers its path. Gives back the bytes in flight.
+   * Writes the last bytes, closes the file and counts it as kept. Gives back the bytes in flight.
    * Fails with `Busy` where the quota is full by now. Uninterruptible, but for the moment before the file is counted.
    */
-  readonly publish: (extension: string, bytes: Uint8Array) => Effect.Effect<string, PlatformError | Busy>
+  readonly publish: (extension: string, bytes: Uint8Array) => Effect.Effect<PublishedFile, PlatformError | Busy>
   /** Removes a file that is being written, and keeps the reservation. */
   readonly discard: Effect.Effect<void>
   /** Leaves the published file to its new owner, who removes it. */
@@ -69,6 +78,8 @@ interface Writing {
   readonly path: string
   readonly open: tempFile.OpenFile
   readonly bytes: number
+  /** Of the bytes so far. */
+  readonly hash: Hash | undefined
 }
 
 type State =
@@ -89,7 +100,7 @@ export interface RoomContext {
   readonly onLeft: removal.Outcome["onLeft"]
 }
 
-/** Makes an unreserved room, for a file with these options. */
+/** Makes an unreserved room, for a file with these options. Takes the SHA-256 if the effect has {@link TakesSha256}. */
 export const make = (
   { admission, directory, limit, onLeft, quota }: RoomContext,
   size: RoomSize,
@@ -98,6 +109,7 @@ export const make = (
   Effect.map(Effect.context<FileSystem.FileSystem | Path.Path>(), (context) => {
     const fs = Context.get(context, FileSystem.FileSystem)
     const paths = Context.get(context, Path.Path)
+    const startHash = Context.get(context, TakesSha256) ? () => createHash("sha256") : () => undefined
     const maxBytes = Math.min(size.maxBytes, limit)
     const reservedBytes = size.bytes ?? Math.min(size.expectedBytes ?? Infinity, maxBytes)
     let state: State = { _tag: "Unreserved" }
@@ -147,7 +159,7 @@ export const make = (
         newPath(extension),
         (path) =>
           Effect.map(forgetOnCollision(tempFile.open(fs, path, options?.mode)), (open) => {
-            const writing = { _tag: "Writing", path, open, bytes: 0 } as const
+            const writing = { _tag: "Writing", path, open, bytes: 0, hash: startHash() } as const
             state = writing
             return writing
           })
@@ -155,6 +167,7 @@ export const make = (
 
     const write = (writing: Writing, bytes: Uint8Array) => {
       state = { ...writing, bytes: writing.bytes + bytes.length }
+      writing.hash?.update(bytes)
       return tempFile.append(writing.open, bytes)
     }
 
@@ -169,7 +182,7 @@ export const make = (
     /** Writes the last bytes and closes the file. The first of the errors is the one that counts. */
     const finish = (writing: Writing, bytes: Uint8Array) =>
       Effect.gen(function*() {
-        const { open, path } = writing
+        const { hash, open, path } = writing
         const appended = yield* Effect.exit(bytes.length === 0 ? Effect.void : write(writing, bytes))
         const closed = yield* Effect.exit(tempFile.close(open))
         state = { _tag: "Closed", path }
@@ -177,13 +190,17 @@ export const make = (
         yield* appended
         yield* closed
         yield* tempFile.checkExists(fs, path)
-        return path
+        return { path, hash }
       })
 
     const createWhole = (extension: string, bytes: Uint8Array) =>
       Effect.flatMap(
         newPath(extension),
-        (path) => Effect.as(forgetOnCollision(tempFile.createWhole(fs, path, bytes, options?.mode)), path)
+        (path) =>
+          Effect.map(
+            forgetOnCollision(tempFile.createWhole(fs, path, bytes, options?.mode)),
+            () => ({ path, hash: startHash()?.update(bytes) })
+          )
       )
 
     const giveBack = (): void => admission.giveBack(inFlight)
@@ -192,12 +209,12 @@ export const make = (
       Effect.uninterruptibleMask((restore) => {
         const total = bytes.length + (state._tag === "Writing" ? state.bytes : 0)
         const written = state._tag === "Writing" ? finish(state, bytes) : createWhole(extension, bytes)
-        return Effect.flatMap(written, (path) =>
+        return Effect.flatMap(written, ({ hash, path }) =>
           // Observe an interruption before the file is counted.
-          Effect.map(Effect.zipRight(restore(Effect.void), quota.count(path, total)), () => {
+          Effect.map(Effect.zipRight(restore(Effect.void), quota.count(path, total)), (): PublishedFile => {
             state = { _tag: "Published", path }
             giveBack()
-            return path
+            return { path, sha256: hash?.digest("hex") }
           }))
       })
 

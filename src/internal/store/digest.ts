@@ -14,22 +14,17 @@ const bufferBytes = 1024 * 1024
 /** Sent in chunks of this size, in bytes: a client may keep each for a while, so they share no buffer. */
 const chunkBytes = 512 * 1024
 
-/** The SHA-256 in lower-case hex, and the size in bytes, of a file. */
-export const ofFile = (
-  fs: FileSystem.FileSystem,
-  path: string
-): Effect.Effect<{ readonly sha256: string; readonly bytes: number }, PlatformError> =>
+/** The SHA-256 of a file in lower-case hex. */
+export const ofFile = (fs: FileSystem.FileSystem, path: string): Effect.Effect<string, PlatformError> =>
   Effect.scoped(Effect.gen(function*() {
     const file = yield* fs.open(path, { flag: "r" })
     const buffer = Buffer.allocUnsafeSlow(bufferBytes)
     const hash = createHash("sha256")
-    let bytes = 0
     for (;;) {
       // A read cannot be called back, and its descriptor must not be closed under it.
       const read = Number(yield* Effect.uninterruptible(file.read(buffer)))
-      if (read === 0) return { sha256: hash.digest("hex"), bytes }
+      if (read === 0) return hash.digest("hex")
       hash.update(buffer.subarray(0, read))
-      bytes += read
     }
   }))
 

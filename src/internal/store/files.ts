@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import * as tempFile from "../persist/tempFile.js"
 import { randomNames } from "../process.js"
+import { check } from "./digest.js"
 import { StoreError } from "./models.js"
 import type { Found, Head, Listed, Objects } from "./objects.js"
 
@@ -114,7 +115,13 @@ export const make = (fs: FileSystem.FileSystem, path: Path.Path, directory: stri
   const remove = (key: string) => Effect.mapError(tempFile.remove(fs, pathOf(key)), toStoreError("remove"))
 
   return {
-    put: (key, body, description) => write(key, description, body.stream),
+    // A file that has changed since its digest was taken is not stored.
+    put: (key, body, description) =>
+      write(
+        key,
+        description,
+        check(body.stream, body, () => new StoreError({ operation: "put", reason: "FileUnreadable" }))
+      ),
     touch: (key) => Effect.asVoid(write(key, "", Stream.empty)),
     head: (key) => Effect.scoped(Effect.map(open(key), ({ head }) => head)).pipe(orNone("get")),
     get,

@@ -98,10 +98,11 @@ export const make = Effect.fnUntraced(function*(
   ) =>
     Effect.gen(function*() {
       const unreadable = () => new StoreError({ operation: "put", reason: "FileUnreadable" })
-      const { bytes, sha256 } = yield* Effect.mapError(digests.ofFile(fs, image.path), unreadable)
-      if (bytes !== image.bytes) return yield* unreadable()
+      const { size } = yield* Effect.mapError(fs.stat(image.path), unreadable)
+      if (Number(size) !== image.bytes) return yield* unreadable()
+      const sha256 = image.sha256 ?? (yield* Effect.mapError(digests.ofFile(fs, image.path), unreadable))
       const stream = Stream.mapError(digests.readFile(fs, image.path), unreadable)
-      const { displayName, height, mime, orientation, width } = image
+      const { bytes, displayName, height, mime, orientation, width } = image
       const description = { sha256, bytes, mime, width, height, orientation, displayName: cutName(displayName) }
       const storedAt = yield* run({
         send: (gate) =>

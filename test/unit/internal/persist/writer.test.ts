@@ -51,6 +51,8 @@ class BytesReader<A> implements writer.ImageReader<Uint8Array, A, typeof refused
 }
 
 /** A room that collects the bytes. An append lasts for the time of `pause`, and then reads the bytes. */
+const published = { path: "/path", sha256: undefined }
+
 const makeRoom = (pause: Effect.Effect<void> = Effect.void, replace: Partial<Room> = {}) => {
   const calls: Array<string> = []
   const written: Array<Buffer> = []
@@ -73,7 +75,10 @@ const makeRoom = (pause: Effect.Effect<void> = Effect.void, replace: Partial<Roo
         yield* collect(bytes)
       }).pipe(Effect.uninterruptible),
     publish: (extension, bytes) =>
-      Effect.as(Effect.zipRight(Effect.sync(() => calls.push(`publish ${extension}`)), collect(bytes)), "/path"),
+      Effect.as(
+        Effect.zipRight(Effect.sync(() => calls.push(`publish ${extension}`)), collect(bytes)),
+        published
+      ),
     discard: Effect.sync(() => void calls.push("discard")),
     handOver: Effect.void,
     release: Effect.void,
@@ -125,7 +130,7 @@ describe("writer", () => {
       const { bytes, calls, room } = makeRoom()
       const image = noise(50_000)
       const written = yield* write(image, room, { pieceLength: 1000 })
-      assert.deepStrictEqual(written, { ...verified, path: "/path", bytes: 50_000 })
+      assert.deepStrictEqual(written, { ...verified, ...published, bytes: 50_000 })
       assert.deepStrictEqual(calls, ["reserve", "publish .png"])
       assert.isTrue(bytes().equals(image))
     }))
@@ -298,7 +303,7 @@ describe("writer", () => {
         assert.deepInclude(result, {
           right: {
             message: { image: verified },
-            written: { ...verified, path: "/path", bytes: 2 * maxBufferBytes }
+            written: { ...verified, ...published, bytes: 2 * maxBufferBytes }
           }
         })
       }))

@@ -9,7 +9,9 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
+import { createHash } from "node:crypto"
 import { Busy, TooLarge } from "../../../../src/InitImageError.js"
+import * as InitImageSpool from "../../../../src/InitImageSpool.js"
 import * as admissions from "../../../../src/internal/spool/admission.js"
 import * as rooms from "../../../../src/internal/spool/room.js"
 import { makeDisk } from "../../../utils/fakeDisk.js"
@@ -140,7 +142,7 @@ describe("a room", () => {
         const { counted, operations, reservations, room } = yield* makeRoom()
         yield* room.reserve
         assert.isFalse(room.isPublished())
-        const published = yield* room.publish(".png", bytes)
+        const { path: published } = yield* room.publish(".png", bytes)
         assert.isTrue(room.isPublished())
         assert.match(published, path)
         assert.deepStrictEqual(operations, [["writeFile", 10, open]])
@@ -153,6 +155,26 @@ describe("a room", () => {
         assert.deepStrictEqual(reservations, [20, -20])
       }))
 
+    it.effect("answers the SHA-256 of all bytes where the effect takes it, and of none that were discarded", () =>
+      Effect.gen(function*() {
+        const sha256 = (...parts: ReadonlyArray<Uint8Array>) =>
+          createHash("sha256").update(Buffer.concat(parts)).digest("hex")
+        const publish = (room: rooms.Room) => Effect.map(room.publish(".png", bytes), ({ sha256 }) => sha256)
+        const whole = yield* InitImageSpool.withSha256(makeRoom())
+        yield* whole.room.reserve
+        assert.strictEqual(yield* publish(whole.room), sha256(bytes))
+        const pieces = yield* InitImageSpool.withSha256(makeRoom())
+        yield* pieces.room.reserve
+        yield* pieces.room.append(".png", bytes.subarray(5))
+        yield* pieces.room.discard
+        yield* pieces.room.append(".png", bytes.subarray(3))
+        yield* pieces.room.append(".png", bytes.subarray(7))
+        assert.strictEqual(yield* publish(pieces.room), sha256(bytes.subarray(3), bytes.subarray(7), bytes))
+        const { room } = yield* makeRoom()
+        yield* room.reserve
+        assert.isUndefined(yield* publish(room))
+      }))
+
     it.effect("closes a file that was appended to, looks for it, and counts all of its bytes", () =>
       Effect.gen(function*() {
         for (const last of [bytes.subarray(3), bytes.subarray(10)]) {
@@ -162,7 +184,7 @@ describe("a room", () => {
           assert.isFalse(room.isPublished())
           yield* room.append(".png", bytes)
           assert.deepStrictEqual(reservations, [20])
-          const published = yield* room.publish(".png", last)
+          const { path: published } = yield* room.publish(".png", last)
           assert.match(published, path)
           assert.deepStrictEqual(operations, [
             ["open", open],
@@ -236,7 +258,10 @@ describe("a room", () => {
       }
       const publish = (options: { readonly directory?: string; readonly prefix?: string }) =>
         Effect.provide(
-          Effect.flatMap(rooms.make(context, { maxBytes: 100 }, options), (room) => room.publish(".jpg", bytes)),
+          Effect.flatMap(
+            rooms.make(context, { maxBytes: 100 }, options),
+            (room) => Effect.map(room.publish(".jpg", bytes), ({ path }) => path)
+          ),
           layer
         )
       assert.match(yield* publish({ directory: "/images", prefix: "a" }), /^\/images\/a[0-9a-f]{32}\.jpg$/)
@@ -328,7 +353,7 @@ describe("a room", () => {
         }
         const { counted, inFlight, left, room } = yield* makeRoom({ disk: [disk] })
         yield* room.reserve
-        const published = yield* room.publish(".png", bytes)
+        const { path: published } = yield* room.publish(".png", bytes)
         yield* room.release
         assert.strictEqual(counted.size, 1)
         assert.strictEqual(inFlight(), 0)
@@ -391,7 +416,7 @@ describe("a room", () => {
       yield* room.discard
       assert.deepStrictEqual(operations, [["open", open], ["writeAll", 10], ["close"], ["remove", force]])
       assert.deepStrictEqual(reservations, [20])
-      const published = yield* room.publish(".jpg", bytes)
+      const { path: published } = yield* room.publish(".jpg", bytes)
       assert.isTrue(published.endsWith(".jpg"))
       assert.deepStrictEqual([...counted.values()], [10])
       assert.deepStrictEqual(reservations, [20, -20])
@@ -453,9 +478,9 @@ describe("a room", () => {
     const run = (
       run: (
         makeRoom: Effect.Effect<rooms.Room>,
-        use: (room: rooms.Room) => Effect.Effect<string, unknown>
+        use: (room: rooms.Room) => Effect.Effect<void, unknown>
       ) => Effect.Effect<unknown, unknown, Scope.Scope>,
-      use: (room: rooms.Room) => Effect.Effect<string, unknown>,
+      use: (room: rooms.Room) => Effect.Effect<void, unknown>,
       at = Infinity
     ) =>
       Effect.gen(function*() {
@@ -509,14 +534,11 @@ describe("a room", () => {
         }
       })
 
-    const whole = (room: rooms.Room) => Effect.zipRight(room.reserve, room.publish(".png", bytes))
-    const inPieces = (room: rooms.Room) =>
-      Effect.zipRight(Effect.zipRight(room.reserve, room.append(".png", bytes)), room.publish(".png", bytes))
-    const discarding = (room: rooms.Room) =>
-      Effect.as(
-        Effect.zipRight(Effect.zipRight(room.reserve, room.append(".png", bytes)), room.discard),
-        "no image"
-      )
+    const publish = (room: rooms.Room) => Effect.asVoid(room.publish(".png", bytes))
+    const append = (room: rooms.Room) => Effect.zipRight(room.reserve, room.append(".png", bytes))
+    const whole = (room: rooms.Room) => Effect.zipRight(room.reserve, publish(room))
+    const inPieces = (room: rooms.Room) => Effect.zipRight(append(room), publish(room))
+    const discarding = (room: rooms.Room) => Effect.zipRight(append(room), room.discard)
     const uses = [["whole", whole], ["in pieces", inPieces], ["discarding", discarding]] as const
 
     for (const [name, use] of uses) {
@@ -553,7 +575,7 @@ describe("a room", () => {
     it.effect("and gives everything back when it fails or dies, whether it has published or not", () =>
       Effect.gen(function*() {
         for (const end of [Effect.fail("no"), Effect.die("no"), Effect.interrupt]) {
-          for (const use of [whole, inPieces, discarding, (room: rooms.Room) => Effect.as(room.reserve, "")]) {
+          for (const use of [whole, inPieces, discarding, (room: rooms.Room) => room.reserve]) {
             for (const how of ["kept", "scoped"] as const) {
               const { counted, descriptors, files, inFlight, room } = yield* run(
                 owners[how],
