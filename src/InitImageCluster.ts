@@ -48,8 +48,11 @@ import type * as Path from "@effect/platform/Path"
 import * as Rpc from "@effect/rpc/Rpc"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -165,6 +168,23 @@ export interface ClientOptions {
 /** In 64 hex digits. */
 const entityIdOf = (sessionId: string): string => createHash("sha256").update(sessionId).digest("hex")
 
+class Interrupted extends Data.TaggedError("Interrupted")<{}> {}
+
+/**
+ * Sends a call again that its runner has interrupted, as one does that has lost its locks: it would look like an
+ * interruption of the caller. Runs in a fiber of its own: an interruption of the caller does not wait for the cluster,
+ * which tells the runner and has none at times.
+ */
+const sentAgain = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(
+    Effect.forkDaemon(Effect.interruptible(call)),
+    (fiber) => Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interruptFork(fiber))
+  ).pipe(
+    Effect.flatMap((exit): Effect.Effect<A, E | Interrupted> => Exit.isInterrupted(exit) ? new Interrupted() : exit),
+    Effect.retry({ while: (error) => error instanceof Interrupted, schedule: Schedule.spaced("100 millis") }),
+    Effect.catchIf((error) => error instanceof Interrupted, () => Effect.interrupt)
+  )
+
 /**
  * Makes the function from a session's id to its client. A call is sent again while the cluster has no runner for the
  * session, such as after a host was killed, until `timeout`.
@@ -179,9 +199,7 @@ export const client = (
     check("InitImageCluster.client", timeoutProblem("timeout", options?.timeout))
     const timeout = options?.timeout ?? "60 seconds"
     const answered = <A, E extends { readonly _tag: string }>(call: Effect.Effect<A, SessionUnavailable | E>) =>
-      call.pipe(
-        // The cluster tells the runner of an interruption and waits for that as long as there is no runner.
-        Effect.disconnect,
+      sentAgain(call).pipe(
         Effect.timeoutFail({ duration: timeout, onTimeout: () => new SessionUnavailable({ reason: "Timeout" }) }),
         Effect.mapError((error) =>
           error instanceof SessionUnavailable

@@ -5,23 +5,27 @@
  */
 import { build } from "esbuild"
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { dirname, join, sep } from "node:path"
+import { basename, join, sep } from "node:path"
 
-const outfile = join("dist", "bin", "session-init-image.js")
+const outdir = join("dist", "bin")
+const program = "session-init-image"
 
-/** Keeps the imports of the library. `dist/bin` is as deep as `dist/server`, so they stay as they are. */
-const library = {
-  name: "library",
+/**
+ * Keeps the imports of the library, that of `cluster.js`, a file of its own since its packages are optional, and those of
+ * this file. `dist/bin` is as deep as `dist/server`, so the paths stay as they are.
+ */
+const kept = {
+  name: "kept",
   setup: ({ onResolve }) =>
-    onResolve(
-      { filter: /^\.\.\// },
-      ({ path, resolveDir }) => resolveDir.endsWith(join("dist", "server")) ? { path, external: true } : undefined
-    )
+    onResolve({ filter: /^\.\.\/|^\.\/cluster\.js$|^@effect\// }, ({ importer, path, resolveDir }) => {
+      if (!resolveDir.endsWith(join("dist", "server"))) return undefined
+      return path.startsWith(".") || basename(importer) === "cluster.js" ? { path, external: true } : undefined
+    })
 }
 
 const { metafile } = await build({
-  entryPoints: [join("dist", "server", "main.js")],
-  outfile,
+  entryPoints: { [program]: join("dist", "server", "main.js"), cluster: join("dist", "server", "cluster.js") },
+  outdir,
   bundle: true,
   platform: "node",
   format: "esm",
@@ -35,14 +39,14 @@ const { metafile } = await build({
   logLevel: "warning",
   // Optional packages of `ws`, and packages that are imported only when they are needed.
   external: ["effect", "@effect/platform", "sharp", "esbuild", "bufferutil", "utf-8-validate"],
-  plugins: [library],
+  plugins: [kept],
   // CommonJS packages call `require`.
   banner: {
     js:
       `#!/usr/bin/env node\nimport { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)`
   }
 })
-chmodSync(outfile, 0o755)
+chmodSync(join(outdir, `${program}.js`), 0o755)
 
 /** The folders of the bundled packages. */
 const packages = new Set(
@@ -61,6 +65,6 @@ const licenseOf = (directory) => {
 }
 
 writeFileSync(
-  join(dirname(outfile), "licenses.txt"),
+  join(outdir, "licenses.txt"),
   [...packages].map((path) => path.replaceAll("/", sep)).toSorted().map(licenseOf).join(`\n${"-".repeat(80)}\n\n`)
 )

@@ -4,14 +4,18 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
+import type { SocketServerError } from "@effect/platform/SocketServer"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
 import * as InitImageApi from "../InitImageApi.js"
 import * as InitImageLimits from "../InitImageLimits.js"
 import * as InitImageSpool from "../InitImageSpool.js"
@@ -136,31 +140,61 @@ export const normalize = Config.nonEmptyString("INIT_IMAGE_NORMALIZE").pipe(
   Config.withDefault(undefined)
 )
 
-const storeOptions = {
-  timeToLive: Config.duration("INIT_IMAGE_STORE_TIME_TO_LIVE").pipe(
-    Config.validate({
-      message: "Expected a duration of at least 1 minute, which is longer than the time between an open socket's uses",
-      validation: Duration.greaterThanOrEqualTo(Duration.minutes(1))
-    }),
-    Config.withDefault(Duration.minutes(5))
-  ),
-  sweepEvery: Config.succeed(Duration.minutes(1))
+const sweepInterval = Duration.minutes(1)
+
+const timeToLive = Config.duration("INIT_IMAGE_STORE_TIME_TO_LIVE").pipe(
+  Config.validate({
+    message: "Expected a duration of at least 1 minute, which is longer than the time between an open socket's uses",
+    validation: Duration.greaterThanOrEqualTo(Duration.minutes(1))
+  }),
+  Config.withDefault(Duration.minutes(5)),
+  Config.map(Duration.decode)
+)
+
+const s3 = (timeToLive: Duration.Duration) =>
+  InitImageStore.layerS3Config({
+    endpoint: Config.nonEmptyString("AWS_ENDPOINT_URL_S3").pipe(
+      Config.orElse(() => Config.nonEmptyString("AWS_ENDPOINT_URL"))
+    ),
+    bucket: Config.nonEmptyString("INIT_IMAGE_BUCKET"),
+    region: Config.nonEmptyString("AWS_REGION").pipe(Config.withDefault(undefined)),
+    credentials: InitImageStore.credentialsConfig,
+    timeToLive: Config.succeed(timeToLive),
+    sweepEvery: Config.succeed(sweepInterval)
+  }).pipe(Layer.provide(NodeHttpClient.layerUndici))
+
+const sharedDirectory = (timeToLive: Duration.Duration) =>
+  Config.nonEmptyString("INIT_IMAGE_STORE_DIRECTORY").pipe(
+    Effect.map((directory) => InitImageStore.layerFileSystem({ directory, timeToLive, sweepEvery: sweepInterval })),
+    Layer.unwrapEffect
+  )
+
+type StoreFailure = Layer.Layer.Error<ReturnType<typeof s3> | ReturnType<typeof sharedDirectory>>
+
+type Store = Layer.Layer<InitImageStore.InitImageStore, StoreFailure, FileSystem.FileSystem | Path.Path>
+
+const store = (kind: "s3" | "directory", timeToLive: Duration.Duration): Store =>
+  kind === "s3" ? s3(timeToLive) : sharedDirectory(timeToLive)
+
+/** A cluster removes the images of its sessions; the store removes what a killed server has left. */
+const longestSession = Duration.days(1)
+
+const cluster = Config.all({
+  databaseUrl: Config.redacted("INIT_IMAGE_CLUSTER_DATABASE_URL"),
+  host: Config.nonEmptyString("INIT_IMAGE_CLUSTER_HOST").pipe(Config.withDefault("127.0.0.1")),
+  port: Config.port("INIT_IMAGE_CLUSTER_PORT").pipe(Config.withDefault(34431))
+}).pipe(Config.option)
+
+/** Reports that the packages of a cluster are not installed. */
+export class ClusterNotAvailable extends Data.TaggedError("ClusterNotAvailable")<{}> {
+  override readonly message = "INIT_IMAGE_CLUSTER_DATABASE_URL needs the packages of a cluster: "
+    + "npm install @effect/cluster @effect/platform-node @effect/rpc @effect/sql @effect/sql-pg"
 }
 
-const s3 = InitImageStore.layerS3Config({
-  endpoint: Config.nonEmptyString("AWS_ENDPOINT_URL_S3").pipe(
-    Config.orElse(() => Config.nonEmptyString("AWS_ENDPOINT_URL"))
-  ),
-  bucket: Config.nonEmptyString("INIT_IMAGE_BUCKET"),
-  region: Config.nonEmptyString("AWS_REGION").pipe(Config.withDefault(undefined)),
-  credentials: InitImageStore.credentialsConfig,
-  ...storeOptions
-}).pipe(Layer.provide(NodeHttpClient.layerUndici))
-
-const sharedDirectory = Config.all({ directory: Config.nonEmptyString("INIT_IMAGE_STORE_DIRECTORY"), ...storeOptions })
-  .pipe(Effect.map(InitImageStore.layerFileSystem), Layer.unwrapEffect)
-
-type Failure = Layer.Layer.Error<typeof s3 | typeof sharedDirectory>
+const clusterModule = Effect.tryPromise({
+  try: () => import("./cluster.js"),
+  catch: () => new ClusterNotAvailable()
+})
 
 /**
  * The sessions under `/sessions` and of WebSockets with a `session_id`.
@@ -177,13 +211,33 @@ type Failure = Layer.Layer.Error<typeof s3 | typeof sharedDirectory>
  * - `INIT_IMAGE_BUCKET`: an existing bucket
  * - `AWS_REGION`: `us-east-1` by default
  * - `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if there is one, `AWS_SESSION_TOKEN`
+ *
+ * One order of all changes and reads of a session over all servers, in place of the last write wins; needs a store, and
+ * the packages `@effect/cluster`, `@effect/platform-node`, `@effect/rpc`, `@effect/sql` and `@effect/sql-pg`. An image
+ * then ends after a day at the latest:
+ *
+ * - `INIT_IMAGE_CLUSTER_DATABASE_URL`: a PostgreSQL database. On an empty one, start one server before the others
+ * - `INIT_IMAGE_CLUSTER_HOST`, `INIT_IMAGE_CLUSTER_PORT`: the address under which the other servers reach this one;
+ *   127.0.0.1 and 34431 by default
+ * - `SHARD_LOCK_EXPIRATION` and others: see `ShardingConfig.layerFromEnv` of `@effect/cluster`
  */
-export const sessions = Config.literal("s3", "directory")("INIT_IMAGE_STORE").pipe(
-  Config.withDefault(undefined),
-  Effect.map((store): Layer.Layer<InitImageApi.Sessions, Failure, FileSystem.FileSystem | Path.Path> => {
-    if (store === undefined) return InitImageApi.layerSessions()
-    const sessions = InitImageApi.layerSessionsStore()
-    return store === "s3" ? Layer.provide(sessions, s3) : Layer.provide(sessions, sharedDirectory)
-  }),
-  Layer.unwrapEffect
-)
+export const sessions: Layer.Layer<
+  InitImageApi.Sessions,
+  StoreFailure | ConfigError.ConfigError | ClusterNotAvailable | SqlError | SocketServerError,
+  FileSystem.FileSystem | Path.Path
+> = Effect.gen(function*() {
+  const kind = yield* Config.withDefault(Config.literal("s3", "directory")("INIT_IMAGE_STORE"), undefined)
+  const clustered = yield* cluster
+  if (kind === undefined) {
+    return Option.isNone(clustered)
+      ? InitImageApi.layerSessions()
+      : yield* Effect.fail(ConfigError.MissingData(["INIT_IMAGE_STORE"], "A cluster keeps its images in a store"))
+  }
+  const unused = yield* timeToLive
+  if (Option.isNone(clustered)) return Layer.provide(InitImageApi.layerSessionsStore(), store(kind, unused))
+  const { layerSessions } = yield* clusterModule
+  return Layer.provide(
+    layerSessions({ ...clustered.value, timeToLive: unused }),
+    store(kind, Duration.max(unused, longestSession))
+  )
+}).pipe(Layer.unwrapEffect)

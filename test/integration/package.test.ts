@@ -68,6 +68,7 @@ const pureModules = [
 
 /** The program, the licences of what it bundles, and the page. */
 const program = [
+  "cluster.js",
   "licenses.txt",
   "session-init-image.js",
   ...["icon.svg", "index.html", "page.js", "style.css"].map((file) => path.join("public", file))
@@ -358,6 +359,19 @@ describe("the program", () => {
     }
     assert.deepStrictEqual(await exited, [0, null])
     assert.deepStrictEqual(fs.readdirSync(images), [])
+  })
+
+  it("says which packages a cluster needs", async () => {
+    const env = {
+      PORT: "0",
+      INIT_IMAGE_STORE: "directory",
+      INIT_IMAGE_STORE_DIRECTORY: images,
+      INIT_IMAGE_CLUSTER_DATABASE_URL: "postgres://127.0.0.1:9/test"
+    }
+    const { status, stdout } = await run(process.execPath, program, { cwd: bare, env })
+    assert.strictEqual(status, 1)
+    assert.include(stdout, "npm install @effect/cluster")
+    assert.notInclude(stdout, "postgres:")
   })
 })
 

@@ -98,6 +98,24 @@ describe("InitImageCluster", () => {
       assert.deepStrictEqual(removed, [numbered(2).key])
     }).pipe(Effect.provide(TestRunner.layer)))
 
+  it.scoped("a call that its runner has interrupted is sent again", () =>
+    Effect.gen(function*() {
+      let calls = 0
+      yield* Layer.build(InitImageCluster.Session.toLayer({
+        set: () => Effect.void,
+        clear: () => Effect.interrupt,
+        current: () => Effect.suspend(() => ++calls < 3 ? Effect.interrupt : Effect.succeedSome(numbered(calls)))
+      }))
+      const sessions = yield* InitImageCluster.client({ timeout: "10 seconds" })
+      yield* TestClock.adjust("1 second")
+      const read = yield* Effect.fork(isCurrent(sessions("a"), 3))
+      const cleared = yield* Effect.fork(Effect.flip(sessions("a").clear()))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(read)
+      yield* TestClock.adjust("9 seconds")
+      assert.strictEqual((yield* Fiber.join(cleared)).reason, "Timeout")
+    }).pipe(Effect.provide(TestRunner.layer)))
+
   it.scoped("a call fails after its timeout where no runner answers", () =>
     Effect.gen(function*() {
       const sessions = yield* InitImageCluster.client({ timeout: "10 seconds" })

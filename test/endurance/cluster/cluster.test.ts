@@ -83,5 +83,10 @@ describe("InitImageCluster with PostgreSQL", () => {
       // PostgreSQL's code for an undefined table.
       assert.include(log, "42P01")
       assert.notMatch(log, /SELECT|UPDATE|session-1/)
+
+      for (const { directory, end } of [second, third]) {
+        assert.strictEqual(yield* end("SIGTERM"), 0)
+        assert.deepStrictEqual(list(directory), [])
+      }
     }).pipe(Effect.provide(NodeContext.layer)))
 })

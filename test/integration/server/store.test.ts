@@ -87,5 +87,7 @@ describe("a server with a store", () => {
         INIT_IMAGE_STORE_TIME_TO_LIVE: "20 seconds"
       }
       assert.include(String(yield* Effect.flip(serve({ env: short }))), "at least 1 minute")
+      const cluster = { INIT_IMAGE_CLUSTER_DATABASE_URL: "postgres://127.0.0.1:9/test" }
+      assert.include(String(yield* Effect.flip(serve({ env: cluster }))), "A cluster keeps its images in a store")
     }))
 })
