@@ -311,7 +311,7 @@ describe("InitImageFrame with a dialect", () => {
       InitImageLimits.withLimits({ maxImages, maxBytes, declaredType, maxMessageBytes: Infinity }),
       Effect.scoped,
       Effect.provide(NodeContext.layer)
-    ), { fastCheck: { numRuns: 300 } })
+    ), { fastCheck: { numRuns: 150 } })
 
   const big = pngOfSize(1.5 * maxBufferBytes)
 

@@ -147,7 +147,7 @@ describe("InitImageFrame", () => {
       sizes
     },
     ({ frame: { at, json }, sizes }) => assertEqual(json, at, isWellFormed(json) ? sources(json, sizes) : [json]),
-    { fastCheck: { numRuns: 700 } }
+    { fastCheck: { numRuns: 300 } }
   )
 
   it.live.prop("is the same for a message that is not JSON or not UTF-8", {
@@ -157,7 +157,7 @@ describe("InitImageFrame", () => {
   }, ({ damage, frame: { at, json }, sizes }) => {
     const damaged = damage(json)
     return assertEqual(damaged, at, sources(damaged, sizes))
-  }, { fastCheck: { numRuns: 700 } })
+  }, { fastCheck: { numRuns: 300 } })
 
   it.live.prop(
     "is the same for a message in memory under any limit of bytes",
@@ -169,7 +169,7 @@ describe("InitImageFrame", () => {
       assertEqual(json, at, isWellFormed(json) ? [json, Buffer.from(json)] : [json]).pipe(
         InitImageLimits.withMaxBytes(limit)
       ),
-    { fastCheck: { numRuns: 300 } }
+    { fastCheck: { numRuns: 200 } }
   )
 
   it.live.prop(
@@ -186,7 +186,7 @@ describe("InitImageFrame", () => {
         }
         assert.deepStrictEqual(actual, Either.map(expected, ({ message }) => message))
       }).pipe(InitImageLimits.withMaxBytes(limit), Effect.scoped, Effect.provide(NodeContext.layer)),
-    { fastCheck: { numRuns: 300 } }
+    { fastCheck: { numRuns: 200 } }
   )
 
   it.live.prop("refuses a stream as too large only if it is, and then at once", {

@@ -210,7 +210,7 @@ describe("DataReader", () => {
       assert.deepStrictEqual(refused.reader.invalid, decoder.invalid)
       assert.strictEqual(refused.reader.length, text.length)
     }
-  }, { fastCheck: { numRuns: 3000 } })
+  }, { fastCheck: { numRuns: 1200 } })
 
   it.prop("tells the first error of a text of many buffers, wherever it is", [
     FastCheck.nat(2000),

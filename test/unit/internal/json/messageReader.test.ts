@@ -150,7 +150,7 @@ describe("MessageReader", () => {
       assertOutcome(expected, driven)
       assertSteps(driven)
     }
-  }, { fastCheck: { numRuns: 2500 } })
+  }, { fastCheck: { numRuns: 1000 } })
 
   it.prop("ignores one byte order mark at the start, cut at any byte", [frames, cuts], ([{ at, json }, cuts]) => {
     const options = { ...defaults, at }
@@ -199,7 +199,7 @@ describe("MessageReader", () => {
       return plain(driven.result)
     })
     for (const result of results) assert.deepStrictEqual(result, results[0])
-  }, { fastCheck: { numRuns: 2500 } })
+  }, { fastCheck: { numRuns: 1000 } })
 
   it.prop("refuses a stream as too large as soon as it is, and otherwise gives the same result", [
     frames,
@@ -226,7 +226,7 @@ describe("MessageReader", () => {
     for (const input of [[Buffer.from(json)], cut(Buffer.from(json), cuts), inPiecesOf(Buffer.from(json), 1)]) {
       assertOutcome(expected, read(input, { ...options, isStream: true }))
     }
-  }, { fastCheck: { numRuns: 1500 } })
+  }, { fastCheck: { numRuns: 600 } })
 
   const { data } = payloadOf("", pngOfSize(1000))
   const json = `{"type":"x","image":{"data":"${data}","mime":"image/png","name":"é"},"n":1}`
