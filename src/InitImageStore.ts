@@ -46,6 +46,7 @@ import type { InitImageError } from "./InitImageError.js"
 import { check, textProblem, timeoutProblem } from "./internal/options.js"
 import * as files from "./internal/store/files.js"
 import type { ImageChanged, ImageGone, ImageReference, StoreError } from "./internal/store/models.js"
+import type { Objects } from "./internal/store/objects.js"
 import * as s3 from "./internal/store/s3.js"
 import * as store from "./internal/store/store.js"
 import * as SessionInitImage from "./SessionInitImage.js"
@@ -72,6 +73,34 @@ export {
    */
   StoreError
 } from "./internal/store/models.js"
+
+export type {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Body,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Found,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Head,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Listed,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Objects
+} from "./internal/store/objects.js"
 
 /**
  * Images under names of the caller's, such as session ids: at most one of a name. A name is hashed (SHA-256) into the
@@ -137,7 +166,7 @@ export interface Store {
   readonly sweep: Effect.Effect<number, StoreError>
   /**
    * A URL that gives the image to everyone who has it, for at most 7 days: a credential. Fails with `Unsupported` in a
-   * store of files.
+   * store of files, and of objects without `presign`.
    */
   readonly presign: (
     reference: ImageReference,
@@ -147,8 +176,8 @@ export interface Store {
 }
 
 /**
- * The store of an effect's images; see {@link layerFileSystem} and {@link layerS3}. A layer of another store is
- * `Layer.succeed(InitImageStore, …)`.
+ * The store of an effect's images; see {@link layerFileSystem} and {@link layerS3}, and {@link layerObjects} for a store
+ * of another kind.
  *
  * @since 0.1.0
  * @category tags
@@ -169,13 +198,55 @@ export interface Options {
 const problemOf = ({ sweepEvery, timeToLive }: Options): string | undefined =>
   timeoutProblem("timeToLive", timeToLive) ?? timeoutProblem("sweepEvery", sweepEvery)
 
-const toSettings = ({ sweepEvery, timeToLive = "1 hour" }: Options): store.Settings => ({
-  timeToLive: Duration.toMillis(timeToLive),
-  sweepEvery
-})
-
 const persist: store.Persist = (meta, source, bytes, options) =>
   SessionInitImage.persistSourceScoped(meta, source, bytes, options)
+
+const make = Effect.fnUntraced(function*<E, R>(
+  makeObjects: Effect.Effect<Objects, E, R>,
+  { sweepEvery, timeToLive = "1 hour" }: Options,
+  isDigestChecked: boolean
+) {
+  const fs = yield* FileSystem.FileSystem
+  const objects = yield* makeObjects
+  return yield* store.make(fs, objects, persist, {
+    timeToLive: Duration.toMillis(timeToLive),
+    sweepEvery,
+    isDigestChecked
+  })
+})
+
+/**
+ * A store over {@link Objects} of the caller's, such as those of a bucket that the application has a client for. The
+ * effect runs once, in the layer's scope; what it acquires there is released after the last upload has ended.
+ *
+ * Fails as the effect does. Dies for options that make no sense.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as InitImageStore from "session-init-image/InitImageStore"
+ *
+ * declare const bucket: Effect.Effect<InitImageStore.Objects>
+ *
+ * const Store = InitImageStore.layerObjects(bucket, { timeToLive: "1 hour", sweepEvery: "10 minutes" })
+ * ```
+ */
+export const layerObjects = <E, R>(
+  objects: Effect.Effect<Objects, E, R>,
+  options: Options = {}
+): Layer.Layer<InitImageStore, E, FileSystem.FileSystem | Exclude<R, Scope.Scope>> => {
+  check("InitImageStore.layerObjects", problemOf(options))
+  return Layer.scoped(InitImageStore, make(objects, options, false))
+}
+
+const makeFileObjects = Effect.fnUntraced(function*(directory: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
+  return files.make(fs, path, directory)
+})
 
 /**
  * A store in a directory, for one machine or a volume that hosts share. Creates the directory with mode 0700 if there is
@@ -190,15 +261,7 @@ export const layerFileSystem = (
   options: Options & { readonly directory: string }
 ): Layer.Layer<InitImageStore, PlatformError, FileSystem.FileSystem | Path.Path> => {
   check("InitImageStore.layerFileSystem", problemOf(options), textProblem("directory", options.directory))
-  return Layer.scoped(
-    InitImageStore,
-    Effect.gen(function*() {
-      const fs = yield* FileSystem.FileSystem
-      const path = yield* Path.Path
-      yield* fs.makeDirectory(options.directory, { recursive: true, mode: 0o700 })
-      return yield* store.make(fs, files.make(fs, path, options.directory), persist, toSettings(options))
-    })
-  )
+  return layerObjects(makeFileObjects(options.directory), options)
 }
 
 /**
@@ -281,22 +344,23 @@ const s3ProblemOf = (location: S3Location): string | undefined => {
   return problemOf(location) ?? textProblem("region", location.region) ?? timeoutProblem("timeout", location.timeout)
 }
 
-const makeS3 = Effect.fnUntraced(function*<E>(options: S3Options<E>) {
+const makeS3Objects = Effect.fnUntraced(function*<E>(options: S3Options<E>) {
   const { bucket, credentials, endpoint, prefix = "init-images/", region = "us-east-1", timeout = "1 minute" } = options
-  const fs = yield* FileSystem.FileSystem
   const client = yield* HttpClient.HttpClient
   const { AwsV4Signer } = yield* Effect.tryPromise({
     try: () => import("aws4fetch"),
     catch: () => new SignerNotAvailable()
   })
-  const objects = s3.make(client, AwsV4Signer, prefix, {
+  return s3.make(client, AwsV4Signer, prefix, {
     url: `${endpoint.replace(/\/+$/, "")}/${bucket}/`,
     region,
     credentials,
     timeout
   })
-  return yield* store.make(fs, objects, persist, toSettings(options))
 })
+
+/** The server refuses a body that has another SHA-256 than the signature. */
+const makeS3 = <E>(options: S3Options<E>) => make(makeS3Objects(options), options, true)
 
 /**
  * A store in a bucket of an S3-compatible server: AWS, Ceph, MinIO, R2 and others. Needs `aws4fetch`, an optional peer

@@ -14,6 +14,9 @@ const bufferBytes = 1024 * 1024
 /** Sent in chunks of this size, in bytes: a client may keep each for a while, so they share no buffer. */
 const chunkBytes = 512 * 1024
 
+/** The SHA-256 of no bytes. */
+export const ofNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 /** The SHA-256 of a file in lower-case hex. */
 export const ofFile = (fs: FileSystem.FileSystem, path: string): Effect.Effect<string, PlatformError> =>
   Effect.scoped(Effect.gen(function*() {
@@ -36,7 +39,10 @@ export const readFile = (fs: FileSystem.FileSystem, path: string): Stream.Stream
       Either.fromOption(() => Option.none<PlatformError>())
     ))))
 
-/** Passes the bytes on, and fails at their end if their number or their SHA-256 is another one. */
+/**
+ * Passes the bytes on. Fails in place of the last chunk if the SHA-256 is another one, and at the end or as soon as there
+ * are more bytes if their number is.
+ */
 export const check = <E, R, E2>(
   bytes: Stream.Stream<Uint8Array, E, R>,
   expected: { readonly sha256: string; readonly bytes: number },
@@ -49,11 +55,9 @@ export const check = <E, R, E2>(
       count += chunk.length
       if (count > expected.bytes) return Effect.fail(onChanged("Length"))
       hash.update(chunk)
-      return Effect.succeed(chunk)
+      const isChanged = count === expected.bytes && hash.copy().digest("hex") !== expected.sha256
+      return isChanged ? Effect.fail(onChanged("Digest")) : Effect.succeed(chunk)
     })
-    const atEnd = Effect.suspend(() => {
-      if (count !== expected.bytes) return Effect.fail(onChanged("Length"))
-      return hash.digest("hex") === expected.sha256 ? Effect.void : Effect.fail(onChanged("Digest"))
-    })
+    const atEnd = Effect.suspend(() => count === expected.bytes ? Effect.void : Effect.fail(onChanged("Length")))
     return Stream.concat(passed, Stream.drain(Stream.fromEffect(atEnd)))
   })

@@ -13,7 +13,6 @@ import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import * as tempFile from "../persist/tempFile.js"
 import { randomNames } from "../process.js"
-import { check } from "./digest.js"
 import { StoreError } from "./models.js"
 import type { Found, Head, Listed, Objects } from "./objects.js"
 
@@ -115,14 +114,7 @@ export const make = (fs: FileSystem.FileSystem, path: Path.Path, directory: stri
   const remove = (key: string) => Effect.mapError(tempFile.remove(fs, pathOf(key)), toStoreError("remove"))
 
   return {
-    // A file that has changed since its digest was taken is not stored.
-    put: (key, body, description) =>
-      write(
-        key,
-        description,
-        check(body.stream, body, () => new StoreError({ operation: "put", reason: "FileUnreadable" }))
-      ),
-    touch: (key) => Effect.asVoid(write(key, "", Stream.empty)),
+    put: (key, body, description) => write(key, description, body.stream),
     head: (key) => Effect.scoped(Effect.map(open(key), ({ head }) => head)).pipe(orNone("get")),
     get,
     remove,
@@ -132,7 +124,6 @@ export const make = (fs: FileSystem.FileSystem, path: Path.Path, directory: stri
         Stream.filter(({ modifiedAt, now }) => now - modifiedAt >= age),
         Stream.mapEffect(({ key }) => remove(key)),
         Stream.runCount
-      ),
-    presign: () => Effect.fail(new StoreError({ operation: "presign", reason: "Unsupported" }))
+      )
   }
 }

@@ -59,7 +59,7 @@ export const make = (
   let isLengthDropped = false
 
   const bodyOf = (body: Body): Effect.Effect<HttpBody.HttpBody, StoreError> =>
-    isLengthDropped
+    isLengthDropped || body.bytes === 0
       ? Effect.map(
         Stream.runCollect(body.stream),
         (chunks) => HttpBody.uint8Array(Buffer.concat([...chunks]), body.mime)
@@ -79,7 +79,7 @@ export const make = (
           operation: "put",
           method: "PUT",
           path: pathOf(key),
-          headers: { [descriptionHeader]: description },
+          headers: description === "" ? {} : { [descriptionHeader]: description },
           sha256: body.sha256,
           body: httpBody
         }, [200])).pipe(
@@ -130,14 +130,7 @@ export const make = (
 
   return {
     put,
-    touch: (key) =>
-      s3.run({
-        operation: "put",
-        method: "PUT",
-        path: pathOf(key),
-        body: HttpBody.uint8Array(new Uint8Array(), "application/octet-stream")
-      }, [200]).pipe(Effect.retry(retries), Effect.asVoid),
-    head: (key) => Effect.retry(head(key), retries),
+    head,
     get: (key) =>
       Effect.gen(function*() {
         const response = yield* s3.open({ operation: "get", method: "GET", path: pathOf(key) }, [200])
@@ -151,14 +144,11 @@ export const make = (
     remove: (key) =>
       s3.run({ operation: "remove", method: "DELETE", path: pathOf(key) }, [200, 204]).pipe(
         Effect.catchIf(({ reason, status }) => status === 404 && reason !== "NoBucket", () => Effect.void),
-        Effect.retry(retries),
         Effect.asVoid
       ),
     list: Stream.flattenIterables(
       Stream.paginateEffect("", (after) => Effect.retry(page(after), retries))
     ),
-    // A server shows no object that is not whole, and one PUT leaves no multipart upload.
-    sweepParts: () => Effect.succeed(0),
     presign: (key, seconds) => s3.presign(pathOf(key), seconds)
   }
 }

@@ -13,6 +13,7 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as digests from "./digest.js"
 import { StoreError } from "./models.js"
 
 export interface Credentials {
@@ -40,9 +41,6 @@ export interface Request {
   readonly sha256?: string
   readonly body?: HttpBody.HttpBody
 }
-
-/** The SHA-256 of no bytes. */
-export const emptySha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 /** The longest body of an error or a listing that is read, in bytes. */
 const maxTextBytes = 4 * 1024 * 1024
@@ -92,7 +90,7 @@ export const make = (
   )
 
   const sign = (
-    { headers, method, operation, path, sha256 = emptySha256 }: Request,
+    { headers, method, operation, path, sha256 = digests.ofNothing }: Request,
     inQuery: boolean
   ): Effect.Effect<{ readonly url: string; readonly headers: Headers.Headers }, StoreError> =>
     Effect.gen(function*() {

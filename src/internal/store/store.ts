@@ -20,7 +20,7 @@ import * as sources from "../persist/sources.js"
 import { randomNames } from "../process.js"
 import * as digests from "./digest.js"
 import { cutName, ImageChanged, ImageGone, ImageReference, keyPattern, StoreError } from "./models.js"
-import type { Head, Objects } from "./objects.js"
+import type { Body, Head, Objects } from "./objects.js"
 import { retries } from "./retries.js"
 import * as uploads from "./uploads.js"
 
@@ -28,6 +28,8 @@ export interface Settings {
   /** In milliseconds. */
   readonly timeToLive: number
   readonly sweepEvery: Duration.DurationInput | undefined
+  /** Whether the store refuses bytes whose SHA-256 is not that of the body; they are not checked here then. */
+  readonly isDigestChecked: boolean
 }
 
 /** Writes an image of known size to a file of the scope: `SessionInitImage.persistSourceScoped`. */
@@ -53,6 +55,13 @@ const spanOf = ({ bytes, mime }: { readonly bytes: number; readonly mime: string
   attributes: { bytes, mime },
   captureStackTrace: false
 })
+
+const markerBody: Body = {
+  bytes: 0,
+  sha256: digests.ofNothing,
+  mime: "application/octet-stream",
+  stream: Stream.empty
+}
 
 /** Uses are recorded once in this part of the time to live. */
 const usesPerTimeToLive = 4
@@ -83,9 +92,11 @@ export const make = Effect.fnUntraced(function*(
   fs: FileSystem.FileSystem,
   objects: Objects,
   persist: Persist,
-  { sweepEvery, timeToLive }: Settings
+  { isDigestChecked, sweepEvery, timeToLive }: Settings
 ) {
   const { run } = yield* uploads.make(patience)
+  const head = (key: string) => Effect.retry(objects.head(key), retries)
+  const remove = (key: string) => Effect.retry(objects.remove(key), retries)
 
   const toReference = (key: string, description: typeof Description.Type, usedAt: number): ImageReference =>
     new ImageReference({ ...description, key, expiresAt: DateTime.unsafeMake(usedAt + timeToLive) })
@@ -101,7 +112,8 @@ export const make = Effect.fnUntraced(function*(
       const { size } = yield* Effect.mapError(fs.stat(image.path), unreadable)
       if (Number(size) !== image.bytes) return yield* unreadable()
       const sha256 = image.sha256 ?? (yield* Effect.mapError(digests.ofFile(fs, image.path), unreadable))
-      const stream = Stream.mapError(digests.readFile(fs, image.path), unreadable)
+      const read = Stream.mapError(digests.readFile(fs, image.path), unreadable)
+      const stream = isDigestChecked ? read : digests.check(read, { bytes: image.bytes, sha256 }, unreadable)
       const { bytes, displayName, height, mime, orientation, width } = image
       const description = { sha256, bytes, mime, width, height, orientation, displayName: cutName(displayName) }
       const storedAt = yield* run({
@@ -123,13 +135,13 @@ export const make = Effect.fnUntraced(function*(
   const put = <R>(image: SessionInitImage, onStored: (key: string) => Effect.Effect<void, never, R>) =>
     Effect.suspend(() => {
       const key = randomNames.next()
-      return store(key, image, objects.remove(key), onStored(key))
+      return store(key, image, remove(key), onStored(key))
     })
 
   /** Never fails: a scope's end hides no earlier error, and a sweep removes what is left. */
   const removeLater = (key: string) =>
     Effect.catchAll(
-      objects.remove(key),
+      remove(key),
       () => Effect.logWarning("A stored image could not be removed at the end of its scope; a sweep will")
     )
 
@@ -153,22 +165,21 @@ export const make = Effect.fnUntraced(function*(
     )
 
   /** The object's last use, if it has not expired; records a use where the last one is long ago. */
-  const use = (key: string, head: Head) =>
+  const use = (key: string, { modifiedAt, now }: Head) =>
     Effect.gen(function*() {
-      const { modifiedAt, now } = head
       if (now - modifiedAt < timeToLive / usesPerTimeToLive) return Option.some(modifiedAt)
-      const marker = yield* objects.head(markerOf(key))
+      const marker = yield* head(markerOf(key))
       const usedAt = Option.match(marker, {
         onNone: () => modifiedAt,
         onSome: (marker) => Math.max(modifiedAt, marker.modifiedAt)
       })
       if (now - usedAt >= timeToLive) return Option.none()
       if (now - usedAt < timeToLive / usesPerTimeToLive) return Option.some(usedAt)
-      yield* objects.touch(markerOf(key))
+      yield* Effect.retry(objects.put(markerOf(key), markerBody, ""), retries)
       return Option.some(now)
     })
 
-  const removeNamed = (key: string) => Effect.zipRight(objects.remove(key), objects.remove(markerOf(key)))
+  const removeNamed = (key: string) => Effect.zipRight(remove(key), remove(markerOf(key)))
 
   const named = {
     put: (name: string, image: SessionInitImage) => {
@@ -180,11 +191,11 @@ export const make = Effect.fnUntraced(function*(
     get: (name: string) =>
       Effect.gen(function*() {
         const key = keyOfName(name)
-        const head = yield* objects.head(key)
-        if (Option.isNone(head)) return Option.none()
-        const description = decodeDescription(head.value.description)
+        const found = yield* head(key)
+        if (Option.isNone(found)) return Option.none()
+        const description = decodeDescription(found.value.description)
         if (Option.isNone(description)) return Option.none()
-        return Option.map(yield* use(key, head.value), (usedAt) => toReference(key, description.value, usedAt))
+        return Option.map(yield* use(key, found.value), (usedAt) => toReference(key, description.value, usedAt))
       }).pipe(Effect.withSpan("InitImageStore.named.get")),
     remove: (name: string) => Effect.withSpan(removeNamed(keyOfName(name)), "InitImageStore.named.remove")
   }
@@ -195,7 +206,7 @@ export const make = Effect.fnUntraced(function*(
   /** Asks again before it removes: an image may have been put under the name since the listing. */
   const sweepNamed = (key: string) =>
     Effect.gen(function*() {
-      const heads = yield* Effect.all([objects.head(key), objects.head(markerOf(key))])
+      const heads = yield* Effect.all([head(key), head(markerOf(key))])
       if (!heads.every((head) => Option.isNone(head) || isExpired(head.value))) return 0
       yield* removeNamed(key)
       return Option.isSome(heads[0]) ? 1 : 0
@@ -204,13 +215,13 @@ export const make = Effect.fnUntraced(function*(
   const sweep = Effect.gen(function*() {
     const idle = new Set<string>()
     const used = new Set<string>()
-    let removed = yield* objects.sweepParts(timeToLive)
+    let removed = objects.sweepParts === undefined ? 0 : yield* objects.sweepParts(timeToLive)
     yield* Stream.runForEach(objects.list, (listed) => {
       const key = markerPattern.exec(listed.key)?.[1] ?? listed.key
       if (!keyPattern.test(key)) return Effect.void
       if (key.startsWith(namedPrefix)) return Effect.sync(() => (isExpired(listed) ? idle : used).add(key))
       if (!isExpired(listed)) return Effect.void
-      return Effect.map(objects.remove(key), () => {
+      return Effect.map(remove(key), () => {
         removed += 1
       })
     })
@@ -239,10 +250,12 @@ export const make = Effect.fnUntraced(function*(
         Effect.withSpan("InitImageStore.fetchScoped", spanOf(reference))
       ),
     remove: ({ key }: ImageReference) =>
-      Effect.withSpan(key.startsWith(namedPrefix) ? removeNamed(key) : objects.remove(key), "InitImageStore.remove"),
+      Effect.withSpan(key.startsWith(namedPrefix) ? removeNamed(key) : remove(key), "InitImageStore.remove"),
     sweep: Effect.withSpan(sweep, "InitImageStore.sweep"),
     presign: ({ key }: ImageReference, duration: Duration.DurationInput) =>
-      objects.presign(key, Math.min(maxPresignSeconds, Math.max(1, Math.floor(Duration.toSeconds(duration))))),
+      objects.presign === undefined
+        ? Effect.fail(new StoreError({ operation: "presign", reason: "Unsupported" }))
+        : objects.presign(key, Math.min(maxPresignSeconds, Math.max(1, Math.floor(Duration.toSeconds(duration))))),
     named
   }
 })
