@@ -60,3 +60,57 @@ declare module "fastify" {
   const fastify: (options?: { readonly bodyLimit?: number }) => Application
   export default fastify
 }
+
+declare module "@effect-aws/client-s3" {
+  import type * as Context from "effect/Context"
+  import type * as Effect from "effect/Effect"
+  import type * as Layer from "effect/Layer"
+  import type * as Stream from "effect/Stream"
+  import type { Readable } from "node:stream"
+
+  interface Failure {
+    readonly _tag: string
+    readonly $metadata?: { readonly httpStatusCode?: number }
+  }
+  interface Place {
+    readonly Bucket: string
+    readonly Key: string
+  }
+  interface Content extends Place {
+    readonly Body: Uint8Array
+    readonly ContentType: string
+    readonly Metadata: Record<string, string>
+  }
+  interface Head {
+    readonly LastModified?: Date
+    readonly ContentLength?: number
+    readonly Metadata?: Record<string, string>
+  }
+  interface Found extends Head {
+    readonly Body?: Readable | Blob
+  }
+  interface Page {
+    readonly Contents?: Array<{ readonly Key?: string; readonly LastModified?: Date }>
+  }
+  interface Service {
+    putObject(content: Content): Effect.Effect<unknown, Failure>
+    headObject(place: Place): Effect.Effect<Head, Failure>
+    getObject(place: Place): Effect.Effect<Found, Failure>
+    deleteObject(place: Place): Effect.Effect<unknown, Failure>
+    listObjectsV2Stream(pages: { readonly Bucket: string; readonly Prefix: string }): Stream.Stream<Page, Failure>
+  }
+  interface Config {
+    readonly endpoint: string
+    readonly region: string
+    readonly forcePathStyle: boolean
+    readonly maxAttempts: number
+    readonly requestHandler: { readonly socketTimeout: number }
+    readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string }
+  }
+  export interface S3Service {
+    readonly S3Service: unique symbol
+  }
+  export const S3Service: Context.Tag<S3Service, Service> & {
+    readonly layer: (config: Config) => Layer.Layer<S3Service>
+  }
+}
