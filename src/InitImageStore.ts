@@ -165,8 +165,9 @@ export interface Store {
    */
   readonly sweep: Effect.Effect<number, StoreError>
   /**
-   * A URL that gives the image to everyone who has it, for at most 7 days: a credential. Fails with `Unsupported` in a
-   * store of files, and of objects without `presign`.
+   * A URL that gives the image to everyone who has it: a credential. Fails with `Unsupported` in a store of files, and of
+   * objects without `presign`. Dies for a duration below 1 second, or above the 7 days that a signature may last (AWS
+   * Signature Version 4).
    */
   readonly presign: (
     reference: ImageReference,

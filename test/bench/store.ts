@@ -1,11 +1,12 @@
 /**
- * Compares `put` of an image of 32 MiB with undici and the same signing, against a Ceph that runs beside it: `npx tsc -p
- * test/bench && node --expose-gc test/bench/dist/test/bench/store.js`. Interleaved rounds in one process. Memory is
- * sampled in rounds of its own, since that takes time, as the peak over the baseline.
+ * Compares `put` of an image of 32 MiB with undici and the same signing, against a Ceph that runs beside it: `npm run
+ * bench:store`. Interleaved rounds in one process. Memory is sampled in rounds of its own, since that takes time, as the
+ * peak over the baseline. Then imports the entry point in processes that have imported `effect` and `@effect/platform`.
  */
 import { AwsV4Signer } from "aws4fetch"
 import * as Effect from "effect/Effect"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import { execFileSync } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
 import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -110,6 +111,17 @@ const raw = async () => {
   if (statusCode !== 200) throw new Error(`answered ${statusCode}`)
 }
 
+const importTime = (): number =>
+  Number(execFileSync(process.execPath, [
+    "--input-type=module",
+    "--eval",
+    `await import("effect")
+    await import("@effect/platform")
+    const before = performance.now()
+    await import("./dist/InitImageStore.js")
+    console.log(performance.now() - before)`
+  ], { cwd: root, encoding: "utf8" }))
+
 const contestants = { library, hashed, raw }
 const names = ["library", "hashed", "raw"] as const
 const times = { library: [], hashed: [], raw: [] } as Record<
@@ -131,6 +143,8 @@ try {
       `${name}: ${of("milliseconds")} ms, ${of("cpu")} ms CPU, ${median(peaks).toFixed(1)} MiB, ${of("delay")} ms turn`
     )
   }
+  const imports = Array.from({ length: 15 }, importTime)
+  console.log(`import: ${Math.min(...imports).toFixed(1)} ms at best, ${median(imports).toFixed(1)} ms in the middle`)
 } finally {
   await runtime.dispose()
   await ceph.stop()

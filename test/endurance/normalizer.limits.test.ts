@@ -200,7 +200,7 @@ describe("the limits of a normalizer", () => {
         }
         assert.isBelow(grown, 100)
       }).pipe(Effect.provide(
-        InitImageNormalizer.layerChildProcess({ entry: program.entry, onFull: "fail", timeout: "5 seconds" })
+        InitImageNormalizer.layerChildProcess({ entry: program.entry, onFull: "fail", timeout: "1 minute" })
       ))
       assert.isEmpty(list(directory))
     }).pipe(Effect.provide(NodeContext.layer)))

@@ -36,7 +36,7 @@ const bundle = (source: string, name: string) =>
     bundle: true,
     // `package.json` declares no side effects, but the import of `main.ts` has one.
     ignoreAnnotations: true,
-    external: ["esbuild", "sharp"],
+    external: ["esbuild", "sharp", "./cluster.js"],
     platform: "node",
     format: "esm",
     target: "node20",

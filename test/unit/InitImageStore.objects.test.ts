@@ -1,6 +1,8 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -292,7 +294,11 @@ describe("a store over objects of the caller's", () => {
         { ...objects, presign },
         Effect.fnUntraced(function*(store) {
           const reference = yield* store.put(yield* makeImage(1000))
-          assert.strictEqual(Redacted.value(yield* store.presign(reference, "30 days")), "https://example.com")
+          assert.strictEqual(Redacted.value(yield* store.presign(reference, "7 days")), "https://example.com")
+          for (const duration of ["8 days", "500 millis", 0, -1] as const) {
+            const exit = yield* Effect.exit(store.presign(reference, duration))
+            assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause), String(duration))
+          }
           assert.deepStrictEqual(asked, [[reference.key, 7 * 24 * 60 * 60]])
         })
       )

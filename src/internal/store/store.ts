@@ -16,6 +16,7 @@ import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import type { InitImageError } from "../../InitImageError.js"
 import type { ImageMeta, PersistOptions, SessionInitImage } from "../../SessionInitImage.js"
+import { check, timeoutProblem } from "../options.js"
 import * as sources from "../persist/sources.js"
 import { randomNames } from "../process.js"
 import * as digests from "./digest.js"
@@ -66,8 +67,9 @@ const markerBody: Body = {
 /** Uses are recorded once in this part of the time to live. */
 const usesPerTimeToLive = 4
 
-/** The longest life of a signature by query (AWS Signature Version 4): 7 days. */
-const maxPresignSeconds = 7 * 24 * 60 * 60
+const presignProblem = (duration: Duration.DurationInput): string | undefined =>
+  timeoutProblem("duration", duration, Duration.seconds(1)) ??
+    (Duration.greaterThan(duration, Duration.days(7)) ? "duration must be at most 7 days" : undefined)
 
 const namedPrefix = "named-"
 
@@ -253,9 +255,12 @@ export const make = Effect.fnUntraced(function*(
       Effect.withSpan(key.startsWith(namedPrefix) ? removeNamed(key) : remove(key), "InitImageStore.remove"),
     sweep: Effect.withSpan(sweep, "InitImageStore.sweep"),
     presign: ({ key }: ImageReference, duration: Duration.DurationInput) =>
-      objects.presign === undefined
-        ? Effect.fail(new StoreError({ operation: "presign", reason: "Unsupported" }))
-        : objects.presign(key, Math.min(maxPresignSeconds, Math.max(1, Math.floor(Duration.toSeconds(duration))))),
+      Effect.suspend(() => {
+        check("InitImageStore.presign", presignProblem(duration))
+        return objects.presign === undefined
+          ? new StoreError({ operation: "presign", reason: "Unsupported" })
+          : objects.presign(key, Math.floor(Duration.toSeconds(duration)))
+      }),
     named
   }
 })
