@@ -282,8 +282,10 @@ export const make: (options?: Options) => Effect.Effect<
   // A fiber inherits an uninterruptible region from the acquisition that forks it, and would never end.
   const repeat = (effect: Effect.Effect<void>) => Effect.forkScoped(Effect.interruptible(Effect.forever(effect)))
   const sweep = Effect.all([sweeper.sweep, leftovers.sweep, quota.refresh], { discard: true })
+  // Before the spool is used: its user may block the event loop at once, and the thread beats from then on.
+  yield* beat
   // In two fibers, so that a long sweep delays no heartbeat.
-  yield* repeat(Effect.zipRight(beat, pause))
+  yield* repeat(Effect.zipRight(pause, beat))
   yield* repeat(Effect.zipRight(sweep, pause))
 
   return makeSpool({

@@ -422,6 +422,17 @@ describe("InitImageSpool", () => {
       yield* isIdle
     }).pipe(Effect.provide(NodeContext.layer)))
 
+  it.scopedLive("writes its heartbeat in an event loop that is blocked as soon as the spool is there", () =>
+    Effect.gen(function*() {
+      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory, staleAfter: "500 millis" })
+      const heartbeat = join(Option.getOrThrow(Option.fromNullable(yield* spool.directory)), "heartbeat")
+      const modified = () => statSync(heartbeat).mtimeMs
+      const before = modified()
+      const deadline = Date.now() + 30_000
+      while (modified() === before && Date.now() < deadline);
+      assert.isAbove(modified(), before)
+    }).pipe(Effect.provide(NodeContext.layer)))
+
   it.scopedLive("survives the sweeps of another spool, which remove the directories of dead ones", () =>
     Effect.gen(function*() {
       const parent = yield* makeDirectory
