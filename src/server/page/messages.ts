@@ -1,4 +1,5 @@
-/** The texts of the log for developers. */
+/** The session's messages: what they carry, and their texts in the log for developers. */
+import { payloadKey } from "../../internal/protocol.js"
 
 const maxStringLength = 120
 const shownStringLength = 24
@@ -24,17 +25,11 @@ export const messageText = (data: unknown): string => {
   }
 }
 
-const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> => typeof u === "object" && u !== null
-
-/** A message of the server as an object; `undefined` for any other message. */
-export const parseMessage = (data: unknown): Readonly<Record<string, unknown>> | undefined => {
-  if (typeof data !== "string") return undefined
-  try {
-    const message: unknown = JSON.parse(data)
-    return isRecord(message) ? message : undefined
-  } catch {
-    return undefined
-  }
+/** Whether a text frame of the client announces an image, which the server answers. */
+export const hasImage = (data: string | ArrayBuffer): boolean => {
+  if (typeof data !== "string") return false
+  const message: unknown = JSON.parse(data)
+  return typeof message === "object" && message !== null && payloadKey in message
 }
 
 const shellQuote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`

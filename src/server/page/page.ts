@@ -3,11 +3,13 @@
  * The page's script: events change the state, and the page shows the state. It has one session at a time; the first
  * picture that is sent opens it.
  */
-import { type ImageDescription, send, type SendError, SocketClosed } from "../../browser/promise.js"
+import { decode } from "../../browser/internal/answer.js"
+import { send, type SendError, SocketClosed } from "../../browser/promise.js"
+import { invalidMessageCode } from "../../internal/protocol.js"
 import { controls, maxBytes, ui } from "./elements.js"
 import * as gestures from "./gestures.js"
 import * as log from "./log.js"
-import { parseMessage } from "./messages.js"
+import { hasImage } from "./messages.js"
 import { makeRate } from "./rate.js"
 import { render } from "./render.js"
 import { connect, imageUrl, isDeleted, makeId, type Session } from "./session.js"
@@ -41,27 +43,41 @@ const dispatch = (event: Event) => {
   renderState()
 }
 
+/** A picture that the server has yet to answer. */
+interface Unanswered {
+  readonly upload: number
+  readonly file: File
+  readonly startedAt: number
+}
+
 const open = (id: string): Session => {
+  /** In the order in which they were sent, which is that of the answers: an answer does not name its picture. */
+  const unanswered: Array<Unanswered> = []
   const opened = connect(id, {
     onOpen: () => {
       log.noted("open")
       dispatch({ type: "connected", session: id })
     },
-    onSent: log.sent,
+    onSent: (data) => {
+      log.sent(data)
+      const upload = uploadOf(state)
+      if (upload !== undefined && hasImage(data)) {
+        unanswered.push({ upload: upload.id, file: upload.picture.file, startedAt })
+      }
+    },
     onReceived: (data) => {
       log.received(data)
-      const message = parseMessage(data)
-      // `send` ignores the answer to a cancelled picture.
-      if (message?.["type"] === "session_init_image" && state.name === "open" && state.cancelled !== undefined) {
-        const milliseconds = performance.now() - startedAt
-        // The server is trusted to describe the image as the protocol says.
-        dispatch({
-          type: "accepted",
-          upload: state.cancelled.id,
-          image: message["image"] as ImageDescription,
-          milliseconds
-        })
-      }
+      const answer = decode(data)
+      if (answer === undefined || answer._tag === "Progress") return
+      // Answers a message without an image.
+      if (answer._tag === "ServerError" && answer.code === invalidMessageCode) return
+      const answered = unanswered.shift()
+      // `send` gives the answer to the upload of the state, and ignores the answers to aborted ones.
+      if (answered === undefined || answered.upload === uploadOf(state)?.id) return
+      if (answer._tag !== "Image" || sessionOf(state) !== id) return
+      const picture = { file: answered.file, url: URL.createObjectURL(answered.file) }
+      const milliseconds = performance.now() - answered.startedAt
+      dispatch({ type: "accepted late", session: id, held: { picture, image: answer.image, milliseconds } })
     },
     onClose: ({ code, reason }) => {
       log.noted(`close ${code} ${reason}`.trim())

@@ -46,9 +46,7 @@ export interface Opening extends InSession<"connecting" | "sending" | "checking"
 
 export interface Open extends InSession<"open"> {
   readonly held: Held
-  readonly since: "opened" | "replaced"
-  /** A replacement whose last bytes may have reached the server before its cancellation. */
-  readonly cancelled?: Upload
+  readonly since: "opened" | "replaced" | "cancelled"
 }
 
 /** Another picture is on its way, and the session has `held` until it is accepted. */
@@ -93,6 +91,8 @@ export type Event =
     readonly image: ImageDescription
     readonly milliseconds: number
   }
+  /** The server has accepted a replacement that had been cancelled, or followed by another one, after its last byte. */
+  | { readonly type: "accepted late"; readonly session: string; readonly held: Held }
   | { readonly type: "refused"; readonly upload: number; readonly refusal: Refusal }
   | { readonly type: "cancelled" }
   | { readonly type: "closed"; readonly session: string }
@@ -122,7 +122,7 @@ export const picturesOf = (state: State): ReadonlyArray<Picture> =>
     heldOf(state)?.picture,
     uploadOf(state)?.picture,
     "picture" in state ? state.picture : undefined,
-    state.name === "none" ? state.cancelled : state.name === "open" ? state.cancelled?.picture : undefined
+    state.name === "none" ? state.cancelled : undefined
   ].filter((picture) => picture !== undefined)
 
 const chosen = (state: State, { picture, session, upload: id }: Event & { readonly type: "chosen" }): State => {
@@ -144,10 +144,24 @@ const progressed = (state: Opening | Replacing, event: Event & { readonly type: 
 
 const accepted = (state: State, event: Event & { readonly type: "accepted" }): State => {
   const { image, milliseconds, upload: id } = event
-  const upload = state.name === "open" ? state.cancelled : uploadOf(state)
-  if (upload?.id !== id || !("session" in state)) return state
-  const since = "held" in state ? "replaced" : "opened"
-  return { name: "open", session: state.session, held: { picture: upload.picture, image, milliseconds }, since }
+  if (!("upload" in state) || state.upload.id !== id) return state
+  const since = state.name === "replacing" ? "replaced" : "opened"
+  return { name: "open", session: state.session, held: { picture: state.upload.picture, image, milliseconds }, since }
+}
+
+/** Puts another picture in the session. An upload or a refusal goes on with it. */
+const acceptedLate = (state: State, { held, session }: Event & { readonly type: "accepted late" }): State => {
+  if (sessionOf(state) !== session) return state
+  switch (state.name) {
+    case "open":
+      return { name: "open", session, held, since: "replaced" }
+    case "replacing":
+      return { ...state, held }
+    case "refused":
+      return { ...state, kept: { session, held } }
+    default:
+      return state
+  }
 }
 
 const lost = (state: State): State => {
@@ -166,6 +180,8 @@ export const transition = (state: State, event: Event): State => {
       return "upload" in state && state.upload.id === event.upload ? progressed(state, event) : state
     case "accepted":
       return accepted(state, event)
+    case "accepted late":
+      return acceptedLate(state, event)
     case "refused": {
       if (!("upload" in state) || state.upload.id !== event.upload) return state
       const kept = state.name === "replacing" ? { session: state.session, held: state.held } : undefined
@@ -173,7 +189,7 @@ export const transition = (state: State, event: Event): State => {
     }
     case "cancelled":
       return state.name === "replacing"
-        ? { name: "open", session: state.session, held: state.held, since: "opened", cancelled: state.upload }
+        ? { name: "open", session: state.session, held: state.held, since: "cancelled" }
         : "upload" in state
         ? { name: "none", cancelled: state.upload.picture }
         : state

@@ -95,7 +95,7 @@ const viewOf = (state: State): Omit<View, "hint"> => {
       const file = quoted(held.picture.file)
       return {
         session: openSession,
-        message: state.cancelled !== undefined
+        message: state.since === "cancelled"
           ? calm("Cancelled", keeps(held))
           : state.since === "replaced"
           ? calm("The picture is replaced", `The session now has ${file}.`)

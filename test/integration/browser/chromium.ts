@@ -1,7 +1,8 @@
-/** Starts Chromium, and a proxy that slows and cuts connections. */
+/** Starts Chromium, and a proxy that slows, holds and cuts connections. */
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
 import { chromium, type Page } from "playwright-core"
+import { imageType } from "../../../src/internal/protocol.js"
 import { findProgram } from "../../utils/peers.js"
 
 /** The path of the installed browser; `undefined` without one. */
@@ -20,6 +21,8 @@ export const makeLine = Effect.fnUntraced(function*(port: number) {
   const connections = new Set<Net.Socket>()
   const line = { isDown: false, bytesPerTick: Infinity }
   const tick = 10
+  /** Writes the server's data that is held. */
+  let held: Array<() => void> | undefined
 
   const passOn = (from: Net.Socket, to: Net.Socket) =>
     from.on("data", (data: Buffer) => {
@@ -43,7 +46,11 @@ export const makeLine = Effect.fnUntraced(function*(port: number) {
       })
     }
     passOn(client, server)
-    server.on("data", (data) => client.write(data))
+    server.on("data", (data) => {
+      const write = () => client.write(data)
+      if (held === undefined || (held.length === 0 && !data.includes(imageType))) write()
+      else held.push(write)
+    })
   })
   const cut = () => {
     for (const socket of connections) socket.destroy()
@@ -65,6 +72,14 @@ export const makeLine = Effect.fnUntraced(function*(port: number) {
     /** Sets the bandwidth from client to server in bytes per second. */
     slow: (bytesPerSecond: number) => {
       line.bytesPerTick = bytesPerSecond * tick / 1000
+    },
+    /** Holds the server's next description of a picture, and all data after it, until `release`. */
+    hold: () => {
+      held = []
+    },
+    release: () => {
+      for (const write of held ?? []) write()
+      held = undefined
     },
     /** Closes all connections and refuses others until `restore`. */
     cut: () => {

@@ -182,6 +182,50 @@ describe.skipIf(executable === undefined)("the page", () => {
     assert.lengthOf(sessions, 1)
   })
 
+  const notes = fileOf("notes.png", "image/png", gif)
+  const cut = fileOf("cut.png", "image/png", small.buffer.subarray(0, -20))
+  for (
+    const { isCancelled, next, title } of [
+      { title: "cancelled, before a file that the page refuses", isCancelled: true, next: notes },
+      { title: "cancelled, before a file that the server refuses", isCancelled: true, next: cut },
+      { title: "followed by a file that the page refuses", isCancelled: false, next: notes },
+      { title: "followed by a file that the server refuses", isCancelled: false, next: cut },
+      { title: "cancelled, before another cancelled picture", isCancelled: true, next: large }
+    ]
+  ) {
+    live(`shows the picture that the server has after it was ${title}`, async ({ fetchPicture, line, page }) => {
+      const serverHas = ({ buffer }: typeof other) =>
+        vi.waitFor(async () => {
+          assert.isTrue(Buffer.from(await (await fetchPicture()).arrayBuffer()).equals(buffer))
+        }, { timeout: 60_000 })
+      await choose(page, small)
+      await untilAccepted(page, { width: 40, height: 30 })
+      line.hold()
+      await choose(page, other)
+      await serverHas(other)
+      if (isCancelled) {
+        await page.locator("#cancel").click()
+        await untilStatus(page, "CancelledYour session still has “small.png”.")
+      }
+      await choose(page, next)
+      if (next === large) {
+        await page.locator("#messages .sent", { hasText: "large.png" }).waitFor()
+        await page.locator("#cancel").click()
+        await untilStatus(page, "CancelledYour session still has “small.png”.")
+      } else if (next === notes) await untilAlert(page, "Your session still has “small.png”.")
+      else await page.locator("#messages .sent", { hasText: "cut.png" }).waitFor()
+      line.release()
+      if (next === large) {
+        await page.locator("#messages .received", { hasText: "invalid_payload" }).waitFor()
+        await untilStatus(page, "The session now has “other.png”.")
+      } else await untilAlert(page, "Your session still has “other.png”.")
+      await untilAccepted(page, { width: 12, height: 34 })
+      assert.strictEqual(await page.locator("#fact-name").textContent(), "other.png")
+      assert.strictEqual(await page.evaluate("document.getElementById('preview').naturalWidth"), 12)
+      await serverHas(other)
+    })
+  }
+
   live("aborts an upload when another picture is chosen", async ({ line, page, server }) => {
     line.slow(4 * mebibyte)
     await choose(page, large)
@@ -257,7 +301,7 @@ describe.skipIf(executable === undefined)("the page", () => {
       text: "It takes 34.6 MB, and the limit is 33.5 MB. Make it smaller, and choose it again."
     },
     {
-      file: fileOf("cut.png", "image/png", small.buffer.subarray(0, -20)),
+      file: cut,
       title: "“cut.png” is not complete",
       text: "Its end is missing. Copy or download it again, or choose another picture."
     },
@@ -324,7 +368,6 @@ describe.skipIf(executable === undefined)("the page", () => {
     "logs each message, the typed error and the request as curl, to copy",
     async ({ line, page, server, sessions }) => {
       const entries = page.locator("#messages li")
-      const cut = fileOf("cut.png", "image/png", small.buffer.subarray(0, -20))
       await choose(page, cut)
       await untilAlert(page, "is not complete")
       await page.locator("#messages", { hasText: "close" }).waitFor()

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
-import { curl, messageText, parseMessage } from "../../../../src/server/page/messages.js"
+import { curl, hasImage, messageText } from "../../../../src/server/page/messages.js"
 
 describe("the page's log", () => {
   it("shows a binary frame by its length and first bytes", () => {
@@ -20,10 +20,12 @@ describe("the page's log", () => {
     assert.strictEqual(messageText("a".repeat(200)), `${"a".repeat(24)}… (200 characters)`)
   })
 
-  it("reads the server's messages, and ignores others", () => {
-    assert.deepStrictEqual(parseMessage(`{"type":"error"}`), { type: "error" })
-    for (const data of ["[", "null", "1", new ArrayBuffer(1), undefined]) {
-      assert.strictEqual(parseMessage(data), undefined)
+  it("tells the messages that announce an image from others", () => {
+    for (const type of ["session_init_v2", "init_image_updated"]) {
+      assert.isTrue(hasImage(JSON.stringify({ type, initial_image: { mime: "image/png", bytes: 1 } })))
+    }
+    for (const data of [`{"type":"init_image_cancelled"}`, "null", "1", new ArrayBuffer(1)]) {
+      assert.isFalse(hasImage(data))
     }
   })
 

@@ -31,6 +31,7 @@ const second = pictureOf("second.png")
 const third = pictureOf("third.png")
 
 const held: Held = { picture: first, image: imageOf("first.png"), milliseconds: 5 }
+const heldLate: Held = { picture: second, image: imageOf("second.png"), milliseconds: 7 }
 const opening: Upload = { id: 1, picture: first, received: 0 }
 const replacement: Upload = { id: 2, picture: second, received: 4 }
 const session = "session"
@@ -46,7 +47,7 @@ const states = {
   checking: { name: "checking", session, upload: { ...opening, received: 8 } },
   open: { name: "open", session, held, since: "opened" },
   "open with another picture": { name: "open", session, held, since: "replaced" },
-  "open after a cancellation": { name: "open", session, held, since: "opened", cancelled: replacement },
+  "open after a cancellation": { name: "open", session, held, since: "cancelled" },
   replacing: { name: "replacing", session, held, upload: replacement },
   "refused without a session": { name: "refused", picture: second, refusal: truncated },
   "refused in a session": { name: "refused", picture: second, refusal: truncated, kept: { session, held } },
@@ -71,6 +72,8 @@ const events = {
   "progressed of the replacement": { type: "progressed", upload: 2, received: 5 },
   "accepted the first picture": { type: "accepted", upload: 1, image: imageOf("first.png"), milliseconds: 9 },
   "accepted the replacement": { type: "accepted", upload: 2, image: imageOf("second.png"), milliseconds: 9 },
+  "accepted a picture late": { type: "accepted late", session, held: heldLate },
+  "accepted a picture late in another session": { type: "accepted late", session: "old session", held: heldLate },
   "refused the first picture": { type: "refused", upload: 1, refusal: truncated },
   "refused the replacement": { type: "refused", upload: 2, refusal: truncated },
   cancelled: { type: "cancelled" },
@@ -114,13 +117,21 @@ const expected = (name: Name, event: EventName): State => {
     case "accepted the first picture":
       return isOpening ? { name: "open", session, held: { ...held, milliseconds: 9 }, since: "opened" } : state
     case "accepted the replacement":
-      return isReplacing || name === "open after a cancellation"
+      return isReplacing
         ? {
           name: "open",
           session,
           held: { picture: second, image: imageOf("second.png"), milliseconds: 9 },
           since: "replaced"
         }
+        : state
+    case "accepted a picture late":
+      return isReplacing
+        ? { ...states.replacing, held: heldLate }
+        : state.name === "refused" && state.kept !== undefined
+        ? { ...state, kept: { session, held: heldLate } }
+        : state.name === "open"
+        ? { name: "open", session, held: heldLate, since: "replaced" }
         : state
     case "refused the first picture":
       return isOpening ? { name: "refused", picture: first, refusal: truncated, kept: undefined } : state
@@ -132,7 +143,7 @@ const expected = (name: Name, event: EventName): State => {
       return isOpening
         ? { name: "none", cancelled: first }
         : isReplacing
-        ? { name: "open", session, held, since: "opened", cancelled: replacement }
+        ? { name: "open", session, held, since: "cancelled" }
         : state
     case "closed":
       return idle.has(name)
@@ -183,7 +194,7 @@ describe("the states of the page", () => {
     }
     assert.deepStrictEqual(picturesOf(states.none), [])
     assert.deepStrictEqual(picturesOf(states.replacing), [first, second])
-    assert.deepStrictEqual(picturesOf(states["open after a cancellation"]), [first, second])
+    assert.deepStrictEqual(picturesOf(states["open after a cancellation"]), [first])
     assert.deepStrictEqual(picturesOf(states.lost), [first])
   })
 })
@@ -306,6 +317,48 @@ const seen: Record<Name, Seen> = {
     "Session ended"
   ]
 }
+
+const after = (...sequence: ReadonlyArray<Event>): State => sequence.reduce<State>(transition, states.replacing)
+
+describe("late answers", () => {
+  const late = events["accepted a picture late"]
+  const refused: Event = { type: "refused", upload: 3, refusal: truncated }
+  const acceptedThird: Event = { type: "accepted", upload: 3, image: imageOf("third.png"), milliseconds: 9 }
+  const fourth: Event = { ...events.chosen, upload: 4 }
+
+  it("leave a refusal with the picture that the server has, before and after it", () => {
+    const expected: State = { name: "refused", picture: third, refusal: truncated, kept: { session, held: heldLate } }
+    for (
+      const sequence of [
+        [events.cancelled, events.chosen, late, refused],
+        [events.cancelled, events.chosen, refused, late],
+        [events.chosen, late, refused],
+        [events.chosen, refused, late]
+      ]
+    ) {
+      const state = after(...sequence)
+      assert.deepStrictEqual(state, expected)
+      assert.include(view(state).message.text, "Your session still has “second.png”.")
+    }
+  })
+
+  it("apply in order, the last one at the end", () => {
+    const heldThird: Held = { picture: third, image: imageOf("third.png"), milliseconds: 8 }
+    const lateThird: Event = { type: "accepted late", session, held: heldThird }
+    const cancelledTwice = [events.cancelled, events.chosen, events.cancelled] as const
+    assert.strictEqual(heldOf(after(...cancelledTwice, late)), heldLate)
+    assert.strictEqual(heldOf(after(...cancelledTwice, late, lateThird)), heldThird)
+    assert.strictEqual(heldOf(after(...cancelledTwice, fourth, late, lateThird)), heldThird)
+    assert.strictEqual(heldOf(after(events.chosen, late, acceptedThird))?.picture, third)
+  })
+
+  it("change nothing once the session has ended or is lost", () => {
+    for (const event of [events.ended, events.closed]) {
+      const state = after(events.cancelled, event)
+      assert.strictEqual(transition(state, late), state)
+    }
+  })
+})
 
 describe("the page's views", () => {
   for (const name of names) {
