@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The log for developers: the session's messages, its last error, and the request as `curl`. */
+/** The log for developers: the session's messages, the error of the state, and the request as `curl`. */
 import { ui } from "./elements.js"
 import { curl, messageText } from "./messages.js"
 import type { ErrorJson } from "./words.js"
@@ -41,9 +41,11 @@ export const sent = (data: unknown): void => append("sent", messageText(data))
 export const received = (data: unknown): void => append("received", messageText(data))
 export const noted = (text: string): void => append("noted", text)
 
-/** Shows the last upload's error, or none. */
+/** Shows an error, or none. */
 export const setError = (error: ErrorJson | undefined): void => {
-  ui.error.textContent = error === undefined ? "" : JSON.stringify(error, null, 2)
+  const text = error === undefined ? "" : JSON.stringify(error, null, 2)
+  // A new text node would end a selection.
+  if (ui.error.textContent !== text) ui.error.textContent = text
 }
 
 export const setRequest = (file: File): void => {

@@ -13,7 +13,7 @@ import { hasImage } from "./messages.js"
 import { makeRate } from "./rate.js"
 import { render } from "./render.js"
 import { connect, imageUrl, isDeleted, makeId, type Session } from "./session.js"
-import { type Event, initial, picturesOf, sessionOf, type State, transition, uploadOf } from "./states.js"
+import { errorOf, type Event, initial, picturesOf, sessionOf, type State, transition, uploadOf } from "./states.js"
 import { view } from "./views.js"
 import * as words from "./words.js"
 
@@ -25,7 +25,10 @@ let uploads = 0
 /** When the last upload began, as `performance.now()`. */
 let startedAt = 0
 
-const renderState = () => render(view(state), imageUrl(sessionOf(state) ?? ""))
+const renderState = () => {
+  render(view(state), imageUrl(sessionOf(state) ?? ""))
+  log.setError(errorOf(state))
+}
 
 /** Changes the state, and ends the object URLs, the upload and the session that the new state no longer has. */
 const dispatch = (event: Event) => {
@@ -83,8 +86,7 @@ const open = (id: string): Session => {
       log.noted(`close ${code} ${reason}`.trim())
       // During an upload, `send` reports the close.
       if (uploadOf(state) !== undefined || sessionOf(state) !== id) return
-      log.setError(toJson(new SocketClosed({ code, reason })))
-      dispatch({ type: "closed", session: id })
+      dispatch({ type: "closed", session: id, error: toJson(new SocketClosed({ code, reason })) })
     }
   })
   log.start(opened.url)
@@ -107,7 +109,6 @@ const start = async (file: File): Promise<void> => {
   const controller = new AbortController()
   const picture = { file, url: URL.createObjectURL(file) }
   startedAt = performance.now()
-  log.setError(undefined)
   log.setRequest(file)
   dispatch({ type: "chosen", upload: id, session: makeId(), picture })
   const target = sessionOf(state)
@@ -133,9 +134,8 @@ const start = async (file: File): Promise<void> => {
     // Without an abort, `send` rejects with a `SendError`.
     const error = reason as SendError
     const json = toJson(error)
-    log.setError(json)
     if (error._tag !== "ServerError" && error._tag !== "SocketClosed") log.noted(`not sent: ${error._tag}`)
-    if (error._tag === "SocketClosed") dispatch({ type: "closed", session: target })
+    if (error._tag === "SocketClosed") dispatch({ type: "closed", session: target, error: json })
     else dispatch({ type: "refused", upload: id, refusal: words.refusal(json, file) })
   }
 }

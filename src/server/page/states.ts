@@ -3,7 +3,7 @@
  * `views.ts` alone.
  */
 import type { ImageDescription } from "../../browser/promise.js"
-import type { Refusal } from "./words.js"
+import type { ErrorJson, Refusal } from "./words.js"
 
 export interface Picture {
   readonly file: File
@@ -66,6 +66,7 @@ export interface Lost extends Named<"lost"> {
   /** The picture to send again. */
   readonly picture: Picture
   readonly wasConnected: boolean
+  readonly error: ErrorJson
 }
 
 export interface Ended extends InSession<"ended"> {
@@ -95,7 +96,7 @@ export type Event =
   | { readonly type: "accepted late"; readonly session: string; readonly held: Held }
   | { readonly type: "refused"; readonly upload: number; readonly refusal: Refusal }
   | { readonly type: "cancelled" }
-  | { readonly type: "closed"; readonly session: string }
+  | { readonly type: "closed"; readonly session: string; readonly error: ErrorJson }
   | { readonly type: "ended" }
   | { readonly type: "deleted"; readonly session: string; readonly deletion: "done" | "failed" | "unknown" }
   | { readonly type: "hinted"; readonly hint: string }
@@ -115,6 +116,10 @@ export const heldOf = (state: State): Held | undefined =>
   state.name === "refused" ? state.kept?.held : "held" in state ? state.held : undefined
 
 export const uploadOf = (state: State): Upload | undefined => "upload" in state ? state.upload : undefined
+
+/** Why the picture was not accepted, or the connection lost. */
+export const errorOf = (state: State): ErrorJson | undefined =>
+  state.name === "refused" ? state.refusal.error : state.name === "lost" ? state.error : undefined
 
 /** The pictures in a state; the object URLs of others can be revoked. */
 export const picturesOf = (state: State): ReadonlyArray<Picture> =>
@@ -164,9 +169,9 @@ const acceptedLate = (state: State, { held, session }: Event & { readonly type: 
   }
 }
 
-const lost = (state: State): State => {
+const lost = (state: State, error: ErrorJson): State => {
   const picture = uploadOf(state)?.picture ?? heldOf(state)?.picture
-  return picture === undefined ? state : { name: "lost", picture, wasConnected: state.name !== "connecting" }
+  return picture === undefined ? state : { name: "lost", picture, wasConnected: state.name !== "connecting", error }
 }
 
 /** Answers an event with the next state. Events of abandoned uploads and sessions change nothing. */
@@ -194,7 +199,7 @@ export const transition = (state: State, event: Event): State => {
         ? { name: "none", cancelled: state.upload.picture }
         : state
     case "closed":
-      return sessionOf(state) === event.session ? lost(state) : state
+      return sessionOf(state) === event.session ? lost(state, event.error) : state
     case "ended": {
       const session = sessionOf(state)
       const held = heldOf(state)

@@ -332,6 +332,10 @@ describe.skipIf(executable === undefined)("the page", () => {
       await untilAccepted(page, { width: 40, height: 30 })
     }
     assert.lengthOf(sessions, before)
+    assert.notStrictEqual(await page.locator("#error").textContent(), "")
+    await page.locator("#end").click()
+    await untilStatus(page, "The session has ended")
+    assert.strictEqual(await page.locator("#error").textContent(), "")
   })
 
   it.live(

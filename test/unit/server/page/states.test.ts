@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { ImageDescription } from "../../../../src/browser/promise.js"
 import {
+  errorOf,
   type Event,
   type Held,
   heldOf,
@@ -36,6 +37,7 @@ const opening: Upload = { id: 1, picture: first, received: 0 }
 const replacement: Upload = { id: 2, picture: second, received: 4 }
 const session = "session"
 const truncated = refusal({ _tag: "MalformedImage", reason: "Truncated" }, second.file)
+const closed = { _tag: "SocketClosed", code: 1006 }
 const busy = refusal({ _tag: "Busy", retryable: true }, second.file)
 
 /** A state of each kind. */
@@ -53,8 +55,8 @@ const states = {
   "refused in a session": { name: "refused", picture: second, refusal: truncated, kept: { session, held } },
   "refused for now": { name: "refused", picture: second, refusal: busy },
   "refused for now in a session": { name: "refused", picture: second, refusal: busy, kept: { session, held } },
-  lost: { name: "lost", picture: first, wasConnected: true },
-  "without a connection": { name: "lost", picture: first, wasConnected: false },
+  lost: { name: "lost", picture: first, wasConnected: true, error: closed },
+  "without a connection": { name: "lost", picture: first, wasConnected: false, error: closed },
   ended: { name: "ended", session, picture: first, deletion: "pending" },
   "ended and deleted": { name: "ended", session, picture: first, deletion: "done" },
   "ended, not deleted": { name: "ended", session, picture: first, deletion: "failed" },
@@ -77,8 +79,8 @@ const events = {
   "refused the first picture": { type: "refused", upload: 1, refusal: truncated },
   "refused the replacement": { type: "refused", upload: 2, refusal: truncated },
   cancelled: { type: "cancelled" },
-  closed: { type: "closed", session },
-  "closed another session": { type: "closed", session: "old session" },
+  closed: { type: "closed", session, error: closed },
+  "closed another session": { type: "closed", session: "old session", error: closed },
   ended: { type: "ended" },
   deleted: { type: "deleted", session, deletion: "done" },
   "deleted another session": { type: "deleted", session: "old session", deletion: "failed" }
@@ -148,7 +150,7 @@ const expected = (name: Name, event: EventName): State => {
     case "closed":
       return idle.has(name)
         ? state
-        : { name: "lost", picture: isReplacing ? second : first, wasConnected: name !== "connecting" }
+        : { name: "lost", picture: isReplacing ? second : first, wasConnected: name !== "connecting", error: closed }
     case "ended":
       return withPicture.has(name) && !isReplacing
         ? { name: "ended", session, picture: first, deletion: "pending" }
@@ -182,6 +184,14 @@ describe("the states of the page", () => {
     const sending = transition(states.sending, { type: "hinted", hint: "Not a file" })
     assert.strictEqual(transition(sending, events["progressed of the first picture"]).hint, "Not a file")
     assert.strictEqual(transition(sending, events["accepted the first picture"]).hint, undefined)
+  })
+
+  it("have an error while a picture is refused or the connection is lost, and no longer", () => {
+    for (const name of names) {
+      const state: State = states[name]
+      const expected = state.name === "refused" ? state.refusal.error : state.name === "lost" ? closed : undefined
+      assert.strictEqual(errorOf(state), expected, name)
+    }
   })
 
   it("have every picture that is shown, and no other", () => {
