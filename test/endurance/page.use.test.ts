@@ -9,6 +9,7 @@ import {
   goTo,
   image,
   makeFiles,
+  open,
   openPage,
   type Options,
   scenes
@@ -111,7 +112,6 @@ describe.skipIf(executable === undefined)("the page", () => {
 
   live("can be used with the keyboard alone, and keeps the focus", { width: 1280 }, async (page) => {
     const focused = () => page.evaluate("document.activeElement.id")
-    const open = () => page.evaluate("sockets.at(-1).open()")
     // With a listener, Playwright intercepts every file chooser from now on.
     page.on("filechooser", () => {})
     await page.keyboard.press("Tab")
@@ -130,7 +130,7 @@ describe.skipIf(executable === undefined)("the page", () => {
     assert.strictEqual(await focused(), "choose")
     const [again] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Space")])
     await again.setFiles(files.photo)
-    await open()
+    await open(page)
     await page.locator("#messages", { hasText: "session_init_v2" }).waitFor()
     await answer(page, image(files.photo.name, files.photo.buffer.length))
     await page.locator("#status", { hasText: "The session is open" }).waitFor()

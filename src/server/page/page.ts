@@ -4,7 +4,8 @@
  * picture that is sent opens it.
  */
 import { decode } from "../../browser/internal/answer.js"
-import { send, type SendError, SocketClosed } from "../../browser/promise.js"
+import { fromBlob, send, type SendError, SocketClosed } from "../../browser/promise.js"
+import { detectBytes } from "../../internal/format/signature.js"
 import { invalidMessageCode } from "../../internal/protocol.js"
 import { controls, maxBytes, ui } from "./elements.js"
 import * as gestures from "./gestures.js"
@@ -103,6 +104,10 @@ const toJson = (error: SendError): words.ErrorJson => {
   return { ...fields, message: error.message }
 }
 
+/** Rejects a file by its size and first bytes, with the errors of `send`. */
+const check = (file: File, signal: AbortSignal) =>
+  fromBlob(file.size > maxBytes ? file : file.slice(0, detectBytes), { maxBytes, signal })
+
 /** Sends a file in place of the upload in progress. */
 const start = async (file: File): Promise<void> => {
   const id = ++uploads
@@ -114,12 +119,16 @@ const start = async (file: File): Promise<void> => {
   const target = sessionOf(state)
   if (target === undefined) return
   uploading = controller
-  session ??= open(target)
   const type = state.name === "replacing" ? "init_image_updated" : "session_init_v2"
   const rate = makeRate()
+  // Without a type, the bytes decide: a wrong file extension is no reason to refuse a picture.
+  const untyped = new File([file], file.name)
   try {
-    // Without a type, the bytes decide: a wrong file extension is no reason to refuse a picture.
-    const image = await send(session.socket, new File([file], file.name), {
+    if (session === undefined) {
+      await check(untyped, controller.signal)
+      session = open(target)
+    }
+    const image = await send(session.socket, untyped, {
       type,
       maxBytes,
       signal: controller.signal,

@@ -320,6 +320,8 @@ describe.skipIf(executable === undefined)("the page", () => {
       assert.strictEqual(await page.locator("#unseen").textContent(), file.name)
       assert.strictEqual(await page.locator("#session").textContent(), "No session")
     }
+    // A file that the page refuses opens none.
+    assert.lengthOf(sessions, 2)
     await choose(page, small)
     await untilAccepted(page, { width: 40, height: 30 })
     assert.strictEqual(await page.locator("#mark").textContent(), "")

@@ -111,7 +111,12 @@ const progress = (received: number, bytes: number) => ({ type: "init_image_progr
 export const answer = (page: Page, message: unknown) =>
   page.evaluate(`sockets.at(-1).answer(${JSON.stringify(message)})`)
 
-const open = (page: Page) => page.evaluate("sockets.at(-1).open()")
+/** Opens the next socket, which the page makes once it has checked the picture. */
+export const open = (page: Page) =>
+  page.evaluate(`(async () => {
+    while (sockets.at(-1)?.readyState !== 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    sockets.at(-1).open()
+  })()`)
 
 const advance = (page: Page, milliseconds: number) => page.evaluate(`now += ${milliseconds}`)
 
@@ -128,11 +133,12 @@ export const scenes: ReadonlyArray<readonly [name: string, enter: (page: Page, f
   ["refused", async (page, { gif }) => {
     await choose(page, gif)
     await untilTitle(page, "is a GIF")
-    await untilMessages(page, 3)
+    await untilMessages(page, 1)
   }],
   ["connecting", async (page, { photo }) => {
     await choose(page, photo)
     await untilTitle(page, "Connecting")
+    await page.locator("#messages li", { hasText: "connect ws:" }).waitFor()
   }],
   ["sending", async (page) => {
     await advance(page, 12)
