@@ -2,7 +2,7 @@ import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Page } from "playwright-core"
 import { assertAccessible, assertNoOverflow, boxesOf } from "../integration/browser/accessibility.js"
-import { executable } from "../integration/browser/chromium.js"
+import { executable, give } from "../integration/browser/chromium.js"
 import {
   answer,
   type Files,
@@ -109,6 +109,28 @@ describe.skipIf(executable === undefined)("the page", () => {
       await Promise.all([page.waitForEvent("filechooser"), page.locator(id).click()])
     }
   })
+
+  for (const width of [320, 360, 768, 1280]) {
+    live(
+      `shows a hint beside the marks of the pictures, ${width} pixels wide`,
+      { width, height: 640 },
+      async (page) => {
+        for (const [state, enter] of scenes) {
+          await enter(page, files)
+          await give(page, "drop", files.gif, files.gif)
+          const hint = await page.locator("#hint", { hasText: "these were 2 files" }).boundingBox()
+          const stage = await page.locator("#stage").boundingBox()
+          assert(hint !== null && stage !== null)
+          assert.isTrue(hint.y >= stage.y && hint.y + hint.height <= stage.y + stage.height, state)
+          for (const mark of await page.locator(".mark").filter({ visible: true }).all()) {
+            const box = await mark.boundingBox()
+            assert(box !== null)
+            assert.isTrue(box.y + box.height <= hint.y || hint.y + hint.height <= box.y, state)
+          }
+        }
+      }
+    )
+  }
 
   live("can be used with the keyboard alone, and keeps the focus", { width: 1280 }, async (page) => {
     const focused = () => page.evaluate("document.activeElement.id")
