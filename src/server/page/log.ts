@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** The log for developers: the session's messages, the error of the state, and the request as `curl`. */
 import { ui } from "./elements.js"
-import { curl, messageText } from "./messages.js"
+import { curl, messageText, shortText } from "./messages.js"
 import type { ErrorJson } from "./words.js"
 
 /** Older messages leave the log. */
@@ -12,7 +12,10 @@ const names = { sent: "Sent", received: "Received", noted: "Note" }
 
 let startedAt = 0
 
-const append = (kind: keyof typeof arrows, text: string) => {
+/** The texts of the entries, to copy. */
+const texts = new WeakMap<Element, string>()
+
+const append = (kind: keyof typeof arrows, text: string, shown = text) => {
   const entry = document.createElement("li")
   entry.className = kind
   const arrow = document.createElement("span")
@@ -22,8 +25,9 @@ const append = (kind: keyof typeof arrows, text: string) => {
   const time = document.createElement("time")
   time.textContent = ((performance.now() - startedAt) / 1000).toFixed(3)
   const code = document.createElement("code")
-  code.textContent = text
+  code.textContent = shown
   entry.append(arrow, " ", time, " ", code)
+  texts.set(entry, `${arrow.textContent} ${time.textContent} ${text}`)
   const isAtEnd = ui.messages.scrollHeight - ui.messages.scrollTop - ui.messages.clientHeight < 40
   ui.messages.append(entry)
   if (ui.messages.childElementCount > maxMessages) ui.messages.firstElementChild?.remove()
@@ -37,8 +41,13 @@ export const start = (url: URL): void => {
   append("noted", `connect ${url.href}`)
 }
 
-export const sent = (data: unknown): void => append("sent", messageText(data))
-export const received = (data: unknown): void => append("received", messageText(data))
+const appendMessage = (kind: "sent" | "received", data: unknown) => {
+  const text = messageText(data)
+  append(kind, text, shortText(text))
+}
+
+export const sent = (data: unknown): void => appendMessage("sent", data)
+export const received = (data: unknown): void => appendMessage("received", data)
 export const noted = (text: string): void => append("noted", text)
 
 /** Shows an error, or none. */
@@ -54,14 +63,21 @@ export const setRequest = (file: File): void => {
 
 /** Copies the text of an element, also in a page without TLS, where no clipboard is given to scripts. */
 const copy = async (target: HTMLElement): Promise<void> => {
-  if (navigator.clipboard !== undefined) return navigator.clipboard.writeText(textIn(target))
+  const text = textIn(target)
+  if (navigator.clipboard !== undefined) return navigator.clipboard.writeText(text)
+  const onCopy = (event: ClipboardEvent) => {
+    event.clipboardData?.setData("text/plain", text)
+    event.preventDefault()
+  }
+  document.addEventListener("copy", onCopy)
   getSelection()?.selectAllChildren(target)
   document.execCommand("copy")
+  document.removeEventListener("copy", onCopy)
 }
 
 const textIn = (target: HTMLElement): string =>
   target === ui.messages
-    ? Array.from(target.children, (entry) => entry.textContent).join("\n")
+    ? Array.from(target.children, (entry) => texts.get(entry) ?? "").join("\n")
     : target.textContent ?? ""
 
 for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-copies]")) {

@@ -402,7 +402,7 @@ describe.skipIf(executable === undefined)("the page", () => {
       )
       assert.deepStrictEqual(JSON.parse(String(await page.locator("#error").textContent())), error)
       const request =
-        `curl ${line.url}/v1/init-image \\\n  -H 'content-type: application/octet-stream' \\\n  --data-binary '@cut.png'`
+        `curl '${line.url}/v1/init-image?name=cut.png' \\\n  -H 'content-type: application/octet-stream' \\\n  --data-binary '@cut.png'`
       assert.strictEqual(await page.locator("#curl").textContent(), request)
       const response = await fetch(`${server.url}/v1/init-image`, {
         method: "POST",
@@ -412,16 +412,37 @@ describe.skipIf(executable === undefined)("the page", () => {
       assert.deepInclude(error, await response.json() as object)
 
       await page.context().grantPermissions(["clipboard-read", "clipboard-write"])
+      await page.evaluate("globalThis.clipboard = navigator.clipboard")
       const copy = async (id: string) => {
+        await page.locator("#copied", { hasText: /^$/ }).waitFor({ state: "attached" })
         await page.locator(`[data-copies=${id}]`).click()
         await page.locator("#copied", { hasText: "Copied" }).waitFor()
-        return page.evaluate("navigator.clipboard.readText()")
+        return page.evaluate("clipboard.readText()")
       }
       assert.strictEqual(await copy("curl"), request)
       assert.strictEqual(await copy("messages"), (await entries.allTextContents()).join("\n"))
-      await choose(page, small)
+      const named = { ...small, name: `it's small & + %41 ${"x".repeat(130)}.png` }
+      await choose(page, named)
       await untilAccepted(page, { width: 40, height: 30 })
       assert.strictEqual(await page.locator("#error").textContent(), "")
+      const [, url = ""] = /^curl '([^']+)'/.exec(String(await page.locator("#curl").textContent())) ?? []
+      const accepted = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/octet-stream" },
+        body: new Uint8Array(named.buffer)
+      })
+      const { display_name: name } = await accepted.json() as { readonly display_name: string }
+      assert.strictEqual(name, named.name)
+      assert.strictEqual(await page.locator("#fact-name").textContent(), name)
+
+      const shown = page.locator("#messages .sent", { hasText: `"name":"it's small & + %41 xxxxx… (153 characters)"` })
+      assert.strictEqual(await shown.count(), 1)
+      const copied = String(await copy("messages"))
+      assert.include(copied, `"name":${JSON.stringify(name)},"bytes":${named.buffer.length}}}\n`)
+      // Without TLS, scripts have no clipboard.
+      await page.evaluate(`Object.defineProperty(navigator, "clipboard", { value: undefined })`)
+      await page.evaluate(`clipboard.writeText("")`)
+      assert.strictEqual(await copy("messages"), copied)
     }
   )
 })

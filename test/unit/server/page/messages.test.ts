@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
-import { curl, hasImage, messageText } from "../../../../src/server/page/messages.js"
+import { curl, hasImage, messageText, shortText } from "../../../../src/server/page/messages.js"
 
 describe("the page's log", () => {
   it("shows a binary frame by its length and first bytes", () => {
@@ -8,16 +8,17 @@ describe("the page's log", () => {
     assert.strictEqual(messageText(new ArrayBuffer(262_144)), "262,144 bytes: 00 00 00 00 00 00 …")
   })
 
-  it("shows JSON as it was sent, with its long strings shortened", () => {
+  it("has a text frame as it was sent, and shows its long strings shortened", () => {
     const text = JSON.stringify({ type: "session_init_v2", initial_image: { mime: "image/png", data: "iVBORw0KGgo=" } })
-    assert.strictEqual(messageText(text), text)
+    assert.strictEqual(shortText(text), text)
     const long = JSON.stringify({ type: "session_init_v2", initial_image: { data: "iVBORw0K".repeat(1000) } })
+    assert.strictEqual(messageText(long), long)
     assert.strictEqual(
-      messageText(long),
+      shortText(long),
       `{"type":"session_init_v2","initial_image":{"data":"iVBORw0KiVBORw0KiVBORw0K… (8,000 characters)"}}`
     )
-    assert.strictEqual(messageText("no JSON"), "no JSON")
-    assert.strictEqual(messageText("a".repeat(200)), `${"a".repeat(24)}… (200 characters)`)
+    assert.strictEqual(shortText("no JSON"), "no JSON")
+    assert.strictEqual(shortText("a".repeat(200)), `${"a".repeat(24)}… (200 characters)`)
   })
 
   it("tells the messages that announce an image from others", () => {
@@ -29,16 +30,18 @@ describe("the page's log", () => {
     }
   })
 
-  it("quotes any file name for the shell", () => {
+  it("names the file in the request, and quotes any name for the URL and the shell", () => {
     assert.strictEqual(
       curl("http://localhost:8787", "photo.jpg"),
-      "curl http://localhost:8787/v1/init-image \\\n  -H 'content-type: application/octet-stream' \\\n  --data-binary '@photo.jpg'"
+      "curl 'http://localhost:8787/v1/init-image?name=photo.jpg' \\\n  -H 'content-type: application/octet-stream' \\\n  --data-binary '@photo.jpg'"
     )
-    const name = "it's $HOME; \"a\" `b` \\ \n.png"
+    const name = "it's $HOME; \"a\" `b` \\ \n & é+%41 [1-3] #?.png"
     const command = curl("http://localhost:8787", name)
-    const printed = execFileSync("sh", ["-c", `curl() { for last; do :; done; printf %s "$last"; }; ${command}`], {
-      encoding: "utf8"
-    })
-    assert.strictEqual(printed, `@${name}`)
+    const printed = execFileSync("sh", ["-c", `curl() { printf '%s\\0' "$@"; }; ${command}`], { encoding: "utf8" })
+    const [url = "", , , , data] = printed.split("\0")
+    assert.strictEqual(data, `@${name}`)
+    assert.strictEqual(new URL(url).searchParams.get("name"), name)
+    // curl expands brackets and braces in a URL.
+    assert.notMatch(url, /[[\]{}]/)
   })
 })
