@@ -798,7 +798,9 @@ describe("fromRequest in a web handler", () => {
       yield* eventually(() => assert.deepStrictEqual(list(directory), []))
     }))
 
-  it.scopedLive("sends the answer at once, and ends it when the client has sent its body", () =>
+  // Bun's server reads on behind an answer that has ended.
+  const itHolds = it.scopedLive.skipIf(process.versions["bun"] !== undefined)
+  itHolds("sends the answer at once, and ends it when the client has sent its body", () =>
     Effect.gen(function*() {
       const { handler } = yield* webHandler()
       for (const { body, type } of Object.values(kinds)) {
@@ -811,7 +813,7 @@ describe("fromRequest in a web handler", () => {
         assert.strictEqual(response.status, 413)
         assert.strictEqual(response.headers.get("content-type"), "application/json")
         // The server of Deno ends the response, and the connection, at its length.
-        assert.isFalse(response.headers.has("content-length"))
+        assert.strictEqual(response.headers.has("content-length"), process.versions["deno"] === undefined)
         const reader = response.body?.getReader()
         assert(reader !== undefined)
         const first = yield* Effect.promise(() => reader.read())

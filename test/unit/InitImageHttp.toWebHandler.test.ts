@@ -1,3 +1,4 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { assert, describe, it } from "@effect/vitest"
@@ -5,11 +6,17 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
-import { InitImageHttp, InitImageSpool } from "../../src/index.js"
+import { join } from "node:path"
+import { InitImageHttp, InitImageLimits, InitImageSpool } from "../../src/index.js"
 import { InitImageTest, TestImages } from "../../src/testing/index.js"
+import { run } from "../utils/command.js"
+import { makeDirectory } from "../utils/directory.js"
+import { findCommand, leaveOut } from "../utils/peers.js"
 import { collecting } from "../utils/spools.js"
-import { serve } from "../utils/webServer.js"
+import { listenerOf, serve } from "../utils/webServer.js"
+import { connectRaw, eventually } from "../utils/webSocketClient.js"
 
 const picture = TestImages.png({ width: 3, height: 2 })
 
@@ -66,6 +73,23 @@ describe("toWebHandler", () => {
       assert.deepStrictEqual(lines, [])
     }))
 
+  it.live("answers with a status without a body before the request's has ended", () =>
+    Effect.promise(async () => {
+      const ignored = Effect.as(Effect.either(InitImageHttp.fromRequest()), HttpServerResponse.empty())
+      const { handler } = InitImageHttp.toWebHandler(ignored, InitImageTest.layer)
+      let isCancelled = false
+      const body = new ReadableStream({
+        start: (controller) => controller.enqueue(new Uint8Array(100_000)),
+        cancel: () => {
+          isCancelled = true
+        }
+      })
+      const headers = { "content-type": "image/png" }
+      const request = new Request("http://localhost/", { method: "POST", body, duplex: "half", headers })
+      assert.strictEqual((await handler(request)).status, 204)
+      assert.isFalse(isCancelled)
+    }))
+
   it.live("interrupts the app, also without a router, where the client goes away", () =>
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()
@@ -84,6 +108,56 @@ describe("toWebHandler", () => {
       assert.strictEqual((yield* Effect.promise(() => answer)).status, 499)
     }))
 })
+
+/** Drains behind a refusal for longer than any client of these tests waits. */
+const refusing = InitImageHttp.toWebHandler(
+  InitImageHttp.fromRequest({ stallTimeout: "1 hour" }).pipe(Effect.as(HttpServerResponse.empty())),
+  Layer.merge(InitImageTest.layer, InitImageLimits.layer({ maxBytes: 100_000 }))
+)
+/** In Deno an answer without a length may end only behind the body. */
+const isDeno = process.versions["deno"] !== undefined
+const tooLarge = TestImages.png({ bytes: 16 * 1024 * 1024 }).bytes
+
+it.scopedLive.skipIf(isDeno)(
+  "a client that stops sending to read the answer gets it whole, with its length",
+  () =>
+    Effect.gen(function*() {
+      const port = yield* serve(Http.createServer(listenerOf(refusing.handler)))
+      const { received, socket, until } = yield* connectRaw(port)
+      const head = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: ${tooLarge.length}`
+      socket.write(`${head}\r\n\r\n`)
+      socket.write(tooLarge.subarray(0, 200_000))
+      yield* until("\r\n\r\n")
+      const length = Number(/^content-length: (\d+)\r$/im.exec(received().toString())?.[1])
+      assert.isAbove(length, 0)
+      yield* eventually(() => {
+        const [, body = ""] = received().toString().split("\r\n\r\n")
+        assert.strictEqual(Buffer.byteLength(body), length)
+        assert.deepInclude(JSON.parse(body), { _tag: "TooLarge" })
+      })
+    })
+)
+
+const hasCurl = findCommand(["curl"], ["--version"]) !== undefined
+if (!hasCurl) leaveOut("curl", "it gets the answer of a web handler to a picture that is too large")
+
+it.scopedLive.skipIf(!hasCurl || isDeno)(
+  "curl ends with the answer to a picture that is too large",
+  () =>
+    Effect.gen(function*() {
+      const port = yield* serve(Http.createServer(listenerOf(refusing.handler)))
+      const directory = yield* makeDirectory
+      const file = join(directory, "large.png")
+      writeFileSync(file, tooLarge)
+      for (const body of [["-H", "content-type: image/png", "--data-binary", `@${file}`], ["-F", `image=@${file}`]]) {
+        const { status, stdout } = yield* Effect.promise(() =>
+          run("curl", ["--silent", "--max-time", "120", ...body, `http://127.0.0.1:${port}`])
+        )
+        assert.strictEqual(status, 0)
+        assert.deepInclude(JSON.parse(stdout), { _tag: "TooLarge" })
+      }
+    }).pipe(Effect.provide(NodeContext.layer))
+)
 
 it.scopedLive("a body that a parser has read before is answered with 500, and the log says what to do", () =>
   Effect.gen(function*() {

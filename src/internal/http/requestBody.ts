@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import { identity } from "effect/Function"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -219,21 +220,24 @@ const bytesOf = ({ body }: HttpServerResponse.HttpServerResponse): Uint8Array | 
 /**
  * The response, sent at once and whole, but ended only when the client has sent its body: many clients look for the
  * response only then, and a connection that is closed while they write, or before they have read, takes the response
- * with it.
+ * with it. The length is its end for a client that stops sending to read it, such as curl.
  */
 const hold = (
   response: HttpServerResponse.HttpServerResponse,
   bytes: Uint8Array,
-  drain: Effect.Effect<void>
+  drain: Effect.Effect<void>,
+  hasLength: boolean
 ): HttpServerResponse.HttpServerResponse =>
   response.pipe(
-    // Drops the length: hyper, Deno's server, ends with the last byte of it, and closes the connection.
+    // Drops the length.
     HttpServerResponse.setBody(HttpBody.empty),
     HttpServerResponse.setBody(HttpBody.stream(
       Stream.concat(Stream.succeed(bytes), Stream.execute(drain)),
       // An empty type: the platform gives a stream one otherwise.
       response.headers["content-type"] ?? ""
-    ))
+    )),
+    // The platform leaves a length of 0 out.
+    hasLength ? HttpServerResponse.setHeader("content-length", String(bytes.length)) : identity
   )
 
 const answerEarly = (
@@ -243,10 +247,24 @@ const answerEarly = (
 ): HttpServerResponse.HttpServerResponse => {
   const bytes = bytesOf(response)
   if (incoming.complete || bytes === undefined) return response
-  return hold(response, bytes, drain(incoming, bounds)).pipe(
-    // The platform leaves a length of 0 out.
-    HttpServerResponse.setHeader("content-length", String(bytes.length))
-  )
+  return hold(response, bytes, drain(incoming, bounds), true)
+}
+
+const answerWebEarly = (
+  body: webBody.WebBody,
+  response: HttpServerResponse.HttpServerResponse,
+  bounds: Bounds
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  const bytes = bytesOf(response)
+  if (body.isEnded() || bytes === undefined) return Effect.succeed(response)
+  const drain = body.drain(bounds)
+  // `Bun.serve` drops the length of a stream, and reads on behind a response that has ended. `Response` takes no stream
+  // for a status without a body (Fetch standard, section 2.2.3).
+  if (process.versions["bun"] !== undefined || [204, 205, 304].includes(response.status)) {
+    return Effect.as(Effect.forkDaemon(drain), response)
+  }
+  // Hyper, the server of Deno, ends with the last byte of a length, and closes the connection.
+  return Effect.succeed(hold(response, bytes, drain, process.versions["deno"] === undefined))
 }
 
 /** A body that a middleware has read is gone: the client is not to blame. */
@@ -274,14 +292,14 @@ export const open = (
   })
   const onGone = Effect.suspend(() => Effect.fail(requestError(request, "the client has gone away")))
   const respond = (
-    change: (response: HttpServerResponse.HttpServerResponse) => HttpServerResponse.HttpServerResponse
-  ) => HttpApp.appendPreResponseHandler((_, response) => Effect.sync(() => change(response)))
+    change: (response: HttpServerResponse.HttpServerResponse) => Effect.Effect<HttpServerResponse.HttpServerResponse>
+  ) => HttpApp.appendPreResponseHandler((_, response) => Effect.suspend(() => change(response)))
 
   if (incoming instanceof IncomingMessage) {
     if (incoming.readableDidRead) return readBefore
     const source = fromIncomingMessage(incoming, stallTimeout, onStalled, onGone)
     return Effect.as(
-      respond((response) => answerEarly(incoming, response, current)),
+      respond((response) => Effect.succeed(answerEarly(incoming, response, current))),
       { use: (read) => read(source), length }
     )
   }
@@ -299,10 +317,7 @@ export const open = (
   // The platform's stream of a request without a body fails.
   if (body === null) return Effect.succeed(useStream(Stream.empty))
   return Effect.as(
-    respond((response) => {
-      const bytes = bytesOf(response)
-      return body.isEnded() || bytes === undefined ? response : hold(response, bytes, body.drain(current))
-    }),
+    respond((response) => answerWebEarly(body, response, current)),
     useStream(body.bytes)
   )
 }
