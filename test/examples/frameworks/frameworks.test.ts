@@ -1,18 +1,21 @@
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as Socket from "@effect/platform/Socket"
 import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Http from "node:http"
 import { join } from "node:path"
+import type { WebSocketLike } from "session-init-image/browser/promise"
 import { TestImages } from "session-init-image/testing"
-import { imageMessage, progressMessage } from "../../../src/internal/protocol.js"
-import { FakeWebSocket } from "../../unit/browser/fakeWebSocket.js"
-import { uprightSize } from "../../utils/descriptions.js"
-import { mount } from "../../utils/modules/react.js"
+import * as Server from "../../integration/server/testServer.js"
+import { mount, unmount } from "../../utils/modules/react.js"
 import { findTool, leaveOut } from "../../utils/peers.js"
 import { listenerOf, serve, type WebHandler } from "../../utils/webServer.js"
-import { connectRaw } from "../../utils/webSocketClient.js"
+import { connectRaw, eventually } from "../../utils/webSocketClient.js"
+import type { State } from "./react.js"
 
 const maxBytes = 1024 * 1024
 const picture = TestImages.jpeg({ width: 64, height: 48, orientation: 6 })
@@ -155,47 +158,130 @@ describe("a service in a runtime", () => {
     }))
 })
 
-describe("the hook of React", () => {
-  const fileOf = (bytes: Uint8Array<ArrayBuffer>) => new File([bytes], "a.png", { type: "image/png" })
+/** Renders the hook; each call of `connect` is a session with a server of the test's own. */
+const useSessions = Effect.gen(function*() {
+  const { useInitImage } = yield* Effect.promise(() => import("./react.js"))
+  const server = yield* Server.serve()
+  const makeWebSocket = yield* Socket.WebSocketConstructor
+  const sockets: Array<WebSocketLike> = []
+  /** While it is held back, the bytes of a picture do not reach the server. */
+  const held = { back: false }
+  const connect = (): WebSocketLike => {
+    const socket = makeWebSocket(server.stream)
+    const sendNow = socket.send.bind(socket)
+    socket.send = (data) => {
+      if (typeof data === "string" || !held.back) sendNow(data)
+    }
+    sockets.push(socket)
+    return socket
+  }
+  const render = yield* Effect.acquireRelease(
+    Effect.sync(() => mount(() => useInitImage(connect))),
+    () => Effect.sync(unmount)
+  )
+  return {
+    server,
+    sockets,
+    held,
+    state: () => render().state,
+    cancel: () => render().cancel(),
+    choose: (bytes: Uint8Array<ArrayBuffer>) =>
+      Effect.promise(() => render().choose(new File([bytes], "a.png", { type: "image/png" }))),
+    /** Waits until the server asks for the bytes of the picture. */
+    announced: eventually(() => {
+      const { state } = render()
+      assert(state.status === "sending" && state.progress !== undefined)
+    })
+  }
+}).pipe(Effect.provide(NodeSocket.layerWebSocketConstructor))
 
-  it.live("opens a session with a picture", () =>
-    Effect.promise(async () => {
-      const { useInitImage } = await import("./react.js")
-      const socket = new FakeWebSocket()
-      const render = mount(() => useInitImage(socket))
-      assert.deepStrictEqual(render().state, { status: "none" })
-      const bytes = TestImages.png().bytes
-      const chosen = render().choose(fileOf(bytes))
-      assert.strictEqual(render().state.status, "sending")
-      await Effect.runPromise(socket.until(1, 0))
-      socket.receive(progressMessage(0, bytes.length))
-      await Effect.runPromise(socket.until(1, bytes.length))
-      assert.deepStrictEqual(render().state, { status: "sending", progress: { received: 0, bytes: bytes.length } })
-      socket.receive(
-        imageMessage({ mime: "image/png", display_name: "a.png", bytes: bytes.length, ...uprightSize(1, 1) })
-      )
-      await chosen
-      assert.deepInclude(render().state, { status: "open" })
+describe("the hook of React", () => {
+  const [first, second] = [TestImages.png({ width: 3 }).bytes, TestImages.png({ width: 4 }).bytes]
+  const { tooLarge: large, truncated } = TestImages.refused
+
+  const opened = (state: State, width: number) => {
+    assert(state.status === "open", JSON.stringify(state))
+    assert.strictEqual(state.image.width, width)
+  }
+
+  it.scopedLive("opens a session with a picture, replaces it, and ends the session with the component", () =>
+    Effect.gen(function*() {
+      const { choose, server, sockets, state } = yield* useSessions
+      assert.deepStrictEqual(state(), { status: "none" })
+      const chosen = yield* Effect.fork(choose(first))
+      yield* eventually(() => assert.strictEqual(state().status, "sending"))
+      yield* Fiber.join(chosen)
+      opened(state(), 3)
+      yield* choose(second)
+      opened(state(), 4)
+      assert.lengthOf(sockets, 1)
+      unmount()
+      yield* server.empty
     }))
 
-  it.live("refuses a picture that is too large before it is sent, and one that the server refuses", () =>
-    Effect.promise(async () => {
-      const { useInitImage } = await import("./react.js")
-      const socket = new FakeWebSocket()
-      const render = mount(() => useInitImage(socket))
-      await render().choose(fileOf(TestImages.refused.tooLarge.bytes))
-      const { state } = render()
-      assert(state.status === "refused" && state.error._tag === "TooLarge")
-      assert.include(state.error.message, "larger than")
-      assert.lengthOf(socket.texts, 0)
+  it.scopedLive("opens another session at once after a refused opening", () =>
+    Effect.gen(function*() {
+      for (const [{ bytes, error }, tag] of [[truncated, "ServerError"], [large, "TooLarge"]] as const) {
+        const { choose, sockets, state } = yield* useSessions
+        yield* choose(bytes)
+        const refused = state()
+        assert(refused.status === "refused")
+        assert.strictEqual(refused.error._tag, tag)
+        assert.strictEqual(refused.error.message, error.message)
+        // Before the server's close has arrived, too.
+        assert.isAbove(sockets[0]?.readyState ?? 0, 1)
+        yield* choose(first)
+        opened(state(), 3)
+      }
+    }))
 
-      const chosen = render().choose(fileOf(TestImages.refused.truncated.bytes))
-      await Effect.runPromise(socket.until(1, 0))
-      socket.receive({ type: "error", code: "malformed_image", message: "It is cut.", retryable: false })
-      await chosen
-      const refused = render().state
-      assert(refused.status === "refused")
-      assert.strictEqual(refused.error.message, "It is cut.")
+  it.scopedLive("keeps the session and its picture after a refused one", () =>
+    Effect.gen(function*() {
+      const { cancel, choose, sockets, state } = yield* useSessions
+      yield* choose(first)
+      for (const { bytes } of [truncated, large]) {
+        yield* choose(bytes)
+        assert.strictEqual(state().status, "refused")
+      }
+      cancel()
+      opened(state(), 3)
+      yield* choose(second)
+      opened(state(), 4)
+      assert.lengthOf(sockets, 1)
+    }))
+
+  it.scopedLive("cancels an opening and a replacement, after which another picture is taken", () =>
+    Effect.gen(function*() {
+      const { announced, cancel, choose, held, sockets, state } = yield* useSessions
+      held.back = true
+      const opening = yield* Effect.fork(choose(first))
+      yield* announced
+      cancel()
+      assert.deepStrictEqual(state(), { status: "none" })
+      yield* Fiber.join(opening)
+      held.back = false
+      yield* choose(first)
+      opened(state(), 3)
+      held.back = true
+      // Longer than the frames that are sent ahead: the server waits for more of it.
+      const replacement = yield* Effect.fork(choose(TestImages.png({ bytes: 4 * maxBytes }).bytes))
+      yield* announced
+      cancel()
+      yield* Fiber.join(replacement)
+      opened(state(), 3)
+      held.back = false
+      yield* choose(second)
+      opened(state(), 4)
+      assert.lengthOf(sockets, 2)
+    }))
+
+  it.scopedLive("sends the last of several pictures that are chosen at once", () =>
+    Effect.gen(function*() {
+      const { choose, state } = yield* useSessions
+      yield* Effect.all([choose(second), choose(second), choose(first)], { concurrency: "unbounded" })
+      opened(state(), 3)
+      yield* Effect.all([choose(first), choose(second)], { concurrency: "unbounded" })
+      opened(state(), 4)
     }))
 })
 

@@ -1,39 +1,40 @@
-/** React: a hook that opens a session with a picture over a WebSocket. */
-import { useCallback, useRef, useState } from "react"
-import {
-  type ImageDescription,
-  type Progress,
-  send,
-  type SendError,
-  type WebSocketLike
-} from "session-init-image/browser/promise"
+/** React: a hook that opens a session with a picture over a WebSocket, and replaces the picture. */
+import { useEffect, useRef, useState } from "react"
+import * as Client from "session-init-image/browser/promise"
 
 export type State =
   | { readonly status: "none" }
-  | { readonly status: "sending"; readonly progress: Progress | undefined }
-  | { readonly status: "open"; readonly image: ImageDescription }
-  | { readonly status: "refused"; readonly error: SendError }
+  | { readonly status: "sending"; readonly progress?: Client.Progress }
+  | { readonly status: "open"; readonly image: Client.ImageDescription }
+  | { readonly status: "refused"; readonly error: Client.SendError } // `error.message` is fit to show
 
-/** A picture that is too large or of a wrong type is refused before it is sent; `error.message` is fit to show. */
-export const useInitImage = (socket: WebSocketLike) => {
+/** `connect` makes a WebSocket. A session without a picture ends, and the next picture opens another one. */
+export const useInitImage = (connect: () => Client.WebSocketLike) => {
   const [state, setState] = useState<State>({ status: "none" })
   const upload = useRef<AbortController | undefined>(undefined)
+  const session = useRef<{ socket: Client.WebSocketLike; image?: Client.ImageDescription } | undefined>(undefined)
+  const current = () => (session.current?.socket.readyState ?? 3) > 1 ? undefined : session.current
 
-  const choose = useCallback(async (file: Blob) => {
+  const choose = async (file: Blob) => {
+    setState({ status: "sending" })
     upload.current?.abort()
     const { signal } = upload.current = new AbortController()
-    const set = (state: State) => {
-      if (!signal.aborted) setState(state)
-    }
-    set({ status: "sending", progress: undefined })
+    const now = session.current = current() ?? { socket: connect() }
+    const set = (state: State) => void (signal.aborted || setState(state))
     try {
-      const onProgress = (progress: Progress) => set({ status: "sending", progress })
-      set({ status: "open", image: await send(socket, file, { type: "session_init_v2", onProgress, signal }) })
+      const type = now.image ? "init_image_updated" : "session_init_v2"
+      const onProgress = (progress: Client.Progress) => set({ status: "sending", progress })
+      set({ status: "open", image: now.image = await Client.send(now.socket, file, { type, onProgress, signal }) })
     } catch (error) {
-      // All that `send` rejects with, but for the signal's reason.
-      set({ status: "refused", error: error as SendError })
+      if (!now.image && !signal.aborted) now.socket.close()
+      set({ status: "refused", error: error as Client.SendError })
     }
-  }, [socket])
-
-  return { state, choose, cancel: () => upload.current?.abort() }
+  }
+  const cancel = () => {
+    upload.current?.abort()
+    const image = current()?.image // the session keeps it
+    setState(image ? { status: "open", image } : { status: "none" })
+  }
+  useEffect(() => () => session.current?.socket.close(), [])
+  return { state, choose, cancel }
 }

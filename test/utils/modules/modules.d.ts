@@ -12,7 +12,7 @@ declare module "hono" {
 declare module "react" {
   export const useState: <A>(initial: A) => [A, (next: A) => void]
   export const useRef: <A>(initial: A) => { current: A }
-  export const useCallback: <A>(callback: A, dependencies: ReadonlyArray<unknown>) => A
+  export const useEffect: (effect: () => () => void, dependencies: ReadonlyArray<unknown>) => void
 }
 
 declare module "express" {

@@ -16,11 +16,24 @@ export const useState = <A>(initial: A): [A, (next: A) => void] => {
 
 export const useRef = <A>(initial: A): { current: A } => cell({ current: initial }).value
 
-export const useCallback = <A>(callback: A): A => callback
+let cleanUps: Array<() => void> = []
+
+/** Runs an effect at the first render only. */
+export const useEffect = (effect: () => () => void): void => {
+  const ran = useRef(false)
+  if (!ran.current) cleanUps.push(effect())
+  ran.current = true
+}
+
+/** Ends the effects of the component. */
+export const unmount = (): void => {
+  for (const cleanUp of cleanUps.splice(0)) cleanUp()
+}
 
 /** Mounts a component; each call of the result renders it. */
 export const mount = <A>(component: () => A): () => A => {
   cells = []
+  cleanUps = []
   return () => {
     next = 0
     return component()
