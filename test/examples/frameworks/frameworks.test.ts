@@ -4,13 +4,13 @@ import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
-import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Http from "node:http"
 import { join } from "node:path"
 import type { WebSocketLike } from "session-init-image/browser/promise"
 import { TestImages } from "session-init-image/testing"
 import * as Server from "../../integration/server/testServer.js"
+import { run } from "../../utils/command.js"
 import { mount, unmount } from "../../utils/modules/react.js"
 import { findTool, leaveOut } from "../../utils/peers.js"
 import { listenerOf, serve, type WebHandler } from "../../utils/webServer.js"
@@ -287,10 +287,33 @@ describe("the hook of React", () => {
 
 const hasTypes = hasTools && findTool("@effect-aws/client-s3") !== undefined
 
-it.skipIf(!hasTypes)("every example compiles with the types of its framework", () => {
-  const tsc = join(import.meta.dirname, "../../../node_modules/.bin/tsc")
-  const { stderr, stdout } = spawnSync(tsc, ["--pretty", "false", "-p", import.meta.dirname], { encoding: "utf8" })
-  assert.strictEqual(stdout + stderr, "")
+const examples = join(import.meta.dirname, "..")
+
+const tsc = async (...args: ReadonlyArray<string>) => {
+  const { stderr, stdout } = await run(join(examples, "../../node_modules/.bin/tsc"), ["--pretty", "false", ...args])
+  return stdout + stderr
+}
+
+it.skipIf(!hasTypes)("every example compiles with the types of its framework", async () => {
+  assert.strictEqual(await tsc("-p", import.meta.dirname), "")
+})
+
+it("every example is compiled by one of two projects, of which the first needs no tools", async () => {
+  const filesOf = async (project: string) =>
+    (await tsc("--listFilesOnly", "-p", project)).split("\n").filter((file) =>
+      file.startsWith(examples) && !file.includes("node_modules")
+    )
+  const first = await filesOf(examples)
+  const all = readdirSync(examples, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"))
+    .map((file) => join(examples, file))
+  assert.sameMembers([...new Set([...first, ...await filesOf(import.meta.dirname)])], all)
+  const { devDependencies } = JSON.parse(readFileSync(join(examples, "../package.json"), "utf8"))
+  for (const file of first) {
+    for (const [, name] of readFileSync(file, "utf8").matchAll(/ from "([^"]+)"/g)) {
+      assert.notProperty(devDependencies, name ?? "", file)
+    }
+  }
 })
 
 it("every example has at most 40 lines", () => {
