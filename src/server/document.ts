@@ -1,5 +1,5 @@
 /**
- * The OpenAPI description of the routes beside the API: `routes.ts`, `metrics.ts` and the document itself.
+ * The OpenAPI description of the routes beside the API: `routes.ts`, `metrics.ts`, the page, and the document itself.
  */
 import { maxSessionIdLength } from "../internal/http/sessions.js"
 
@@ -92,6 +92,20 @@ const metrics = {
   responses: { 200: text("The text format of Prometheus", "text/plain") }
 }
 
+const page = {
+  tags: [tag],
+  operationId: "server.page",
+  summary: "Open the page that sends images",
+  responses: { 200: text("A web page", "text/html") }
+}
+
+const docs = {
+  tags: [tag],
+  operationId: "server.docs",
+  summary: "Read this document as a web page",
+  responses: { 200: text("A web page", "text/html") }
+}
+
 const openApi = {
   tags: [tag],
   operationId: "server.document",
@@ -112,8 +126,10 @@ export const addRoutes = (spec: Record<string, unknown>): Record<string, unknown
       "/v1/init-image": { post: post(shared) },
       "/v1/stream": { get: stream },
       ...paths,
+      "/": { get: page },
       "/healthz": { get: healthz },
       "/metrics": { get: metrics },
+      "/docs": { get: docs },
       "/openapi.json": { get: openApi }
     }
   }

@@ -201,18 +201,22 @@ describe("the OpenAPI document", () => {
       assert.include(docs.text, "/v1/stream")
     }))
 
+  interface Response {
+    readonly content?: Record<string, object>
+  }
+
   const read = Effect.fnUntraced(function*(port: number) {
     // The parts of an OpenAPI document that the tests read.
     return JSON.parse((yield* send(port, "GET", "/openapi.json", {})).text) as {
       readonly info: { readonly version: string }
-      readonly paths: Record<string, Record<string, { readonly responses: Record<string, unknown> }>>
+      readonly paths: Record<string, Record<string, { readonly responses: Record<string, Response> }>>
       readonly components: {
         readonly schemas: Record<string, { readonly properties: Record<string, { readonly maxLength?: number }> }>
       }
     }
   })
 
-  it.scopedLive("has the package's version and every route, with the status that each answers", () =>
+  it.scopedLive("has the package's version and every route, with the status and the media type that each answers", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const { info, paths } = yield* read(port)
@@ -224,8 +228,10 @@ describe("the OpenAPI document", () => {
         "PUT /sessions/a/init-image": 200,
         "GET /sessions/a/init-image": 200,
         "DELETE /sessions/a/init-image": 204,
+        "GET /": 200,
         "GET /healthz": 200,
         "GET /metrics": 200,
+        "GET /docs": 200,
         "GET /openapi.json": 200
       }
       const listed = Object.entries(paths).flatMap(([path, methods]) =>
@@ -238,7 +244,10 @@ describe("the OpenAPI document", () => {
         const answer = yield* send(port, method, path, { "content-type": "application/json" }, body)
         assert.strictEqual(answer.status, status, route)
         const operation = paths[path.replace("/a/", "/{sessionId}/")]?.[method.toLowerCase()]
-        assert.property(operation?.responses, String(status), route)
+        const response = operation?.responses[status] ?? assert.fail(route)
+        if (status !== 200) continue
+        const [type = ""] = String(answer.headers["content-type"]).split(";")
+        assert.property(response.content, type, route)
       }
     }))
 
