@@ -14,7 +14,7 @@ import { uprightSize } from "../utils/descriptions.js"
 import { png } from "../utils/images.js"
 import { payloadOf } from "../utils/payloads.js"
 import { findCommand, findTool, leaveOut } from "../utils/peers.js"
-import { fromMarkdown } from "../utils/snippets.js"
+import { fromMarkdown, linksOf } from "../utils/snippets.js"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
@@ -52,9 +52,10 @@ const listFiles = (directory: string): Array<string> =>
     .map((entry) => path.relative(directory, path.join(entry.parentPath, entry.name)))
     .sort()
 
-const sources = listFiles(path.join(root, "src")).filter((file) => file.endsWith(".ts"))
-const packed = sources.filter((file) => !file.startsWith(`server${path.sep}`))
-const publicModules = packed.filter((file) => !file.includes(path.sep) && file !== "index.ts").map((file) =>
+const sourceFiles = listFiles(path.join(root, "src"))
+const sources = sourceFiles.filter((file) => file.endsWith(".ts"))
+const built = sources.filter((file) => !file.startsWith(`server${path.sep}`))
+const publicModules = built.filter((file) => !file.includes(path.sep) && file !== "index.ts").map((file) =>
   file.slice(0, -".ts".length)
 )
 const pureModules = [
@@ -73,6 +74,20 @@ const program = [
   "session-init-image.js",
   ...["icon.svg", "index.html", "page.js", "style.css"].map((file) => path.join("public", file))
 ]
+
+/** The documents that the README links to, and the files that it shows. */
+const shown = [
+  ".github/CONTRIBUTING.md",
+  ".github/SECURITY.md",
+  "test/bench/chart.svg",
+  "test/bench/results.json",
+  "test/integration/browser/page.png",
+  "test/utils/ceph.sh"
+]
+
+const examples = listFiles(path.join(root, "test", "examples"))
+  .filter((file) => /\.(py|ts)$/.test(file) && (!file.endsWith(".test.ts") || file === "testing.test.ts"))
+  .map((file) => path.join("test", "examples", file))
 
 const succeed = async (command: string, args: ReadonlyArray<string>, cwd: string): Promise<string> => {
   const { status, stderr, stdout } = await run(command, args, { cwd })
@@ -222,15 +237,17 @@ describe("the index", () => {
 })
 
 describe("the tarball", () => {
-  it("holds the sources, a fresh build of them and the bundled program, without the rest of the server and tests", () => {
+  it("holds the sources, a fresh build of the library, the bundled program, the examples, and what its README shows", () => {
     assert.deepStrictEqual(
       listFiles(installed),
       [
         "LICENSE",
         "README.md",
         "package.json",
-        ...packed.map((file) => path.join("src", file)),
-        ...packed.map((file) => path.join("dist", file.slice(0, -".ts".length))).flatMap((file) => [
+        ...shown,
+        ...examples,
+        ...sourceFiles.map((file) => path.join("src", file)),
+        ...built.map((file) => path.join("dist", file.slice(0, -".ts".length))).flatMap((file) => [
           `${file}.js`,
           `${file}.js.map`,
           `${file}.d.ts`,
@@ -239,6 +256,24 @@ describe("the tarball", () => {
         ...program.map((file) => path.join("dist", "bin", file))
       ].sort()
     )
+  })
+
+  it("has every file that its documents link to, and that its README names", () => {
+    const examples = path.join("test", "examples")
+    for (const document of ["README.md", "src/README.md", ...shown.filter((file) => file.endsWith(".md"))]) {
+      const text = fs.readFileSync(path.join(installed, document), "utf8")
+      const linked = linksOf(text).map((link) => path.join(path.dirname(document), link.replace(/#.*/, "")))
+      // A name such as `init.png` is that of no file of the repository.
+      const named = document === "README.md"
+        ? Array.from(text.matchAll(/`([\w.-]*[./][\w./-]*)`/g), ([, name = ""]) => name)
+          .flatMap((name) => [name, path.join(examples, name)])
+          .filter((name) => fs.existsSync(path.join(root, name)))
+        : []
+      if (document === "README.md") assert.isAbove(named.length, 0)
+      for (const file of [...linked, ...named]) {
+        assert(fs.existsSync(path.join(installed, file)), `${document}: ${file}`)
+      }
+    }
   })
 
   it("has source maps of packed sources", () => {
