@@ -19,7 +19,7 @@ const receive = Effect.gen(function*() {
 )
 
 const runtime = ManagedRuntime.make(
-  Layer.merge(NodeContext.layer, InitImageLimits.layer({ maxBytes: 1024 * 1024 }))
+  Layer.merge(NodeContext.layer, InitImageLimits.layer({ maxBytes: 8 * 1024 * 1024 }))
 )
 const handler = await runtime.runPromise(NodeHttpServer.makeHandler(receive))
 

@@ -4,22 +4,24 @@ import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
-import * as Http from "node:http"
 import { join } from "node:path"
 import type { WebSocketLike } from "session-init-image/browser/promise"
 import { TestImages } from "session-init-image/testing"
 import * as Server from "../../integration/server/testServer.js"
 import { run } from "../../utils/command.js"
+import { frameworks, fromWeb } from "../../utils/frameworks.js"
 import { mount, unmount } from "../../utils/modules/react.js"
 import { findTool, leaveOut } from "../../utils/peers.js"
-import { listenerOf, serve, type WebHandler } from "../../utils/webServer.js"
+import { serve, type WebHandler } from "../../utils/webServer.js"
 import { connectRaw, eventually } from "../../utils/webSocketClient.js"
 import type { State } from "./react.js"
 
-const maxBytes = 1024 * 1024
+const mebibyte = 1024 * 1024
+const maxBytes = 8 * mebibyte
 const picture = TestImages.jpeg({ width: 64, height: 48, orientation: 6 })
-const tooLarge = TestImages.png({ bytes: 20 * maxBytes })
+const tooLarge = TestImages.png({ bytes: 20 * mebibyte })
 
 /** The handlers that the runtimes of Bun and Deno would be given. */
 const given: { bun?: WebHandler; deno?: WebHandler } = {}
@@ -42,37 +44,20 @@ afterAll(() => {
   vi.unstubAllGlobals()
 })
 
-const fromWeb = (handler: WebHandler | undefined): Http.Server => {
-  assert(handler !== undefined)
-  return Http.createServer(listenerOf(handler))
-}
-
 const hasTools = ["express", "fastify", "hono"].every((name) => findTool(name) !== undefined)
 if (!hasTools) leaveOut("Hono, Express or Fastify (`npm run tools`)", "the examples for these run and compile")
 
 /** Starts each example's server. */
-const servers: Record<string, () => Promise<Http.Server>> = {
-  "Hono": async () => {
-    const { app } = await import("./hono.js")
-    return fromWeb(async (request) => app.fetch(request))
-  },
-  "a route handler of Next.js": async () => fromWeb((await import("./next.js")).POST),
-  "Bun.serve": async () => {
+const servers: typeof frameworks = {
+  ...frameworks,
+  bun: async () => {
     await import("./bun.js")
-    return fromWeb(given.bun)
+    return fromWeb(given.bun ?? assert.fail())
   },
-  "Deno.serve": async () => {
+  deno: async () => {
     await import("./deno.js")
-    return fromWeb(given.deno)
-  },
-  "Express": async () => Http.createServer((await import("./express.js")).app),
-  "Fastify": async () => {
-    const { app } = await import("./fastify.js")
-    await app.ready()
-    return app.server
-  },
-  "node:http": async () => (await import("./nodeHttp.js")).server,
-  "a service in a runtime": async () => fromWeb((await import("./service.js")).handler)
+    return fromWeb(given.deno ?? assert.fail())
+  }
 }
 
 const post = (port: number, body: NonNullable<RequestInit["body"]>, headers: Record<string, string> = {}) =>
@@ -92,8 +77,8 @@ const sendBlindly = Effect.fnUntraced(function*(port: number, isChunked: boolean
     })
   const framing = isChunked ? "Transfer-Encoding: chunked" : `Content-Length: ${tooLarge.bytes.length}`
   yield* write(`POST /init-image HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n${framing}\r\n\r\n`)
-  for (let at = 0; at < tooLarge.bytes.length; at += maxBytes) {
-    const piece = tooLarge.bytes.subarray(at, at + maxBytes)
+  for (let at = 0; at < tooLarge.bytes.length; at += mebibyte) {
+    const piece = tooLarge.bytes.subarray(at, at + mebibyte)
     if (isChunked) yield* write(`${piece.length.toString(16)}\r\n`)
     yield* write(piece)
     if (isChunked) yield* write("\r\n")
@@ -104,7 +89,42 @@ const sendBlindly = Effect.fnUntraced(function*(port: number, isChunked: boolean
   return received().toString()
 })
 
-const needTools = new Set(["Hono", "Express", "Fastify"])
+it.scopedLive.skipIf(!hasTools)("the command of the README serves an example", () =>
+  Effect.gen(function*() {
+    const [, command = assert.fail(), path] =
+      /^npm ci && (npm run example -- \w+) # then: curl localhost:3000(\/[\w-]+) /m
+        .exec(readFileSync(join(import.meta.dirname, "../../../README.md"), "utf8")) ?? []
+    const [program = "", ...args] = command.split(" ")
+    const server = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(program, args, {
+          cwd: join(import.meta.dirname, "../../.."),
+          detached: true,
+          env: { ...process.env, PORT: "0" },
+          stdio: ["ignore", "pipe", "inherit"]
+        })
+      ),
+      // The group: npm starts a shell, and that the server.
+      ({ pid }) => Effect.sync(() => pid !== undefined && process.kill(-pid))
+    )
+    const url = yield* Effect.async<string>((resume) => {
+      let output = ""
+      server.stdout.on("data", (chunk) => {
+        output += String(chunk)
+        const [, url] = /^Listening on (http:\S+)$/m.exec(output) ?? []
+        if (url !== undefined) resume(Effect.succeed(url))
+      })
+      server.on("exit", () => resume(Effect.die(`the server has ended: ${output}`)))
+    })
+    assert.strictEqual(new URL(url).pathname, path)
+    const form = new FormData()
+    form.set("image", new File([picture.bytes], picture.name, { type: picture.mime }))
+    const { answer, status } = yield* post(Number(new URL(url).port), form)
+    assert.strictEqual(status, 200)
+    assert.deepInclude(answer, { mime: picture.mime, bytes: picture.bytes.length })
+  }))
+
+const needTools = new Set(["hono", "express", "fastify"])
 
 describe.each(Object.keys(servers).filter((name) => hasTools || !needTools.has(name)))("%s", (name) => {
   const start = Effect.flatMap(Effect.promise(async () => servers[name]?.() ?? assert.fail()), serve)
@@ -264,7 +284,7 @@ describe("the hook of React", () => {
       opened(state(), 3)
       held.back = true
       // Longer than the frames that are sent ahead: the server waits for more of it.
-      const replacement = yield* Effect.fork(choose(TestImages.png({ bytes: 4 * maxBytes }).bytes))
+      const replacement = yield* Effect.fork(choose(TestImages.png({ bytes: 4 * mebibyte }).bytes))
       yield* announced
       cancel()
       yield* Fiber.join(replacement)

@@ -11,7 +11,7 @@ const receive = Effect.gen(function*() {
   return HttpServerResponse.unsafeJson(Option.getOrNull(Option.map(image, InitImageHttp.describe)))
 })
 
-const Services = Layer.merge(NodeContext.layer, InitImageLimits.layer({ maxBytes: 1024 * 1024 }))
+const Services = Layer.merge(NodeContext.layer, InitImageLimits.layer({ maxBytes: 8 * 1024 * 1024 }))
 
 /** The library writes files, which the edge runtime has not. */
 export const runtime = "nodejs"

@@ -18,7 +18,7 @@ class Thumbnails extends Effect.Service<Thumbnails>()("example/Thumbnails", {
   dependencies: [NodeContext.layer]
 }) {}
 
-const Limits = InitImageLimits.layer({ maxBytes: 1024 * 1024 })
+const Limits = InitImageLimits.layer({ maxBytes: 8 * 1024 * 1024 })
 const runtime = ManagedRuntime.make(Layer.mergeAll(Thumbnails.Default, NodeContext.layer, Limits))
 
 /** For a payload in hand: a tRPC procedure, a server action, a message of a queue. The left is an `InitImageError`. */
