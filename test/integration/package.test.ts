@@ -265,7 +265,7 @@ describe("the tarball", () => {
       const linked = linksOf(text).map((link) => path.join(path.dirname(document), link.replace(/#.*/, "")))
       // A name such as `init.png` is that of no file of the repository.
       const named = document === "README.md"
-        ? Array.from(text.matchAll(/`([\w.-]*[./][\w./-]*)`/g), ([, name = ""]) => name)
+        ? Array.from(text.matchAll(/`([\w.-]+[./][\w./-]*)`/g), ([, name = ""]) => name)
           .flatMap((name) => [name, path.join(examples, name)])
           .filter((name) => fs.existsSync(path.join(root, name)))
         : []

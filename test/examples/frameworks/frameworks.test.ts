@@ -91,9 +91,8 @@ const sendBlindly = Effect.fnUntraced(function*(port: number, isChunked: boolean
 
 it.scopedLive.skipIf(!hasTools)("the command of the README serves an example", () =>
   Effect.gen(function*() {
-    const [, command = assert.fail(), path] =
-      /^npm ci && (npm run example -- \w+) # then: curl localhost:3000(\/[\w-]+) /m
-        .exec(readFileSync(join(import.meta.dirname, "../../../README.md"), "utf8")) ?? []
+    const [, command = assert.fail(), path] = /`npm ci && (npm run example -- \w+)`[^`]*`curl localhost:3000(\/[\w-]+) /
+      .exec(readFileSync(join(import.meta.dirname, "../../../README.md"), "utf8")) ?? []
     const [program = "", ...args] = command.split(" ")
     const server = yield* Effect.acquireRelease(
       Effect.sync(() =>
