@@ -97,8 +97,9 @@ export class InitImageNormalizer
  */
 export interface CheckOptions {
   /**
-   * Refuses an image at a decoder's warning too, such as data after the last row of a JPEG. Pillow and browsers show such
-   * images. `false` by default.
+   * Refuses an image at a decoder's warning too, such as a bit sequence in a JPEG that is no code of its Huffman table.
+   * Pillow and browsers show such images. The image is decoded at full size, which takes longer for a JPEG. `false` by
+   * default.
    */
   readonly strict?: boolean | undefined
 }

@@ -215,19 +215,30 @@ describe("check", () => {
       assert.isTrue(existsSync(source.path))
     }).pipe(Effect.scoped, live()))
 
-  it.live("refuses a decoder's warnings when strict", () =>
+  it.live("refuses damage of a JPEG that a decoder warns of at full size when strict, however small the output", () =>
     Effect.gen(function*() {
-      const sound = yield* encoded(picture(300, 200).jpeg())
+      const sound = yield* encoded(picture(128, 96).jpeg())
+      const decodes = (bytes: Uint8Array, failOn: "warning" | "error") =>
+        Effect.isSuccess(Effect.tryPromise(() => sharp(bytes, { failOn }).raw().toBuffer()))
       const random = new Random(3)
       let warned = 0
-      for (let i = 0; i < 20; i++) {
-        const image = yield* persist("image/jpeg", damageJpeg(sound, random)).pipe(Effect.option)
-        if (image._tag === "None" || Exit.isFailure(yield* Effect.exit(InitImageNormalizer.check(image.value)))) {
-          continue
+      for (let i = 0; i < 60; i++) {
+        const bytes = damageJpeg(sound, random)
+        const image = yield* Effect.option(persist("image/jpeg", bytes))
+        if (image._tag === "None" || (yield* decodes(bytes, "warning")) || !(yield* decodes(bytes, "error"))) continue
+        warned += 1
+        yield* InitImageNormalizer.check(image.value)
+        yield* InitImageNormalizer.normalizeScoped(image.value, { maxEdge: 16 })
+        const checked = yield* Effect.flip(InitImageNormalizer.check(image.value, { strict: true }))
+        const written = yield* Effect.flip(
+          InitImageNormalizer.normalizeScoped(image.value, { maxEdge: 16, strict: true })
+        )
+        for (const error of [checked, written]) {
+          assert.include(error, { _tag: "UndecodableImage", reason: "Corrupt" })
         }
-        if (Exit.isFailure(yield* Effect.exit(InitImageNormalizer.check(image.value, { strict: true })))) warned += 1
       }
-      assert.isAbove(warned, 0)
+      // A decoder at a reduced size warns of about half of them.
+      assert.isAbove(warned, 20)
     }).pipe(Effect.scoped, live()))
 
   it.live("fails with the disk's error for a file that is gone", () =>

@@ -8,6 +8,19 @@ const open = (sharp: Sharp, { failOn, path, pixels }: Job): Image =>
   // The first page of an animation is the default. libvips has `truncated` below `error`, so that is an error too.
   sharp(path, { failOn, limitInputPixels: pixels })
 
+/**
+ * Extracts the whole stored picture, so that sharp does not load a JPEG or WebP at a reduced size: that passes over damage
+ * of which a decoder warns at full size. Answers whether the header could be read.
+ */
+const selectAll = (image: Image): Promise<boolean> =>
+  image.metadata().then(
+    ({ height, width }) => {
+      image.extract({ left: 0, top: 0, width, height })
+      return true
+    },
+    () => false
+  )
+
 /** Scales to one pixel, so that the whole image is decoded and not kept. */
 const drop = (image: Image): Image => image.resize(1, 1, { fit: "fill" }).raw()
 
@@ -32,6 +45,7 @@ const normalize = (image: Image, { background, fit, format, height, width }: Out
 /** Settles once the native work has ended. Rejects for a job that sharp does not take. */
 export const decode = async (sharp: Sharp, job: Job): Promise<Reply> => {
   const image = open(sharp, job)
+  if (job.failOn === "warning" && !await selectAll(image)) return undecodable
   const pipeline = job.output === undefined ? drop(image) : normalize(image, job.output)
   return pipeline.toBuffer().then(
     (bytes): Reply => ({ _tag: "Decoded", bytes }),
