@@ -85,7 +85,7 @@ const readFrame = (data: DataView, at: number): Header => {
     width: data.getUint16(at + 7),
     height: data.getUint16(at + 5),
     heldBytesPerPixel: scans === "one" ? 0 : coefficients * 1.25,
-    bytesPerPixel: Math.max(3, components)
+    bytesPerPixel: 4
   }
 }
 

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
+import { read } from "../../../../src/internal/normalizer/header.js"
 import { estimate } from "../../../../src/internal/normalizer/memory.js"
 import { size } from "../../../../src/internal/normalizer/plan.js"
 
@@ -50,6 +51,14 @@ describe("estimate", () => {
     )
     const large = estimate({ width: 7000, height: 7000, isTurned: false }, header, undefined)
     assert.strictEqual(large - small, 7000 * 7000 * 8)
+  })
+
+  it("counts the rows of a wide JPEG that is decoded at full size, measured 107 MiB", () => {
+    const jpeg = read("jpeg", Buffer.from("ffd8ffc0001408000100010401110002110003110004110000ffda000e0400", "hex"))
+    assert.isDefined(jpeg)
+    const output = { width: 3000, height: 375, fit: "cover", format: "png", background: undefined } as const
+    const bytes = estimate({ width: 16_000, height: 2000, isTurned: false }, { ...jpeg, heldBytesPerPixel: 0 }, output)
+    assert.isAtLeast(bytes, 107 * 1024 * 1024)
   })
 
   it("counts a scaled picture that is turned", () => {
