@@ -1,7 +1,7 @@
 /** The program of a child process: decodes one picture at a time, until its parent ends it. */
 import sharp from "sharp"
 import { decode } from "./decode.js"
-import { type Job, ready, type Reply } from "./job.js"
+import { type Job, ready, type Reply, started } from "./job.js"
 
 /** The loaders of libvips by the formats that they read. All others stay blocked for any file. */
 const loaders: Readonly<Record<string, string>> = {
@@ -20,6 +20,7 @@ sharp.cache(false)
 const defect = (error: unknown): Reply => ({ _tag: "Defect", message: String(error) })
 
 process.on("message", (job: Job) => {
+  process.send?.(started)
   void decode(sharp, job).catch(defect).then((reply) => process.send?.(reply))
 })
 // Not `exit`, which waits for the thread of a running decode.

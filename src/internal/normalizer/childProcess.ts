@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import { type ChildProcess, fork } from "node:child_process"
 import { Busy } from "../../InitImageError.js"
 import type { Decoder } from "./decoder.js"
-import { type Input, type Job, ready, type Reply, undecodable } from "./job.js"
+import { type Input, type Job, ready, type Reply, started, undecodable } from "./job.js"
 
 /** No child starts: sharp is not installed, or the system has no process to give. */
 export class CannotStart extends Data.TaggedError("CannotStart")<{}> {}
@@ -72,19 +72,21 @@ const start = ({ accept, entry }: Options): Child => {
 }
 
 /**
- * Answers the reply, or that the image is undecodable if the child ended over it. Fails if the child had ended before it
- * got the job.
+ * Answers the reply, or that the image is undecodable if the child ended over it. Fails if the child ended before it had
+ * got the job: a process that has just died still takes messages.
  */
-const ask = ({ process }: Child, job: Job): Effect.Effect<Reply, "NotSent"> =>
-  Effect.async<Reply, "NotSent">((resume) => {
-    let isSent = false
-    const onMessage = (reply: Reply) => resume(Effect.succeed(reply))
-    const onExit = () => resume(isSent ? Effect.succeed(undecodable) : Effect.fail("NotSent"))
-    process.once("message", onMessage)
+const ask = ({ process }: Child, job: Job): Effect.Effect<Reply, "NotStarted"> =>
+  Effect.async<Reply, "NotStarted">((resume) => {
+    let isStarted = false
+    const onMessage = (message: Reply | typeof started) => {
+      if (message === started) isStarted = true
+      else resume(Effect.succeed(message))
+    }
+    const onExit = () => resume(isStarted ? Effect.succeed(undecodable) : Effect.fail("NotStarted"))
+    process.on("message", onMessage)
     process.once("exit", onExit)
     process.send(job, (error) => {
-      if (error === null) isSent = true
-      else resume(Effect.fail("NotSent"))
+      if (error !== null) resume(Effect.fail("NotStarted"))
     })
     return Effect.sync(() => {
       process.off("message", onMessage)
@@ -127,7 +129,7 @@ export const make = (options: Options): Effect.Effect<Decoder, CannotStart, Scop
         const attempt = Effect.flatMap(take, (slot) =>
           Effect.flatMap(
             Effect.promise(() => slot.child.ready),
-            (isReady): Effect.Effect<Reply, "TimedOut" | "NotSent" | Busy> =>
+            (isReady): Effect.Effect<Reply, "TimedOut" | "NotStarted" | Busy> =>
               isReady
                 ? Effect.timeoutFail(ask(slot.child, job), {
                   duration: options.timeout,
@@ -149,8 +151,8 @@ export const make = (options: Options): Effect.Effect<Decoder, CannotStart, Scop
           ))
         // A child that died while it was idle has been replaced.
         return attempt.pipe(
-          Effect.catchIf((error) => error === "NotSent", () => attempt),
-          Effect.mapError((error) => error === "NotSent" ? busy : error),
+          Effect.catchIf((error) => error === "NotStarted", () => attempt),
+          Effect.mapError((error) => error === "NotStarted" ? busy : error),
           Effect.ensuring(Effect.sync(onSettled))
         )
       }

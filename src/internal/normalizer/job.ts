@@ -32,3 +32,6 @@ export const undecodable: Reply = { _tag: "Undecodable" }
 
 /** The first message of a child. */
 export const ready = "ready"
+
+/** A child's message before the reply: it has got the job. */
+export const started = "started"

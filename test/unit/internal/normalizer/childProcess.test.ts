@@ -127,17 +127,36 @@ describe("a child process", () => {
   it.scopedLive("that dies over a picture refuses it, and is replaced", () =>
     Effect.gen(function*() {
       const directory = yield* makeDirectory
+      const marker = join(directory, "marker")
+      const entry = join(directory, "child.mjs")
+      writeFileSync(marker, "")
+      // The first child that starts gets a job and dies; those after it decode.
+      writeFileSync(
+        entry,
+        `import { existsSync, rmSync } from "node:fs"
+        if (existsSync(${JSON.stringify(marker)})) {
+          rmSync(${JSON.stringify(marker)})
+          process.on("message", () => process.send("started", () => process.kill(process.pid, "SIGKILL")))
+          process.send("ready")
+        } else await import(${JSON.stringify(program.entry.href)})`
+      )
+      const context = yield* Layer.build(InitImageNormalizer.layerChildProcess({ entry: pathToFileURL(entry) }))
+      const check = Effect.provide(InitImageNormalizer.check(yield* smallImage(directory)), context)
+      assert.strictEqual((yield* Effect.flip(check))._tag, "UndecodableImage")
+      yield* check
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scopedLive("that has died before it got the picture is replaced, and the picture decoded", () =>
+    Effect.gen(function*() {
+      const directory = yield* makeDirectory
       const context = yield* open()
       const image = yield* smallImage(directory)
       const pid = stop()
-      const fiber = yield* Effect.fork(
-        Effect.flip(Effect.provide(InitImageNormalizer.normalizeScoped(image), context))
-      )
-      yield* Effect.sleep("100 millis")
+      const fiber = yield* Effect.fork(Effect.provide(InitImageNormalizer.check(image), context))
+      yield* Effect.sleep("50 millis")
       process.kill(pid, "SIGKILL")
-      assert.strictEqual((yield* Fiber.join(fiber))._tag, "UndecodableImage")
-      yield* Effect.provide(InitImageNormalizer.check(yield* smallImage(directory)), context)
-    }).pipe(Effect.scoped, Effect.provide(NodeContext.layer)))
+      yield* Fiber.join(fiber)
+    }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scopedLive("that died while idle is replaced", () =>
     Effect.gen(function*() {
