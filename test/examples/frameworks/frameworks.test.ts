@@ -198,14 +198,15 @@ const useSessions = Effect.gen(function*() {
     Effect.sync(() => mount(() => useInitImage(connect))),
     () => Effect.sync(unmount)
   )
+  const start = (bytes: Uint8Array<ArrayBuffer>) => render().choose(new File([bytes], "a.png", { type: "image/png" }))
   return {
     server,
     sockets,
     held,
     state: () => render().state,
     cancel: () => render().cancel(),
-    choose: (bytes: Uint8Array<ArrayBuffer>) =>
-      Effect.promise(() => render().choose(new File([bytes], "a.png", { type: "image/png" }))),
+    start,
+    choose: (bytes: Uint8Array<ArrayBuffer>) => Effect.promise(() => start(bytes)),
     /** Waits until the server asks for the bytes of the picture. */
     announced: eventually(() => {
       const { state } = render()
@@ -225,11 +226,11 @@ describe("the hook of React", () => {
 
   it.scopedLive("opens a session with a picture, replaces it, and ends the session with the component", () =>
     Effect.gen(function*() {
-      const { choose, server, sockets, state } = yield* useSessions
+      const { choose, server, sockets, start, state } = yield* useSessions
       assert.deepStrictEqual(state(), { status: "none" })
-      const chosen = yield* Effect.fork(choose(first))
-      yield* eventually(() => assert.strictEqual(state().status, "sending"))
-      yield* Fiber.join(chosen)
+      const chosen = start(first)
+      assert.deepStrictEqual(state(), { status: "sending" })
+      yield* Effect.promise(() => chosen)
       opened(state(), 3)
       yield* choose(second)
       opened(state(), 4)
