@@ -90,6 +90,7 @@ const leftOut: ReadonlyArray<LeftOut> = [
   { files: "test/integration/browser/**", reason: "it tests the page and the browser module" },
   { files: "test/endurance/page.test.ts", reason: "it tests the page" },
   { files: "test/endurance/page.use.test.ts", reason: "it tests the page" },
+  { files: "test/endurance/page.visit.test.ts", reason: "it tests the page" },
   {
     files: "test/endurance/soak.test.ts",
     reason: "it starts a child process with flags of Node"

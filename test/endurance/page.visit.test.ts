@@ -2,9 +2,7 @@ import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
 import sharp from "sharp"
-import { png, pngOfSize } from "../../utils/images.js"
-import { leaveOut } from "../../utils/peers.js"
-import { executable, give } from "./chromium.js"
+import { executable, give } from "../integration/browser/chromium.js"
 import {
   choose,
   fileOf,
@@ -16,7 +14,9 @@ import {
   type Visit,
   visit,
   type Visited
-} from "./visit.js"
+} from "../integration/browser/visit.js"
+import { png, pngOfSize } from "../utils/images.js"
+import { leaveOut } from "../utils/peers.js"
 
 const mebibyte = 1024 * 1024
 
