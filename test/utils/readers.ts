@@ -7,10 +7,13 @@ import { buffers } from "../../src/internal/process.js"
 /** Runs `use` while every buffer for decoded bytes has this size. */
 export const withBuffersOf = <A>(bytes: number, use: () => A): A => {
   const take = vi.spyOn(buffers, "take").mockImplementation(() => Buffer.alloc(bytes))
+  // The pool counts its large buffers: it must get none back that it has not given.
+  const giveBack = vi.spyOn(buffers, "giveBack").mockImplementation(() => {})
   try {
     return use()
   } finally {
     take.mockRestore()
+    giveBack.mockRestore()
   }
 }
 
