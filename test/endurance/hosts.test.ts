@@ -2,8 +2,8 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as ceph from "../utils/ceph.js"
-import { findProgram, leaveOut } from "../utils/peers.js"
+import { isInstalled } from "../utils/cephTests.js"
+import { leaveOut } from "../utils/peers.js"
 import * as postgres from "../utils/postgres.js"
 import * as cluster from "./cluster/hosts.js"
 import { make as makeGateways } from "./gateways/gateways.js"
@@ -89,7 +89,7 @@ describe("two hosts, one of which is killed", () => {
       }).pipe(Effect.provide(NodeContext.layer)))
   }
 
-  if (!ceph.programs.every((name) => findProgram([name]) !== undefined)) {
+  if (!isInstalled) {
     leaveOut("Ceph", "reads through an object store are never torn")
   } else {
     it.scopedLive("no read through the store is torn or mixed", () =>

@@ -1,5 +1,5 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
-import { afterAll, assert, beforeAll, beforeEach, describe, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -7,53 +7,26 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { build } from "esbuild"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { InitImageStore, type Store } from "../../src/InitImageStore.js"
-import * as cephs from "../utils/ceph.js"
+import type * as cephs from "../utils/ceph.js"
+import { isInstalled, useCeph } from "../utils/cephTests.js"
 import { list, makeDirectory } from "../utils/directory.js"
 import { type Fault, make as makeProxy } from "../utils/faultyProxy.js"
-import { findProgram, leaveOut } from "../utils/peers.js"
+import { leaveOut } from "../utils/peers.js"
+import * as programs from "../utils/programs.js"
 import * as s3 from "../utils/s3.js"
 import { bytesOf, makeImage } from "../utils/stored.js"
 import { forCase } from "./random.js"
 
 const seed = Number(process.env["SEED"] ?? 1)
 
-const isInstalled = cephs.programs.every((name) => findProgram([name]) !== undefined)
 if (!isInstalled) leaveOut("Ceph", "a store leaves nothing after interruptions, kills and faults")
 
-/** Bundles the program of a child. */
-const compile = async () => {
-  const cache = resolve(import.meta.dirname, "../../node_modules/.cache")
-  mkdirSync(cache, { recursive: true })
-  const directory = mkdtempSync(join(cache, "session-init-image-store-"))
-  const path = join(directory, "child.mjs")
-  await build({
-    entryPoints: [join(import.meta.dirname, "store/child.ts")],
-    outfile: path,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    packages: "external",
-    logLevel: "error"
-  })
-  return { path, remove: () => rmSync(directory, { recursive: true, force: true }) }
-}
-
 describe.skipIf(!isInstalled)("a store in Ceph", () => {
-  let ceph: cephs.Ceph
-  let bucket: ReturnType<typeof cephs.makeInspector>
-  beforeAll(async () => {
-    ceph = await cephs.start()
-    bucket = cephs.makeInspector(ceph)
-  }, 120_000)
-  afterAll(() => ceph.stop())
-  beforeEach(() => bucket.clear())
+  const { bucket, keys, server, uploads } = useCeph()
 
   const withStore = <E, R>(
     run: (store: Store) => Effect.Effect<void, E, R>,
@@ -61,13 +34,10 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
   ) =>
     Effect.flatMap(InitImageStore, run).pipe(
       Effect.scoped,
-      Effect.provide(Layer.suspend(() => s3.layer({ ...ceph, ...options }, options)))
+      Effect.provide(Layer.suspend(() => s3.layer({ ...server(), ...options }, options)))
     )
 
-  const isEmpty = Effect.promise(async () => {
-    assert.deepStrictEqual(await bucket.keys(), [])
-    assert.deepStrictEqual(await bucket.uploads(), [])
-  })
+  const isEmpty = Effect.map(Effect.all([keys, uploads]), (left) => assert.deepStrictEqual(left, [[], []]))
 
   it.live("leaves nothing after 100 interruptions at random moments", () =>
     Effect.gen(function*() {
@@ -101,10 +71,10 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
   it.live("holds only whole images after 20 kills, which one sweep removes", () =>
     Effect.gen(function*() {
       const random = forCase(seed, "kills", 0)
-      const program = yield* Effect.acquireRelease(Effect.promise(compile), ({ remove }) => Effect.sync(remove))
+      const program = yield* programs.compile(join(import.meta.dirname, "store/child.ts"))
       for (let i = 0; i < 20; i++) {
         yield* Effect.promise(async () => {
-          const child = spawn(process.execPath, [program.path, JSON.stringify(ceph)], {
+          const child = spawn(process.execPath, [program, JSON.stringify(server())], {
             stdio: ["ignore", "pipe", "inherit"]
           })
           const exit = once(child, "exit")
@@ -115,17 +85,17 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
         })
       }
       yield* Effect.sleep("1 second")
-      const keys = yield* Effect.promise(() => bucket.keys())
-      assert.isAbove(keys.length, 20)
-      for (const key of keys) {
-        const { bytes } = yield* Effect.promise(() => bucket.read(key))
+      const stored = yield* keys
+      assert.isAbove(stored.length, 20)
+      for (const key of stored) {
+        const { bytes } = yield* Effect.promise(() => bucket().read(key))
         assert.strictEqual(bytes.length, 2_000_000)
         assert.isTrue(bytes.subarray(100).every((byte) => byte === 5))
       }
       yield* Effect.sleep("2 seconds")
       yield* withStore(
         Effect.fnUntraced(function*(store) {
-          assert.strictEqual(yield* store.sweep, keys.length)
+          assert.strictEqual(yield* store.sweep, stored.length)
           assert.strictEqual(yield* store.sweep, 0)
         }),
         { timeToLive: "1 second" }
@@ -147,9 +117,15 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
         429
       ]
       let requests = 0
-      const endpoint = yield* makeProxy(ceph.endpoint, () => {
+      const removals = new Map<string | undefined, number>()
+      const endpoint = yield* makeProxy(server().endpoint, ({ method, url }) => {
         requests += 1
-        return random.chance(0.6) ? random.pick(faults) : "pass"
+        const fault = random.chance(0.6) ? random.pick(faults) : "pass"
+        if (method !== "DELETE") return fault
+        // A removal is tried five times, and then left to a sweep.
+        const tries = (removals.get(url) ?? 0) + 1
+        removals.set(url, tries)
+        return tries < 5 ? fault : "pass"
       })
       const outcomes = new Map<string, number>()
       const count = (outcome: string) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
@@ -203,7 +179,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
         ...Array.from(original, (_, length) => original.slice(0, length))
       ]
       for (const bytes of changed) {
-        yield* Effect.promise(() => bucket.write(`${s3.prefix}${reference.key}`, bytes))
+        yield* Effect.promise(() => bucket().write(`${s3.prefix}${reference.key}`, bytes))
         const { _tag } = yield* Effect.flip(store.fetchScoped(reference, { directory }))
         assert.include(["ImageChanged", "ContentMismatch", "MalformedImage"], _tag)
         assert.deepStrictEqual(list(directory), [])
@@ -216,12 +192,12 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
         const key = (i: number) => i.toString(16).padStart(32, "0")
         yield* Effect.forEach(
           Array.from({ length: 2100 }, (_, i) => `${s3.prefix}${key(i)}`).concat(`${s3.prefix}a + ü.txt`, key(1)),
-          (key) => Effect.promise(() => bucket.write(encodeURI(key).replace("+", "%2B"), new Uint8Array(1))),
+          (key) => Effect.promise(() => bucket().write(encodeURI(key).replace("+", "%2B"), new Uint8Array(1))),
           { concurrency: 16, discard: true }
         )
         yield* Effect.sleep("3 seconds")
         assert.strictEqual(yield* store.sweep, 2100)
-        assert.deepStrictEqual(yield* Effect.promise(() => bucket.keys()), [key(1), `${s3.prefix}a + ü.txt`])
+        assert.deepStrictEqual(yield* keys, [key(1), `${s3.prefix}a + ü.txt`])
       }),
       { timeToLive: "2 seconds" }
     ))

@@ -32,6 +32,23 @@ const drained = (stream: Writable): Promise<void> =>
     if (stream.destroyed) done()
   })
 
+/** Passes a body on, or half of it before the `cut`. */
+const pass = async (from: Http.IncomingMessage, to: Writable, isSlow: boolean, cut?: () => unknown): Promise<void> => {
+  let passed = 0
+  const length = Number(from.headers["content-length"] ?? 0)
+  try {
+    for await (const chunk of from) {
+      if (isSlow) await pause()
+      passed += (chunk as Buffer).length
+      if (cut !== undefined && passed > length / 2) return void cut()
+      if (!to.write(chunk)) await drained(to)
+    }
+    to.end()
+  } catch {
+    to.destroy()
+  }
+}
+
 const forward = async (
   target: URL,
   fault: Fault,
@@ -64,40 +81,13 @@ const forward = async (
       return
     }
     outgoing.writeHead(response.statusCode ?? 500, response.headers)
-    let passed = 0
-    const length = Number(response.headers["content-length"] ?? 0)
-    try {
-      for await (const chunk of response) {
-        if (fault === "slow") await pause()
-        passed += (chunk as Buffer).length
-        if (fault === "cutResponse" && passed > length / 2) {
-          outgoing.destroy()
-          return
-        }
-        if (!outgoing.write(chunk)) await drained(outgoing)
-      }
-      outgoing.end()
-    } catch {
-      outgoing.destroy()
-    }
+    await pass(response, outgoing, fault === "slow", fault === "cutResponse" ? () => outgoing.destroy() : undefined)
   })
-  let passed = 0
-  const length = Number(incoming.headers["content-length"] ?? 0)
-  try {
-    for await (const chunk of incoming) {
-      if (fault === "slow") await pause()
-      passed += (chunk as Buffer).length
-      if (fault === "cutRequest" && passed > length / 2) {
-        incoming.destroy()
-        upstream.destroy()
-        return
-      }
-      if (!upstream.write(chunk)) await drained(upstream)
-    }
-    upstream.end()
-  } catch {
+  const cut = () => {
+    incoming.destroy()
     upstream.destroy()
   }
+  await pass(incoming, upstream, fault === "slow", fault === "cutRequest" ? cut : undefined)
 }
 
 /** The proxy's URL; its faults are asked for in the order of the requests. */

@@ -1,43 +1,34 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
-import { afterAll, assert, beforeAll, beforeEach, describe, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { InitImageStore, type Options, type Store } from "../../../src/InitImageStore.js"
-import * as cephs from "../../utils/ceph.js"
+import type * as cephs from "../../utils/ceph.js"
+import * as cephTests from "../../utils/cephTests.js"
 import { make as makeProxy } from "../../utils/faultyProxy.js"
-import { findProgram, findTool, leaveOut } from "../../utils/peers.js"
+import { findTool, leaveOut } from "../../utils/peers.js"
 import { bytesOf, makeImage } from "../../utils/stored.js"
 
-const isInstalled = cephs.programs.every((name) => findProgram([name]) !== undefined) &&
-  findTool("@effect-aws/client-s3") !== undefined
+const isInstalled = cephTests.isInstalled && findTool("@effect-aws/client-s3") !== undefined
 if (!isInstalled) {
   leaveOut("Ceph or @effect-aws/client-s3 (`npm run tools`)", "a store of the AWS SDK's objects keeps images")
 }
 
 describe.skipIf(!isInstalled)("a store over the AWS SDK, in Ceph", () => {
-  let ceph: cephs.Ceph
-  let bucket: ReturnType<typeof cephs.makeInspector>
-  beforeAll(async () => {
-    ceph = await cephs.start()
-    bucket = cephs.makeInspector(ceph)
-  }, 120_000)
-  afterAll(() => ceph.stop())
-  beforeEach(() => bucket.clear())
-
-  const keys = Effect.promise(() => bucket.keys())
+  const { bucket, keys, server, uploads } = cephTests.useCeph()
 
   /** Runs a test with a store, which is closed before the bucket is looked at in the end: nothing may be left. */
   const withStore = <E, R>(
     run: (store: Store) => Effect.Effect<unknown, E, R>,
-    { options = {}, ...server }: Partial<cephs.Ceph> & { readonly options?: Options; readonly timeout?: number } = {}
+    { options = {}, ...changed }: Partial<cephs.Ceph> & { readonly options?: Options; readonly timeout?: number } = {}
   ) =>
     Effect.gen(function*() {
       const { S3Service } = yield* Effect.promise(() => import("@effect-aws/client-s3"))
       const { layer } = yield* Effect.promise(() => import("../../examples/effectAws.js"))
-      const { accessKeyId, bucket, endpoint, region, secretAccessKey, timeout = 60_000 } = { ...ceph, ...server }
+      const { accessKeyId, bucket, endpoint, region, secretAccessKey, timeout = 60_000 } = { ...server(), ...changed }
       const client = S3Service.layer({
         endpoint,
         region,
@@ -52,7 +43,7 @@ describe.skipIf(!isInstalled)("a store over the AWS SDK, in Ceph", () => {
       )
     }).pipe(
       Effect.provide(NodeContext.layer),
-      Effect.zipRight(Effect.all([keys, Effect.promise(() => bucket.uploads())])),
+      Effect.zipRight(Effect.all([keys, uploads])),
       Effect.tap((left) => assert.deepStrictEqual(left, [[], []]))
     )
 
@@ -61,7 +52,7 @@ describe.skipIf(!isInstalled)("a store over the AWS SDK, in Ceph", () => {
       const image = yield* makeImage(9_000_000, { fill: 1, name: "café.png" })
       const reference = yield* store.put(image)
       assert.deepStrictEqual(yield* keys, [`init-images/${reference.key}`])
-      const { headers } = yield* Effect.promise(() => bucket.read(`init-images/${reference.key}`))
+      const { headers } = yield* Effect.promise(() => bucket().read(`init-images/${reference.key}`))
       assert.strictEqual(headers.get("content-type"), "image/png")
       const fetched = yield* store.fetchScoped(reference)
       assert.deepStrictEqual({ ...fetched, path: "" }, { ...image, path: "" })
@@ -138,7 +129,7 @@ describe.skipIf(!isInstalled)("a store over the AWS SDK, in Ceph", () => {
       assert.deepStrictEqual(yield* reasonOf({ secretAccessKey: "wrong" }), ["Denied", "Denied"])
       assert.deepStrictEqual(yield* reasonOf({ bucket: "no-such-bucket" }), ["NoBucket", "NoBucket"])
       assert.deepStrictEqual(yield* reasonOf({ endpoint: "http://127.0.0.1:1" }), ["Unavailable", "Unavailable"])
-      const stalled = yield* makeProxy(ceph.endpoint, () => "stall")
+      const stalled = yield* makeProxy(server().endpoint, () => "stall")
       const [duration, reasons] = yield* Effect.timed(reasonOf({ endpoint: stalled, timeout: 200 }))
       assert.deepStrictEqual(reasons, ["Unavailable", "Unavailable"])
       assert.isBelow(Duration.toSeconds(duration), 60)

@@ -1,6 +1,6 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import { afterAll, assert, beforeAll, beforeEach, describe, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,10 +18,11 @@ import { inspect } from "node:util"
 import * as InitImageLimits from "../../../src/InitImageLimits.js"
 import { ImageReference, InitImageStore, type Store } from "../../../src/InitImageStore.js"
 import * as SessionInitImage from "../../../src/SessionInitImage.js"
-import * as cephs from "../../utils/ceph.js"
+import type * as cephs from "../../utils/ceph.js"
+import { isInstalled, useCeph } from "../../utils/cephTests.js"
 import { list, makeDirectory } from "../../utils/directory.js"
 import { make as makeProxy } from "../../utils/faultyProxy.js"
-import { findProgram, findPython, leaveOut } from "../../utils/peers.js"
+import { findPython, leaveOut } from "../../utils/peers.js"
 import { picture } from "../../utils/pictures.js"
 import * as s3 from "../../utils/s3.js"
 import { bytesOf, makeImage } from "../../utils/stored.js"
@@ -29,7 +30,6 @@ import { withSpans } from "../../utils/tracing.js"
 
 const worker = join(import.meta.dirname, "../../examples/worker.py")
 
-const isInstalled = cephs.programs.every((name) => findProgram([name]) !== undefined)
 if (!isInstalled) leaveOut("Ceph", "images are stored in an S3-compatible server")
 
 const clients = {
@@ -39,16 +39,7 @@ const clients = {
 }
 
 describe.skipIf(!isInstalled)("a store in Ceph", () => {
-  let ceph: cephs.Ceph
-  let bucket: ReturnType<typeof cephs.makeInspector>
-  beforeAll(async () => {
-    ceph = await cephs.start()
-    bucket = cephs.makeInspector(ceph)
-  }, 120_000)
-  afterAll(() => ceph.stop())
-  beforeEach(() => bucket.clear())
-
-  const keys = Effect.promise(() => bucket.keys())
+  const { bucket, keys, server } = useCeph()
 
   /** Runs a test with a store, which is closed before the keys are looked at in the end: none may be left. */
   const withStore = <E, R>(
@@ -58,7 +49,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
   ) =>
     Effect.flatMap(InitImageStore, run).pipe(
       Effect.scoped,
-      Effect.provide(Layer.suspend(() => s3.layer({ ...ceph, ...options }, options, client))),
+      Effect.provide(Layer.suspend(() => s3.layer({ ...server(), ...options }, options, client))),
       Effect.zipRight(Effect.map(keys, (left) => assert.deepStrictEqual(left, [])))
     )
 
@@ -118,7 +109,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
         const reference = yield* store.putScoped(image)
         const original = Uint8Array.from(yield* bytesOf(image))
         const refuses = Effect.fnUntraced(function*(bytes: Uint8Array<ArrayBuffer>, tags: ReadonlyArray<string>) {
-          yield* Effect.promise(() => bucket.write(keyOf(reference), bytes))
+          yield* Effect.promise(() => bucket().write(keyOf(reference), bytes))
           const error = yield* Effect.flip(store.fetchScoped(reference, { directory }))
           assert.include(tags, error._tag)
           assert.deepStrictEqual(list(directory), [])
@@ -137,7 +128,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
         yield* refuses(new Uint8Array([...original, 0]), ["ImageChanged"])
         const other = yield* store.putScoped(yield* makeImage(160, { fill: 4 }))
         yield* refuses(
-          Uint8Array.from((yield* Effect.promise(() => bucket.read(keyOf(other)))).bytes),
+          Uint8Array.from((yield* Effect.promise(() => bucket().read(keyOf(other)))).bytes),
           ["ImageChanged"]
         )
       })),
@@ -167,7 +158,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
             assert.notMatch(shown, /http|127\.0\.0\.1|test\/|images|0000|key(?!s)/i)
           }
           return errors.map((error) => error._tag === "StoreError" ? error.reason : error._tag)
-        }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => s3.layer({ ...ceph, ...options }, options))))
+        }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => s3.layer({ ...server(), ...options }, options))))
       const all = (reason: string) => [reason, reason, reason, reason]
       assert.deepStrictEqual(yield* reasonOf({ secretAccessKey: "wrong" }), all("Denied"))
       assert.deepStrictEqual(yield* reasonOf({ accessKeyId: "wrong" }), all("Denied"))
@@ -232,7 +223,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
   it.live("leaves nothing of uploads that are interrupted, and waits for none of them", () =>
     Effect.gen(function*() {
       let isSending = false
-      const stalled = yield* makeProxy(ceph.endpoint, ({ method, socket }) => {
+      const stalled = yield* makeProxy(server().endpoint, ({ method, socket }) => {
         if (method !== "PUT") return "pass"
         isSending = true
         socket.once("close", () => {
@@ -266,7 +257,7 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
     Effect.gen(function*() {
       let stalls = 1
       const endpoint = yield* makeProxy(
-        ceph.endpoint,
+        server().endpoint,
         ({ method }) => method === "DELETE" && stalls-- > 0 ? "stall" : "pass"
       )
       yield* withStore((store) => Effect.flatMap(makeImage(1000), store.putScoped), {
