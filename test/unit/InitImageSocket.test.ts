@@ -246,19 +246,26 @@ describe("a session", () => {
       assert.deepStrictEqual(yield* answer, described(png()))
     }))
 
+  /** The spans of a session that answers each of these messages, and is then closed. */
+  const spansOf = Effect.fnUntraced(function*(messages: ReadonlyArray<string>) {
+    const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory })
+    const { close, deliver, next, socket } = yield* makeFakeSocket
+    const session = yield* InitImageSocket.run(socket, () => Effect.never).pipe(
+      Effect.provideService(InitImageSpool.InitImageSpool, spool),
+      withSpans,
+      Effect.fork
+    )
+    for (const message of messages) {
+      yield* deliver(message)
+      yield* next
+    }
+    yield* close
+    return yield* Fiber.join(session)
+  })
+
   live("has a span for itself and for each received message", () =>
     Effect.gen(function*() {
-      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory })
-      const { close, deliver, next, socket } = yield* makeFakeSocket
-      const session = yield* InitImageSocket.run(socket, () => Effect.never).pipe(
-        Effect.provideService(InitImageSpool.InitImageSpool, spool),
-        withSpans,
-        Effect.fork
-      )
-      yield* deliver(init(payloadOf("image/png", png())))
-      yield* next
-      yield* close
-      const spans = yield* Fiber.join(session)
+      const spans = yield* spansOf([init(payloadOf("image/png", png()))])
       assert.includeMembers(spans.map(({ name }) => name), ["InitImageSocket.run", "InitImageSocket.receive"])
       const received = spans.find(({ name }) => name === "InitImageSocket.receive")
       assert.strictEqual(received?.attributes.get("outcome"), "persisted")
@@ -266,22 +273,10 @@ describe("a session", () => {
 
   live("records a message that is refused, or has no image, once", () =>
     Effect.gen(function*() {
-      const spool = yield* InitImageSpool.make({ directory: yield* makeDirectory })
-      const { close, deliver, next, socket } = yield* makeFakeSocket
-      const session = yield* InitImageSocket.run(socket, () => Effect.never).pipe(
-        Effect.provideService(InitImageSpool.InitImageSpool, spool),
-        withSpans,
-        Effect.fork
-      )
       const payload = payloadOf("image/png", png())
       const refused = { ...payload, data: "!!!!" }
       const messages = [init(payload), update(refused), update(null), update(payload), update({ ...payload, data: "" })]
-      for (const message of messages) {
-        yield* deliver(message)
-        yield* next
-      }
-      yield* close
-      const spans = yield* Fiber.join(session)
+      const spans = yield* spansOf(messages)
       assert.deepStrictEqual(
         spans.filter(({ name }) => name === "InitImageSocket.receive").map(({ attributes }) =>
           attributes.get("outcome")
