@@ -15,8 +15,10 @@ const numberFrom = (name: string, defaultValue: number): number => Number(proces
 
 /** `MODEL_SEED` repeats a run. */
 const seed = numberFrom("MODEL_SEED", Date.now() % 0x7fffffff)
+/** The number of commands at which chance leaves no expected outcome out. */
+const standardCount = 10_000
 /** The number of commands of all runs. */
-const commandCount = numberFrom("MODEL_COMMANDS", 10_000)
+const commandCount = numberFrom("MODEL_COMMANDS", standardCount)
 const mostPerRun = 200
 
 const noTimeout = 0
@@ -105,7 +107,7 @@ const possible: Record<Stage, ReadonlyArray<Told>> = {
   removing: []
 }
 
-/** Outcomes that every seed must produce. */
+/** Outcomes that every run of full length must produce. The rarest comes some 13 times in 10,000 commands. */
 const expected = ["payload", "stream", "frame"].flatMap((how) =>
   ["image", "none", "Interrupted", "Busy 1", "Busy 10", "InvalidMime", "MalformedImage", "SystemError"].map((outcome) =>
     `${how} ${outcome}`
@@ -172,7 +174,7 @@ describe("slots on a spool with tight limits", () => {
         )
         yield* Effect.promise(() => FastCheck.assert(property, { seed, numRuns: commandCount, endOnFailure }))
         assert.isAtLeast(done, commandCount)
-        assert.includeMembers([...seen], [...expected])
+        if (commandCount >= standardCount) assert.includeMembers([...seen], [...expected])
       }).pipe(Effect.provide(layerGated), Effect.provide(quiet)),
     noTimeout
   )
