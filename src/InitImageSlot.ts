@@ -143,6 +143,9 @@ const imageOf = (value: Persisted): Option.Option<SessionInitImage.SessionInitIm
   return value instanceof SessionInitImage.SessionInitImage ? Option.some(value) : value.image
 }
 
+/** The effect of a message without an image. */
+const nothing: unknown = Effect.succeedNone
+
 /** The same result with another image. */
 const replaceImage = <A extends Persisted>(value: A, image: SessionInitImage.SessionInitImage): A => {
   const next: Persisted = value instanceof SessionInitImage.SessionInitImage
@@ -333,6 +336,10 @@ const makeSlot = <EP, RP>(options: Options<EP, RP> | undefined) =>
           return Effect.interrupt
         }
         lastSequence += 1
+        // No work to interrupt: needs no fiber.
+        if (effect === nothing) {
+          return Effect.zipLeft(Effect.scoped(effect), transition(Empty({ sequence: lastSequence })))
+        }
         return Effect.flatMap(
           Effect.forkIn(persist(lastSequence, owner, effect, restore), fibers),
           (fiber) =>
