@@ -6,11 +6,13 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-/** Encodes an error with its message. Dies for an error of another class. */
-export const encode = <A extends Error, I extends object>(
-  schema: Schema.Schema<A, I>,
-  error: A
-): I & { readonly message: string } => ({ ...Schema.encodeSync(schema)(error), message: error.message })
+/** Encodes errors with their messages. Throws for an error of another class. */
+export const encoder = <A extends Error, I extends object>(
+  schema: Schema.Schema<A, I>
+): (error: A) => I & { readonly message: string } => {
+  const encode = Schema.encodeSync(schema)
+  return (error) => ({ ...encode(error), message: error.message })
+}
 
 /** Encodes an error and its message as a JSON response with the status of its schema's annotation. */
 export const respond = <A extends Error, I extends object>(
@@ -18,7 +20,7 @@ export const respond = <A extends Error, I extends object>(
   error: A
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   Effect.sync(() =>
-    HttpServerResponse.unsafeJson(encode(schema, error), { status: HttpApiSchema.getStatusError(schema) })
+    HttpServerResponse.unsafeJson(encoder(schema)(error), { status: HttpApiSchema.getStatusError(schema) })
   )
 
 const Message = Schema.Struct({

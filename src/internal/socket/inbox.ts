@@ -34,7 +34,7 @@ const isFrameOfImage = (incoming: LargeMessage | TooLargeMessage): boolean =>
   incoming._tag === "Large" && !incoming.isText && incoming.bytes <= protocol.maxFrameBytes
 
 /** A message that the session cannot skip: the rest of it is not read. */
-export class UnreadMessage extends Data.TaggedError("UnreadMessage")<{ readonly refusal: refusal.Refusal }> {}
+export class UnreadMessage extends Data.TaggedClass("UnreadMessage")<{ readonly refusal: refusal.Refusal }> {}
 
 type Problem = refusal.Refusal | UnreadMessage
 

@@ -6,15 +6,14 @@ import { DecodeTimeout, InitImageError, UndecodableImage } from "../../InitImage
 import * as errorBody from "../errorBody.js"
 import * as protocol from "../protocol.js"
 
-/** Closes the session with `closeCode` if the message was to open it. */
-export class Refusal extends Data.TaggedError("Refusal")<{
+/**
+ * Closes the session with `closeCode` if the message was to open it. A failure, but no `Error`: the trace of one costs as
+ * much as the rest of an answer.
+ */
+export class Refusal extends Data.TaggedClass("Refusal")<{
   readonly answer: protocol.ErrorMessage
   readonly closeCode: number
-}> {
-  override get message(): string {
-    return this.answer.message
-  }
-}
+}> {}
 
 export const invalidMessage = (
   message: string,
@@ -27,7 +26,7 @@ const notStored = new Refusal({
   closeCode: protocol.CloseCode.internalError
 })
 
-const ImageError = Schema.Union(InitImageError, UndecodableImage, DecodeTimeout)
+const encode = errorBody.encoder(Schema.Union(InitImageError, UndecodableImage, DecodeTimeout))
 
 export const fromError = (error: InitImageError | UndecodableImage | DecodeTimeout | PlatformError): Refusal => {
   switch (error._tag) {
@@ -39,7 +38,7 @@ export const fromError = (error: InitImageError | UndecodableImage | DecodeTimeo
       if (error.reason === "TooDeep") return invalidMessage(error.message)
   }
   return new Refusal({
-    answer: protocol.imageErrorMessage(errorBody.encode(ImageError, error)),
+    answer: protocol.imageErrorMessage(encode(error)),
     closeCode: error._tag === "Busy" ? protocol.CloseCode.tryAgainLater : protocol.CloseCode.unsupportedData
   })
 }

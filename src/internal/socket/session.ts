@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
@@ -192,7 +193,7 @@ export interface Images {
 }
 
 /** A message of another type than the expected one. */
-class OtherMessage extends Data.TaggedError("OtherMessage")<{ readonly received: unknown }> {}
+class OtherMessage extends Data.TaggedClass("OtherMessage")<{ readonly received: unknown }> {}
 
 const typeOf = (message: unknown): unknown => Predicate.isRecord(message) ? message["type"] : undefined
 
@@ -225,7 +226,7 @@ const imageMessage = (image: Option.Option<SessionInitImage>) =>
   protocol.imageMessage(Option.getOrNull(Option.map(image, protocol.describe)))
 
 const refuseUnstored = (error: PlatformError) =>
-  Effect.zipRight(Effect.logError("An init image could not be stored", error), refusal.fromError(error))
+  Effect.zipRight(Effect.logError("An init image could not be stored", error), Effect.fail(refusal.fromError(error)))
 
 const refuse = <A, R>(
   effect: Effect.Effect<A, InitImageError | UndecodableImage | DecodeTimeout | PlatformError | refusal.Refusal, R>
@@ -242,7 +243,7 @@ const refuseTooLarge = (messageBytes: number) =>
     const least = leastImage(messageBytes, yield* InitImageLimits.MaxMessageBytes)
     const bytes = Math.max(limit + 1, least)
     const { answer } = refusal.fromError(new TooLarge({ bytes, limit }))
-    return yield* new refusal.Refusal({ answer, closeCode: protocol.CloseCode.messageTooBig })
+    return yield* Effect.fail(new refusal.Refusal({ answer, closeCode: protocol.CloseCode.messageTooBig }))
   })
 
 /** The memory of the large message that the session receives or handles. Ends with the scope. */
@@ -359,8 +360,8 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
     Effect.tap(() => messages.wait),
     Effect.flatMap((text) => receive(text, openingType)),
     Effect.catchTags({
-      OtherMessage: () => wrongType(openingType),
-      UnreadMessage: ({ refusal }) => refusal
+      OtherMessage: () => Effect.fail(wrongType(openingType)),
+      UnreadMessage: ({ refusal }) => Effect.fail(refusal)
     }),
     Effect.either
   )
@@ -387,12 +388,14 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
   }
   /** The code to close the session with, once it cannot read on. */
   let closeCode: number | undefined
-  const listen = Effect.zipRight(messages.wait, inbox.text).pipe(
+  const answerNext = Effect.zipRight(messages.wait, inbox.text).pipe(
     Effect.flatMap((text): ReturnType<typeof receive> => {
       const plain = plainMessage.parse(text, firstKeys)
       if (plain === undefined) return update(text)
-      if (plain === "NotJson") return refusal.notJson
-      return typeOf(plain.message) === updateType ? update(text) : new OtherMessage({ received: plain.message })
+      if (plain === "NotJson") return Effect.fail(refusal.notJson)
+      return typeOf(plain.message) === updateType
+        ? update(text)
+        : Effect.fail(new OtherMessage({ received: plain.message }))
     }),
     Effect.flatMap(({ image }) => Effect.zipRight(accept, connection.send(imageMessage(image)))),
     Effect.catchTags({
@@ -402,10 +405,14 @@ const converse = Effect.fnUntraced(function*<E, R, E2, R2>(
         closeCode = refusal.closeCode
         return connection.send(refusal.answer)
       }
-    }),
-    Effect.repeat({ until: () => closeCode !== undefined || invalidMessages >= maxInvalidMessages }),
-    Effect.map(() => closeCode ?? protocol.CloseCode.policyViolation)
+    })
   )
+  // `Effect.repeat` runs a schedule, which takes longer than a short message.
+  const listen = Effect.whileLoop({
+    while: () => closeCode === undefined && invalidMessages < maxInvalidMessages,
+    body: () => answerNext,
+    step: constVoid
+  }).pipe(Effect.map(() => closeCode ?? protocol.CloseCode.policyViolation))
   yield* connection.close(
     yield* Effect.raceFirst(
       Effect.as(handler(session), protocol.CloseCode.normal),
