@@ -1,5 +1,5 @@
 /**
- * Shares the event loop between images: decode work and drains run in bounded portions, one portion a turn.
+ * Shares the event loop between images: work runs in bounded portions, few of them in a turn.
  */
 import * as Effect from "effect/Effect"
 
@@ -69,19 +69,24 @@ export class DecodePacer {
 }
 
 /**
- * Refused bodies drained in one turn. A turn that reads on from a hundred connections takes so long that a new
- * connection waits for 0.6 s: node accepts one connection a turn.
+ * Portions of work in one turn, each of about 1 ms at most. A turn that reads on from a hundred connections takes so long
+ * that a new connection waits for 0.6 s: node accepts one connection a turn.
  */
-export const drainsPerTurn = 8
+export const portionsPerTurn = 8
 
-/** Runs drains first-in, first-out, up to {@link drainsPerTurn} in each turn of the event loop. */
-export class DrainQueue {
+/** Runs portions of work first-in, first-out, up to {@link portionsPerTurn} in each turn of the event loop. */
+export class TurnQueue {
   readonly #queue = new Set<() => void>()
+  readonly #perTurn: number
   #isTurnScheduled = false
 
-  /** Runs `drain` once, in a later turn. */
-  add(drain: () => void): void {
-    this.#queue.add(drain)
+  constructor(perTurn = portionsPerTurn) {
+    this.#perTurn = perTurn
+  }
+
+  /** Runs `portion` once, in a later turn. */
+  add(portion: () => void): void {
+    this.#queue.add(portion)
     this.#scheduleTurn()
   }
 
@@ -92,9 +97,9 @@ export class DrainQueue {
     return Effect.sync(() => this.delete(start))
   })
 
-  /** Takes `drain` out of the queue. */
-  delete(drain: () => void): void {
-    this.#queue.delete(drain)
+  /** Takes `portion` out of the queue. */
+  delete(portion: () => void): void {
+    this.#queue.delete(portion)
   }
 
   #scheduleTurn(): void {
@@ -106,12 +111,12 @@ export class DrainQueue {
   #startTurn(): void {
     this.#isTurnScheduled = false
     const due: Array<() => void> = []
-    for (const drain of this.#queue) {
-      if (due.push(drain) === drainsPerTurn) break
+    for (const portion of this.#queue) {
+      if (due.push(portion) === this.#perTurn) break
     }
-    // A drain may add itself again, for the next turn.
-    for (const drain of due) {
-      if (this.#queue.delete(drain)) drain()
+    // A portion may add itself again, for the next turn.
+    for (const portion of due) {
+      if (this.#queue.delete(portion)) portion()
     }
     if (this.#queue.size > 0) this.#scheduleTurn()
   }

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
-import { DecodePacer, DrainQueue } from "./eventLoop.js"
+import { DecodePacer, TurnQueue } from "./eventLoop.js"
 import { BufferPool } from "./persist/bufferPool.js"
 import { RandomNames } from "./persist/randomNames.js"
 import { HeartbeatThread } from "./spool/heartbeatThread.js"
@@ -15,10 +15,10 @@ const maxRemovals = 256
 const shared = globalValue(Symbol.for("session-init-image/process/1"), () => ({
   buffers: new BufferPool(),
   decodePacer: new DecodePacer(),
-  drains: new DrainQueue(),
+  drains: new TurnQueue(),
   heartbeatThread: new HeartbeatThread(),
   /** The messages of all WebSocket sessions. */
-  messages: new DrainQueue(),
+  messages: new TurnQueue(),
   randomNames: new RandomNames(),
   removals: Effect.unsafeMakeSemaphore(maxRemovals)
 }))

@@ -4,7 +4,7 @@ import * as Schedule from "effect/Schedule"
 import { Buffer } from "node:buffer"
 import { once } from "node:events"
 import type * as Http from "node:http"
-import { drainsPerTurn } from "../../src/internal/eventLoop.js"
+import { portionsPerTurn } from "../../src/internal/eventLoop.js"
 import * as NodeServer from "../../src/NodeServer.js"
 import { connectRaw, eventually, upgradeRequest } from "../utils/webSocketClient.js"
 
@@ -191,6 +191,29 @@ describe.concurrent("pipelined requests", () => {
       // The connection stays open.
       socket.write(get("/later"))
       yield* until("/later;")
+    }))
+
+  it.scopedLive("start one in each turn of the event loop, whatever their connection", () =>
+    Effect.gen(function*() {
+      const count = 20
+      const firsts: Array<Http.ServerResponse> = []
+      let inTurn = 0
+      const pipelined: Array<number> = []
+      const { port } = yield* serve({}, (request, response) => {
+        if (request.url === "/first") {
+          if (firsts.push(response) === count) { for (const first of firsts) first.end() }
+          return
+        }
+        pipelined.push(++inTurn)
+        if (inTurn === 1) setImmediate(() => inTurn = 0)
+        response.end(`${request.url};`)
+      })
+      const clients = yield* Effect.forEach(Array.from({ length: count }), () => connectRaw(port), { concurrency: 20 })
+      for (const { socket } of clients) socket.write(get("/first") + get("/second") + get("/third"))
+      for (const { until } of clients) yield* until("/third;")
+      assert.lengthOf(pipelined, 2 * count)
+      // A count may span two turns.
+      assert.isAtMost(Math.max(...pipelined), 2)
     }))
 
   for (const [title, count] of [["few", 3], ["too many", 100]] as const) {
@@ -438,7 +461,7 @@ describe.concurrent("a connection", () => {
       server.closeAllConnections()
       yield* eventually(() => assert.strictEqual(closed, 200))
       // A count may span two turns.
-      assert.isAtMost(most, 2 * drainsPerTurn)
+      assert.isAtMost(most, 2 * portionsPerTurn)
     }))
 
   it.scopedLive("without a whole header is answered with 408", () =>

@@ -1,7 +1,7 @@
 /** Closes connections whose client may hold them open. */
 import type * as Net from "node:net"
 import type { Duplex } from "node:stream"
-import type { DrainQueue } from "../eventLoop.js"
+import type { TurnQueue } from "../eventLoop.js"
 
 /**
  * How long a client may take to close its side of a connection that the server has ended, in milliseconds. Bytes that
@@ -21,7 +21,7 @@ export const linger = (socket: Duplex): void => {
  * Spreads the `close` events of sockets over turns of the event loop. Each of them ends a handler, which takes about 1 ms
  * of a session, and a client can close thousands of connections at once.
  */
-export const spreadClose = (socket: Net.Socket, turns: DrainQueue): void => {
+export const spreadClose = (socket: Net.Socket, turns: TurnQueue): void => {
   const emit = socket.emit.bind(socket)
   socket.emit = (event: string | symbol, ...parameters: Array<unknown>): boolean => {
     if (event !== "close") return emit(event, ...parameters)

@@ -2,6 +2,7 @@
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import { performance } from "node:perf_hooks"
+import type { TurnQueue } from "../eventLoop.js"
 import type { BodyDeadline, Rate } from "./bodyDeadline.js"
 import { answer, linger, type Status } from "./closing.js"
 import { watchUpgrade } from "./response.js"
@@ -29,6 +30,9 @@ const connections = new WeakMap<Net.Socket, Connection>()
  * Runs the requests of a connection one after another: the handler of a pipelined request (RFC 9112 section 9.3.2) starts
  * when the response before it has been sent, and never on a connection that is closed by then. Node starts all of them
  * at once, and a response that waits for its turn never learns that its client has gone.
+ *
+ * Pipelined requests of all connections start one in each turn of the event loop. Otherwise a turn answers thousands of
+ * them, and other clients wait for as long: node accepts one connection a turn.
  */
 export class Connection {
   readonly socket: Net.Socket
@@ -38,6 +42,7 @@ export class Connection {
   /** The body that is arriving. */
   body: BodyDeadline | undefined
   readonly #progress: WriteProgress
+  readonly #starts: TurnQueue
   readonly #waiting: Array<Exchange> = []
   #running: Exchange | undefined
   #requestCount = 0
@@ -45,9 +50,10 @@ export class Connection {
   /** No further request is accepted, and the connection ends behind the last response. */
   #isEnding = false
 
-  constructor(socket: Net.Socket, bounds: Bounds, canUpgrade: () => boolean) {
+  constructor(socket: Net.Socket, bounds: Bounds, starts: TurnQueue, canUpgrade: () => boolean) {
     this.socket = socket
     this.bounds = bounds
+    this.#starts = starts
     this.canUpgrade = canUpgrade
     this.#progress = new WriteProgress(socket, performance.now())
     connections.set(socket, this)
@@ -58,9 +64,14 @@ export class Connection {
     return connections.get(socket)
   }
 
-  /** A request is being answered. */
+  /** The request that is answered, or the next one. */
+  get #current(): Exchange | undefined {
+    return this.#running ?? this.#waiting[0]
+  }
+
+  /** A request is being answered, or waits to be. */
   get isBusy(): boolean {
-    return this.#running !== undefined
+    return this.#current !== undefined
   }
 
   /** Accepts the next request, or ends the connection behind the ones before it. */
@@ -75,12 +86,12 @@ export class Connection {
     return true
   }
 
-  /** Starts the exchange, or queues it behind the running one. */
+  /** Starts the exchange, or queues it behind the ones before it. */
   add(exchange: Exchange): void {
     // Sends `Connection: close`, and Node then closes the connection.
     if (this.#isEnding) exchange.response.shouldKeepAlive = false
-    if (this.#running === undefined) this.#start(exchange)
-    else this.#waiting.push(exchange)
+    if (this.isBusy) this.#waiting.push(exchange)
+    else this.#start(exchange)
   }
 
   #start(exchange: Exchange): void {
@@ -92,9 +103,13 @@ export class Connection {
   #finish(exchange: Exchange): void {
     if (this.#running !== exchange) return
     this.#running = undefined
+    if (this.#waiting.length > 0) this.#starts.add(() => this.#startNext())
+    else if (this.#isEnding) this.socket.destroySoon()
+  }
+
+  #startNext(): void {
     const next = this.#waiting.shift()
     if (next !== undefined) this.#start(next)
-    else if (this.#isEnding) this.socket.destroySoon()
   }
 
   /** Accepts no further request. */
@@ -109,7 +124,7 @@ export class Connection {
    * other way to stop reading requests.
    */
   stop(): void {
-    if (this.#running === undefined) return this.socket.destroySoon()
+    if (!this.isBusy) return this.socket.destroySoon()
     this.socket.on("drain", () => this.#running?.response.emit("drain"))
     this.socket.once("end", () => this.socket.destroy()).resume()
   }
@@ -127,7 +142,9 @@ export class Connection {
   refuse(status: Status, text: string): void {
     const running = this.#running
     // An error behind a complete request does not cost that request its response.
-    if (running?.request.complete === true && this.body === undefined && !this.socket.readableEnded) return this.end()
+    if (this.#current?.request.complete === true && this.body === undefined && !this.socket.readableEnded) {
+      return this.end()
+    }
     if (this.#waiting.length > 0 || running?.response.headersSent === true) return void this.socket.destroy()
     this.#isEnding = true
     this.#running = undefined
@@ -140,7 +157,7 @@ export class Connection {
   isOverdue(now: number): boolean {
     const { bounds, socket } = this
     // Node drops what arrives behind a response without telling the request.
-    if (this.#running === undefined) this.body?.arrived(socket.bytesRead - this.#bytesRead)
+    if (!this.isBusy) this.body?.arrived(socket.bytesRead - this.#bytesRead)
     this.#bytesRead = socket.bytesRead
     return this.#progress.isStalled(now, bounds.responseStallTimeout) || this.body?.isOver(now) === true
   }

@@ -4,7 +4,7 @@ import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { performance } from "node:perf_hooks"
-import { DrainQueue } from "../eventLoop.js"
+import { TurnQueue } from "../eventLoop.js"
 import { spreadClose, type Status } from "./closing.js"
 import { type Bounds, Connection } from "./connection.js"
 import { Request } from "./request.js"
@@ -34,7 +34,9 @@ const malformed = [400, "The request is not valid HTTP."] as const
 export class Server extends Http.Server<typeof Request, typeof Response> {
   readonly #limits: Limits
   readonly #connections = new Set<Connection>()
-  readonly #closes = new DrainQueue()
+  readonly #closes = new TurnQueue()
+  /** Pipelined requests: each of them takes as long as any other. */
+  readonly #starts = new TurnQueue(1)
   #shutdown: NodeJS.Timeout | undefined
 
   constructor(limits: Limits) {
@@ -119,7 +121,7 @@ export class Server extends Http.Server<typeof Request, typeof Response> {
   }
 
   #open(socket: Net.Socket): void {
-    const connection = new Connection(socket, this.#limits, () => this.listenerCount("upgrade") > 1)
+    const connection = new Connection(socket, this.#limits, this.#starts, () => this.listenerCount("upgrade") > 1)
     this.#connections.add(connection)
     socket.once("close", () => this.#connections.delete(connection))
     spreadClose(socket, this.#closes)

@@ -44,6 +44,16 @@ export const attacks: ReadonlyArray<Attack> = [
     }
   },
   {
+    title: "pipelined requests on 200 connections at once for the largest page, which nobody reads",
+    run: async ({ port }) => {
+      const clients = await connectMany(port, 200)
+      for (const { socket } of clients) socket.pause().write(head("GET", "/docs").repeat(16))
+      await pause(5000)
+      destroyAll(clients)
+      return 200 * 16
+    }
+  },
+  {
     title: "pipelined uploads whose client leaves",
     run: async (target) => {
       const clients = await connectMany(target.port, 10)

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { InitImageFrame, SessionInitImage } from "../../../src/index.js"
-import { bytesPerTurn, DecodePacer, DrainQueue, drainsPerTurn, turn } from "../../../src/internal/eventLoop.js"
+import { bytesPerTurn, DecodePacer, portionsPerTurn, turn, TurnQueue } from "../../../src/internal/eventLoop.js"
 import { maxBufferBytes } from "../../../src/internal/persist/bufferPool.js"
 import * as processState from "../../../src/internal/process.js"
 import { makeDirectory } from "../../utils/directory.js"
@@ -126,52 +126,65 @@ describe("DecodePacer", () => {
     }).pipe(Effect.provide(NodeContext.layer)))
 })
 
-describe("DrainQueue", () => {
-  /** Adds drains, and answers the turn in which each of them ran. */
-  const turnsOf = (count: number, onAdded: (queue: DrainQueue, drains: ReadonlyArray<() => void>) => void = () => {}) =>
+describe("TurnQueue", () => {
+  /** Adds portions, and answers the turn in which each of them ran. */
+  const turnsOf = (
+    count: number,
+    onAdded: (queue: TurnQueue, portions: ReadonlyArray<() => void>) => void = () => {}
+  ) =>
     Effect.gen(function*() {
-      const queue = new DrainQueue()
+      const queue = new TurnQueue()
       const clock = yield* makeClock
       const turns: Array<readonly [index: number, turn: number]> = []
-      const drains = Array.from({ length: count }, (_, index) => () => void turns.push([index, clock.now]))
-      for (const drain of drains) queue.add(drain)
+      const portions = Array.from({ length: count }, (_, index) => () => void turns.push([index, clock.now]))
+      for (const portion of portions) queue.add(portion)
       assert.deepStrictEqual(turns, [])
-      onAdded(queue, drains)
-      yield* Effect.repeatN(turn, Math.ceil(count / drainsPerTurn) + 2)
+      onAdded(queue, portions)
+      yield* Effect.repeatN(turn, Math.ceil(count / portionsPerTurn) + 2)
       return turns
     })
 
-  it.scopedLive("runs a bounded number of drains in each turn, first-in, first-out", () =>
+  it.scopedLive("runs a bounded number of portions in each turn, first-in, first-out", () =>
     Effect.gen(function*() {
-      const count = 2 * drainsPerTurn + 1
+      const count = 2 * portionsPerTurn + 1
       assert.deepStrictEqual(
         yield* turnsOf(count),
-        Array.from({ length: count }, (_, index) => [index, 1 + Math.floor(index / drainsPerTurn)])
+        Array.from({ length: count }, (_, index) => [index, 1 + Math.floor(index / portionsPerTurn)])
       )
     }))
 
-  it.scopedLive("runs no drain that was deleted, and the others in its place", () =>
+  it.scopedLive("runs as many portions in each turn as it is made for", () =>
     Effect.gen(function*() {
-      const turns = yield* turnsOf(drainsPerTurn + 2, (queue, drains) => {
-        for (const drain of drains.slice(1, 3)) queue.delete(drain)
+      const queue = new TurnQueue(1)
+      const clock = yield* makeClock
+      const turns: Array<number> = []
+      for (let i = 0; i < 3; i++) queue.add(() => turns.push(clock.now))
+      yield* Effect.repeatN(turn, 5)
+      assert.deepStrictEqual(turns, [1, 2, 3])
+    }))
+
+  it.scopedLive("runs no portion that was deleted, and the others in its place", () =>
+    Effect.gen(function*() {
+      const turns = yield* turnsOf(portionsPerTurn + 2, (queue, portions) => {
+        for (const portion of portions.slice(1, 3)) queue.delete(portion)
       })
       assert.deepStrictEqual(turns.map(([index]) => index), [
         0,
-        ...Array.from({ length: drainsPerTurn - 1 }, (_, i) => i + 3)
+        ...Array.from({ length: portionsPerTurn - 1 }, (_, i) => i + 3)
       ])
       assert.deepStrictEqual(new Set(turns.map(([, turn]) => turn)), new Set([1]))
     }))
 
-  it.scopedLive("runs a drain that is added by a drain in a later turn", () =>
+  it.scopedLive("runs a portion that is added by a portion in a later turn", () =>
     Effect.gen(function*() {
-      const queue = new DrainQueue()
+      const queue = new TurnQueue()
       const clock = yield* makeClock
       const turns: Array<number> = []
-      const drain = () => {
+      const portion = () => {
         turns.push(clock.now)
-        if (turns.length < 3) queue.add(drain)
+        if (turns.length < 3) queue.add(portion)
       }
-      queue.add(drain)
+      queue.add(portion)
       yield* Effect.repeatN(turn, 6)
       assert.deepStrictEqual(turns, [1, 2, 3])
     }))
