@@ -209,6 +209,8 @@ export interface SendOptions {
   readonly maxBytes?: number | undefined
   /** Called with each progress report of the server: first with 0 received bytes, and last with all of them. */
   readonly onProgress?: ((progress: protocol.Progress) => void) | undefined
+  /** Called if the server replaces the picture after the interruption. */
+  readonly onAcceptedLate?: ((image: protocol.ImageDescription) => void) | undefined
 }
 
 /**
@@ -220,7 +222,7 @@ export interface SendOptions {
  *
  * An interruption ends the upload: it closes the socket of an opening, and cancels a replacement with a message of the
  * type `init_image_cancelled`, after which the session continues. Once all bytes are sent, the server may still replace
- * the picture.
+ * the picture, which `onAcceptedLate` tells.
  *
  * Fails with the errors of {@link fromBlob} before it sends anything, and with {@link ServerError} and
  * {@link SocketClosed}.

@@ -288,6 +288,8 @@ export interface SendOptions {
   readonly maxBytes?: number | undefined
   /** Called with each progress report of the server: first with 0 received bytes, and last with all of them. */
   readonly onProgress?: ((progress: protocol.Progress) => void) | undefined
+  /** Called if the server replaces the picture after the signal has aborted. */
+  readonly onAcceptedLate?: ((image: protocol.ImageDescription) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -300,7 +302,7 @@ export interface SendOptions {
  *
  * An aborted signal rejects at once with its reason and ends the upload: it closes the socket of an opening, and cancels
  * a replacement with a message of the type `init_image_cancelled`, after which the session continues. Once all bytes are
- * sent, the server may still replace the picture.
+ * sent, the server may still replace the picture, which `onAcceptedLate` tells.
  *
  * Rejects with the errors of {@link fromBlob} before it sends anything, and with {@link ServerError} and
  * {@link SocketClosed}.

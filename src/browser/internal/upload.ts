@@ -7,6 +7,7 @@
 import {
   cancelType,
   CloseCode,
+  type ImageDescription,
   invalidMessageCode,
   openingType,
   payloadKey,
@@ -43,6 +44,7 @@ export interface Options {
   readonly message?: Readonly<Record<string, unknown>> | undefined
   readonly maxBytes?: number | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
+  readonly onAcceptedLate?: ((image: ImageDescription) => void) | undefined
 }
 
 /** The server reports progress after each frame of this size, in bytes. */
@@ -66,16 +68,18 @@ interface PendingAnswers {
 }
 
 /** The answers to an abandoned image, and to the message that cancels it if one was sent. */
-const abandoned = (isCancelled: boolean): PendingAnswers => {
+const abandoned = (isCancelled: boolean, onAcceptedLate: Options["onAcceptedLate"]): PendingAnswers => {
   let isAnswered = false
   return {
     take: (answer) => {
       if (isAnswered) {
         // An application that handles the message itself may have sent no answer.
-        return answer._tag === "ServerError" && answer.code === invalidMessageCode ? "last" : "not mine"
+        const isToCancel = isCancelled && answer._tag === "ServerError" && answer.code === invalidMessageCode
+        return isToCancel ? "last" : "not mine"
       }
       if (answer._tag === "Progress") return "more"
       isAnswered = true
+      if (answer._tag === "Image") onAcceptedLate?.(answer.image)
       return isCancelled ? "more" : "last"
     }
   }
@@ -234,7 +238,7 @@ class Upload implements PendingAnswers {
     const { socket } = this.#channel
     if (this.#options.type === openingType) return socket.close(CloseCode.normal)
     const isIncomplete = this.#sent < this.#blob.size
-    this.#channel.replace(this, abandoned(isIncomplete))
+    this.#channel.replace(this, abandoned(isIncomplete, this.#options.onAcceptedLate))
     if (isIncomplete) socket.send(cancelMessage)
   }
 

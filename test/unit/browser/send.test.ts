@@ -464,6 +464,52 @@ for (const face of faces) {
         }
       }))
 
+    it.live("tells that an aborted replacement is accepted late, and no other answer", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const late: Array<unknown> = []
+        const options = { ...update, onAcceptedLate: (image: protocol.ImageDescription) => late.push(image) }
+        const sendAll = Effect.gen(function*() {
+          const bytes = socket.sentBytes + big.length
+          const fiber = yield* start(face, socket, fileOf(big), options)
+          socket.receive(progress(3 * mebibyte))
+          yield* socket.until(socket.texts.length, bytes)
+          return fiber
+        })
+        yield* Fiber.interrupt(yield* sendAll)
+        socket.receive(progress(big.length))
+        assert.isEmpty(late)
+        socket.receive(taken())
+        assert.deepStrictEqual(late, [description()])
+
+        yield* Fiber.interrupt(yield* sendAll)
+        socket.receive(refused("malformed_image"))
+        yield* Fiber.interrupt(yield* start(face, socket, fileOf(big), options))
+        socket.receive(...cancelledAnswers)
+        const last = yield* sendAll
+        socket.receive(taken())
+        yield* Fiber.join(last)
+        assert.lengthOf(late, 1)
+      }))
+
+    it.live("survives an onAcceptedLate that throws, and so does the next image", () =>
+      Effect.gen(function*() {
+        const socket = new FakeWebSocket()
+        const fiber = yield* start(face, socket, fileOf(big), {
+          ...update,
+          onAcceptedLate: () => {
+            throw new Error("it is too late")
+          }
+        })
+        socket.receive(progress(3 * mebibyte))
+        yield* socket.until(1, big.length)
+        yield* Fiber.interrupt(fiber)
+        assert.throws(() => socket.receive(taken()), "it is too late")
+        const next = yield* start(face, socket)
+        socket.receive(refused("invalid_message"))
+        assert.deepInclude({ ...yield* Effect.flip(Fiber.join(next)) }, { code: "invalid_message" })
+      }))
+
     it.live("aborts with UnreadableBlob if a later read fails", () =>
       Effect.gen(function*() {
         for (const options of types) {
