@@ -8,9 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^session-init-image$/, replacement: `${import.meta.dirname}/src/index.ts` },
       { find: /^session-init-image\/testing$/, replacement: `${import.meta.dirname}/src/testing/index.ts` },
-      { find: /^session-init-image\/([\w/]+)$/, replacement: `${import.meta.dirname}/src/$1.ts` },
-      // The example of React runs without a browser.
-      { find: /^react$/, replacement: `${import.meta.dirname}/test/utils/modules/react.ts` }
+      { find: /^session-init-image\/([\w/]+)$/, replacement: `${import.meta.dirname}/src/$1.ts` }
     ]
   },
   test: {

@@ -9,10 +9,10 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { WebSocketLike } from "session-init-image/browser/promise"
 import { TestImages } from "session-init-image/testing"
+import { progressType } from "../../../src/internal/protocol.js"
 import * as Server from "../../integration/server/testServer.js"
 import { run } from "../../utils/command.js"
 import { frameworks, fromWeb } from "../../utils/frameworks.js"
-import { mount, unmount } from "../../utils/modules/react.js"
 import { findTool, leaveOut } from "../../utils/peers.js"
 import { serve, type WebHandler } from "../../utils/webServer.js"
 import { connectRaw, eventually } from "../../utils/webSocketClient.js"
@@ -44,8 +44,10 @@ afterAll(() => {
   vi.unstubAllGlobals()
 })
 
-const hasTools = ["express", "fastify", "hono"].every((name) => findTool(name) !== undefined)
-if (!hasTools) leaveOut("Hono, Express or Fastify (`npm run tools`)", "the examples for these run and compile")
+const hasTools = ["express", "fastify", "hono", "react", "react-reconciler"].every((name) =>
+  findTool(name) !== undefined
+)
+if (!hasTools) leaveOut("Hono, Express, Fastify or React (`npm run tools`)", "the examples for these run and compile")
 
 /** Starts each example's server. */
 const servers: typeof frameworks = {
@@ -178,45 +180,77 @@ describe("a service in a runtime", () => {
 })
 
 /** Renders the hook; each call of `connect` is a session with a server of the test's own. */
-const useSessions = Effect.gen(function*() {
-  const { useInitImage } = yield* Effect.promise(() => import("./react.js"))
+const useSessions = Effect.fnUntraced(function*(isStrict: boolean) {
+  const [{ useInitImage }, { mountHook }] = yield* Effect.promise(() =>
+    Promise.all([import("./react.js"), import("../../utils/mountHook.js")])
+  )
   const server = yield* Server.serve()
   const makeWebSocket = yield* Socket.WebSocketConstructor
   const sockets: Array<WebSocketLike> = []
-  /** While it is held back, the bytes of a picture do not reach the server. */
-  const held = { back: false }
+  /** While they are held back, the bytes of a picture do not reach the server. */
+  const bytes = { areHeldBack: false }
+  /** While they are held back, no answer but progress reaches the hook, nor the close of a socket, nor what follows. */
+  const answers = { areHeldBack: false }
+  const held: Array<Array<() => void>> = []
   const connect = (): WebSocketLike => {
-    const socket = makeWebSocket(server.stream)
-    const sendNow = socket.send.bind(socket)
-    socket.send = (data) => {
-      if (typeof data === "string" || !held.back) sendNow(data)
+    const ws = makeWebSocket(server.stream)
+    const events: Array<() => void> = []
+    const socket: WebSocketLike = {
+      get readyState() {
+        return ws.readyState
+      },
+      send: (data) => {
+        if (typeof data === "string" || !bytes.areHeldBack) ws.send(data)
+      },
+      close: (code) => ws.close(code),
+      addEventListener: (type: string, listener: (event: never) => void) =>
+        ws.addEventListener(type, (event) => {
+          const isFree = type === "open" || "data" in event && String(event.data).includes(progressType)
+          // A WebSocket calls its listeners with the events of their type.
+          const deliver = () => listener(event as never)
+          if (events.length > 0 || answers.areHeldBack && !isFree) events.push(deliver)
+          else deliver()
+        })
     }
+    held.push(events)
     sockets.push(socket)
     return socket
   }
-  const render = yield* Effect.acquireRelease(
-    Effect.sync(() => mount(() => useInitImage(connect))),
-    () => Effect.sync(unmount)
+  const { current, effects, unmount } = yield* Effect.acquireRelease(
+    Effect.sync(() => mountHook(() => useInitImage(connect), { isStrict })),
+    ({ unmount }) => Effect.sync(unmount)
   )
-  const start = (bytes: Uint8Array<ArrayBuffer>) => render().choose(new File([bytes], "a.png", { type: "image/png" }))
+  assert.strictEqual(effects(), isStrict ? 2 : 1)
+  const start = (bytes: Uint8Array<ArrayBuffer>) => current().choose(new File([bytes], "a.png", { type: "image/png" }))
   return {
     server,
     sockets,
-    held,
-    state: () => render().state,
-    cancel: () => render().cancel(),
+    bytes,
+    answers,
+    state: () => current().state,
+    cancel: () => current().cancel(),
+    unmount,
     start,
     choose: (bytes: Uint8Array<ArrayBuffer>) => Effect.promise(() => start(bytes)),
     /** Waits until the server asks for the bytes of the picture. */
     announced: eventually(() => {
-      const { state } = render()
+      const { state } = current()
       assert(state.status === "sending" && state.progress !== undefined)
-    })
+    }),
+    /** Waits until an answer, or the close of a socket, has been held back. */
+    answered: eventually(() => assert.isNotEmpty(held.flat())),
+    release: () => {
+      for (const deliver of held.flatMap((events) => events.splice(0))) deliver()
+    }
   }
-}).pipe(Effect.provide(NodeSocket.layerWebSocketConstructor))
+}, Effect.provide(NodeSocket.layerWebSocketConstructor))
 
-describe("the hook of React", () => {
+const modes = hasTools ? [["React", false], ["React's strict mode", true]] as const : []
+
+describe.each(modes)("the hook in %s", (_, isStrict) => {
   const [first, second] = [TestImages.png({ width: 3 }).bytes, TestImages.png({ width: 4 }).bytes]
+  // Longer than the frames that are sent ahead: the server waits for more of it.
+  const long = TestImages.png({ bytes: 4 * mebibyte }).bytes
   const { tooLarge: large, truncated } = TestImages.refused
 
   const opened = (state: State, width: number) => {
@@ -226,7 +260,7 @@ describe("the hook of React", () => {
 
   it.scopedLive("opens a session with a picture, replaces it, and ends the session with the component", () =>
     Effect.gen(function*() {
-      const { choose, server, sockets, start, state } = yield* useSessions
+      const { choose, server, sockets, start, state, unmount } = yield* useSessions(isStrict)
       assert.deepStrictEqual(state(), { status: "none" })
       const chosen = start(first)
       assert.deepStrictEqual(state(), { status: "sending" })
@@ -242,7 +276,7 @@ describe("the hook of React", () => {
   it.scopedLive("opens another session at once after a refused opening", () =>
     Effect.gen(function*() {
       for (const [{ bytes, error }, tag] of [[truncated, "ServerError"], [large, "TooLarge"]] as const) {
-        const { choose, sockets, state } = yield* useSessions
+        const { choose, sockets, state } = yield* useSessions(isStrict)
         yield* choose(bytes)
         const refused = state()
         assert(refused.status === "refused")
@@ -257,7 +291,7 @@ describe("the hook of React", () => {
 
   it.scopedLive("keeps the session and its picture after a refused one", () =>
     Effect.gen(function*() {
-      const { cancel, choose, sockets, state } = yield* useSessions
+      const { cancel, choose, sockets, state } = yield* useSessions(isStrict)
       yield* choose(first)
       for (const { bytes } of [truncated, large]) {
         yield* choose(bytes)
@@ -272,24 +306,23 @@ describe("the hook of React", () => {
 
   it.scopedLive("cancels an opening and a replacement, after which another picture is taken", () =>
     Effect.gen(function*() {
-      const { announced, cancel, choose, held, sockets, state } = yield* useSessions
-      held.back = true
+      const { announced, bytes, cancel, choose, sockets, state } = yield* useSessions(isStrict)
+      bytes.areHeldBack = true
       const opening = yield* Effect.fork(choose(first))
       yield* announced
       cancel()
       assert.deepStrictEqual(state(), { status: "none" })
       yield* Fiber.join(opening)
-      held.back = false
+      bytes.areHeldBack = false
       yield* choose(first)
       opened(state(), 3)
-      held.back = true
-      // Longer than the frames that are sent ahead: the server waits for more of it.
-      const replacement = yield* Effect.fork(choose(TestImages.png({ bytes: 4 * mebibyte }).bytes))
+      bytes.areHeldBack = true
+      const replacement = yield* Effect.fork(choose(long))
       yield* announced
       cancel()
       yield* Fiber.join(replacement)
       opened(state(), 3)
-      held.back = false
+      bytes.areHeldBack = false
       yield* choose(second)
       opened(state(), 4)
       assert.lengthOf(sockets, 2)
@@ -297,11 +330,72 @@ describe("the hook of React", () => {
 
   it.scopedLive("sends the last of several pictures that are chosen at once", () =>
     Effect.gen(function*() {
-      const { choose, state } = yield* useSessions
+      const { choose, state } = yield* useSessions(isStrict)
       yield* Effect.all([choose(second), choose(second), choose(first)], { concurrency: "unbounded" })
       opened(state(), 3)
       yield* Effect.all([choose(first), choose(second)], { concurrency: "unbounded" })
       opened(state(), 4)
+    }))
+
+  it.scopedLive("shows a cancelled replacement that the server has accepted", () =>
+    Effect.gen(function*() {
+      const { answered, answers, cancel, choose, release, sockets, state } = yield* useSessions(isStrict)
+      yield* choose(first)
+      answers.areHeldBack = true
+      const replacement = yield* Effect.fork(choose(second))
+      yield* answered
+      cancel()
+      yield* Fiber.join(replacement)
+      opened(state(), 3)
+      answers.areHeldBack = false
+      release()
+      opened(state(), 4)
+      yield* choose(first)
+      opened(state(), 3)
+      assert.lengthOf(sockets, 1)
+    }))
+
+  it.scopedLive("keeps a replacement that the server has accepted while the next one is sent or refused", () =>
+    Effect.gen(function*() {
+      for (const next of [long, large.bytes]) {
+        const { answered, answers, bytes, cancel, choose, release, state } = yield* useSessions(isStrict)
+        yield* choose(first)
+        answers.areHeldBack = true
+        const replacement = yield* Effect.fork(choose(second))
+        yield* answered
+        answers.areHeldBack = false
+        bytes.areHeldBack = true
+        const chosen = yield* Effect.fork(choose(next))
+        yield* Fiber.join(replacement)
+        if (next !== long) yield* Fiber.join(chosen)
+        const { status } = state()
+        assert.strictEqual(status, next === long ? "sending" : "refused")
+        release()
+        assert.strictEqual(state().status, status)
+        cancel()
+        opened(state(), 4)
+      }
+    }))
+
+  it.scopedLive("shows the end of the session, and not that of an earlier one", () =>
+    Effect.gen(function*() {
+      const { announced, answered, answers, bytes, cancel, choose, release, sockets, state } = yield* useSessions(
+        isStrict
+      )
+      bytes.areHeldBack = true
+      answers.areHeldBack = true
+      const opening = yield* Effect.fork(choose(first))
+      yield* announced
+      cancel()
+      yield* Fiber.join(opening)
+      yield* answered
+      bytes.areHeldBack = false
+      answers.areHeldBack = false
+      yield* choose(second)
+      release()
+      opened(state(), 4)
+      sockets[1]?.close()
+      yield* eventually(() => assert.deepStrictEqual(state(), { status: "none" }))
     }))
 })
 
@@ -336,10 +430,10 @@ it("every example is compiled by one of two projects, of which the first needs n
   }
 })
 
-it("every example has at most 40 lines", () => {
+it("every example has at most 40 lines of code", () => {
   const directory = import.meta.dirname
   for (const file of readdirSync(directory).filter((file) => /^\w+\.ts$/.test(file))) {
-    const lines = readFileSync(join(directory, file), "utf8").trimEnd().split("\n")
-    assert.isAtMost(lines.length, 40, file)
+    const lines = readFileSync(join(directory, file), "utf8").split("\n")
+    assert.isAtMost(lines.filter((line) => !/^\s*($|\/\/|\/?\*)/.test(line)).length, 40, file)
   }
 })

@@ -21,10 +21,14 @@ export const useInitImage = (connect: () => Client.WebSocketLike) => {
     const { signal } = upload.current = new AbortController()
     const now = session.current = current() ?? { socket: connect() }
     const set = (state: State) => void (signal.aborted || setState(state))
+    const correct = (next: State) => session.current === now && setState((s) => s.status === "open" ? next : s)
+    const onProgress = (progress: Client.Progress) => set({ status: "sending", progress })
+    const onAcceptedLate = (image: Client.ImageDescription) => correct({ status: "open", image: now.image = image })
+    const type = now.image ? "init_image_updated" : "session_init_v2"
+    if (!now.image) now.socket.addEventListener("close", () => correct({ status: "none" }))
     try {
-      const type = now.image ? "init_image_updated" : "session_init_v2"
-      const onProgress = (progress: Client.Progress) => set({ status: "sending", progress })
-      set({ status: "open", image: now.image = await Client.send(now.socket, file, { type, onProgress, signal }) })
+      now.image = await Client.send(now.socket, file, { type, onProgress, onAcceptedLate, signal })
+      set({ status: "open", image: now.image })
     } catch (error) {
       if (!now.image && !signal.aborted) now.socket.close()
       set({ status: "refused", error: error as Client.SendError })

@@ -10,9 +10,33 @@ declare module "hono" {
 }
 
 declare module "react" {
-  export const useState: <A>(initial: A) => [A, (next: A) => void]
+  interface Element {
+    readonly type: unknown
+  }
+  export const StrictMode: unique symbol
+  export const Fragment: unique symbol
+  export const createElement: (type: symbol | (() => null), props: null, ...children: ReadonlyArray<Element>) => Element
+  export const useState: <A>(initial: A) => [A, (next: A | ((previous: A) => A)) => void]
   export const useRef: <A>(initial: A) => { current: A }
   export const useEffect: (effect: () => () => void, dependencies: ReadonlyArray<unknown>) => void
+}
+
+declare module "react-reconciler" {
+  import type { Element } from "react"
+
+  interface Renderer {
+    createContainer(container: object, ...settings: ReadonlyArray<unknown>): object
+    updateContainerSync(element: Element | null, root: object, parent: null): void
+    flushSyncWork(): void
+  }
+  const makeRenderer: (host: object) => Renderer
+  export default makeRenderer
+}
+
+declare module "react-reconciler/constants.js" {
+  export const ConcurrentRoot: number
+  export const DiscreteEventPriority: number
+  export const NoEventPriority: number
 }
 
 declare module "express" {
