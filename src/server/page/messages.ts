@@ -1,5 +1,4 @@
 /** The session's messages: what they carry, and their texts in the log for developers. */
-import { payloadKey } from "../../internal/protocol.js"
 
 const maxStringLength = 120
 const shownStringLength = 24
@@ -25,13 +24,6 @@ export const shortText = (text: string): string => {
   } catch {
     return shorten(text)
   }
-}
-
-/** Whether a text frame of the client announces an image, which the server answers. */
-export const hasImage = (data: string | ArrayBuffer): boolean => {
-  if (typeof data !== "string") return false
-  const message: unknown = JSON.parse(data)
-  return typeof message === "object" && message !== null && payloadKey in message
 }
 
 const shellQuote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`

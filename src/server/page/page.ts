@@ -3,14 +3,11 @@
  * The page's script: events change the state, and the page shows the state. It has one session at a time; the first
  * picture that is sent opens it.
  */
-import { decode } from "../../browser/internal/answer.js"
 import { fromBlob, send, type SendError, SocketClosed } from "../../browser/promise.js"
 import { detectBytes } from "../../internal/format/signature.js"
-import { invalidMessageCode } from "../../internal/protocol.js"
 import { controls, maxBytes, ui } from "./elements.js"
 import * as gestures from "./gestures.js"
 import * as log from "./log.js"
-import { hasImage } from "./messages.js"
 import { makeRate } from "./rate.js"
 import { render } from "./render.js"
 import { connect, imageUrl, isDeleted, makeId, type Session } from "./session.js"
@@ -23,8 +20,6 @@ let session: Session | undefined
 /** Aborts the upload of the state. */
 let uploading: AbortController | undefined
 let uploads = 0
-/** When the last upload began, as `performance.now()`. */
-let startedAt = 0
 
 const renderState = () => {
   render(view(state), imageUrl(sessionOf(state) ?? ""))
@@ -47,42 +42,14 @@ const dispatch = (event: Event) => {
   renderState()
 }
 
-/** A picture that the server has yet to answer. */
-interface Unanswered {
-  readonly upload: number
-  readonly file: File
-  readonly startedAt: number
-}
-
 const open = (id: string): Session => {
-  /** In the order in which they were sent, which is that of the answers: an answer does not name its picture. */
-  const unanswered: Array<Unanswered> = []
   const opened = connect(id, {
     onOpen: () => {
       log.noted("open")
       dispatch({ type: "connected", session: id })
     },
-    onSent: (data) => {
-      log.sent(data)
-      const upload = uploadOf(state)
-      if (upload !== undefined && hasImage(data)) {
-        unanswered.push({ upload: upload.id, file: upload.picture.file, startedAt })
-      }
-    },
-    onReceived: (data) => {
-      log.received(data)
-      const answer = decode(data)
-      if (answer === undefined || answer._tag === "Progress") return
-      // Answers a message without an image.
-      if (answer._tag === "ServerError" && answer.code === invalidMessageCode) return
-      const answered = unanswered.shift()
-      // `send` gives the answer to the upload of the state, and ignores the answers to aborted ones.
-      if (answered === undefined || answered.upload === uploadOf(state)?.id) return
-      if (answer._tag !== "Image" || sessionOf(state) !== id) return
-      const picture = { file: answered.file, url: URL.createObjectURL(answered.file) }
-      const milliseconds = performance.now() - answered.startedAt
-      dispatch({ type: "accepted late", session: id, held: { picture, image: answer.image, milliseconds } })
-    },
+    onSent: log.sent,
+    onReceived: log.received,
     onClose: ({ code, reason }) => {
       log.noted(`close ${code} ${reason}`.trim())
       // During an upload, `send` reports the close.
@@ -113,7 +80,7 @@ const start = async (file: File): Promise<void> => {
   const id = ++uploads
   const controller = new AbortController()
   const picture = { file, url: URL.createObjectURL(file) }
-  startedAt = performance.now()
+  const startedAt = performance.now()
   log.setRequest(file)
   dispatch({ type: "chosen", upload: id, session: makeId(), picture })
   const target = sessionOf(state)
@@ -135,6 +102,13 @@ const start = async (file: File): Promise<void> => {
       onProgress: ({ received }) => {
         const bytesPerSecond = rate({ milliseconds: performance.now(), received })
         dispatch({ type: "progressed", upload: id, received, bytesPerSecond })
+      },
+      onAcceptedLate: (image) => {
+        if (sessionOf(state) !== target) return
+        const milliseconds = performance.now() - startedAt
+        // The abort has revoked the picture's URL.
+        const late = { file, url: URL.createObjectURL(file) }
+        dispatch({ type: "accepted late", session: target, held: { picture: late, image, milliseconds } })
       }
     })
     dispatch({ type: "accepted", upload: id, image, milliseconds: performance.now() - startedAt })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
-import { curl, hasImage, messageText, shortText } from "../../../../src/server/page/messages.js"
+import { curl, messageText, shortText } from "../../../../src/server/page/messages.js"
 
 describe("the page's log", () => {
   it("shows a binary frame by its length and first bytes", () => {
@@ -19,15 +19,6 @@ describe("the page's log", () => {
     )
     assert.strictEqual(shortText("no JSON"), "no JSON")
     assert.strictEqual(shortText("a".repeat(200)), `${"a".repeat(24)}… (200 characters)`)
-  })
-
-  it("tells the messages that announce an image from others", () => {
-    for (const type of ["session_init_v2", "init_image_updated"]) {
-      assert.isTrue(hasImage(JSON.stringify({ type, initial_image: { mime: "image/png", bytes: 1 } })))
-    }
-    for (const data of [`{"type":"init_image_cancelled"}`, "null", "1", new ArrayBuffer(1)]) {
-      assert.isFalse(hasImage(data))
-    }
   })
 
   it("names the file in the request, and quotes any name for the URL and the shell", () => {
