@@ -61,7 +61,7 @@ describe("a disk that fails", () => {
             Effect.flip,
             Effect.provide(layerChanged(change))
           )
-          assertDiskError(error, operation, code, directory)
+          assertDiskError(error, [operation], code, directory)
           assertNothingIn(directory)
           yield* Scope.close(scope, Exit.void)
         }

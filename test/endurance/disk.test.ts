@@ -70,7 +70,7 @@ disk("a disk that is full", () => {
           Effect.flip,
           Effect.provide(layerChanged(change))
         )
-        assertDiskError(error, "writeAll", "ENOSPC", directory)
+        assertDiskError(error, ["writeAll"], "ENOSPC", directory)
         assert.strictEqual(fullest, capacity, "a write was cut short by the end of the disk before the next one failed")
         assertNothingIn(directory)
 
@@ -89,7 +89,7 @@ disk("a disk that is full", () => {
         const scope = yield* openScope
         writeFileSync(join(directory, "last"), "")
         const error = yield* Effect.flip(Scope.extend(persist(directory, small), scope))
-        assertDiskError(error, "open", "ENOSPC", directory)
+        assertDiskError(error, ["open"], "ENOSPC", directory)
         assert.deepStrictEqual(list(directory), ["last"])
         rmSync(join(directory, "last"))
         const path = yield* Scope.extend(persist(directory, small), scope)
@@ -111,7 +111,8 @@ disk("a disk that is full", () => {
           )
         const ended = yield* persist(24)
         for (const either of ended) {
-          if (either._tag === "Left") assertDiskError(either.left, "writeFile", "ENOSPC", directory)
+          // An image is written in one call, or in several while the buffers are short.
+          if (either._tag === "Left") assertDiskError(either.left, ["writeFile", "writeAll"], "ENOSPC", directory)
         }
         assert.isTrue(ended.some(({ _tag }) => _tag === "Left"), "some do not fit")
         assert.deepStrictEqual(openIn(directory), [])
@@ -133,7 +134,7 @@ disk("a disk that is full", () => {
         SessionInitImage.persistScoped(payloadOf("image/png", png), { directory }).pipe(Effect.map(Option.getOrThrow))
       yield* set(small)
       const leased = Option.getOrThrow(yield* slot.lease)
-      assertDiskError(yield* Effect.flip(set(large)), "writeAll", "ENOSPC", directory)
+      assertDiskError(yield* Effect.flip(set(large)), ["writeAll"], "ENOSPC", directory)
       assert.strictEqual(Option.getOrThrow(yield* slot.lease).path, leased.path)
       assert.isTrue(readFileSync(leased.path).equals(small))
       assert.lengthOf(list(directory), 1)
@@ -155,7 +156,7 @@ disk("a disk that is read-only", () => {
           Effect.flip,
           Effect.provide(logging(logged))
         )
-        assertDiskError(error, "open", "EROFS", directory)
+        assertDiskError(error, ["open"], "EROFS", directory)
         assert.deepStrictEqual(logged, [])
         remount(directory, "rw")
         assertNothingIn(directory)
@@ -221,7 +222,7 @@ disk("a disk that is read-only", () => {
             Effect.provide([layerChanged(change), logging(logged)])
           )
           assert.strictEqual(error._tag, tag)
-          if (tag === "SystemError") assertDiskError(error, "writeAll", "ENOSPC", directory)
+          if (tag === "SystemError") assertDiskError(error, ["writeAll"], "ENOSPC", directory)
           assert.lengthOf(list(directory), 1)
           assert.deepStrictEqual(openIn(directory), [])
           remount(directory, "rw")
@@ -257,12 +258,12 @@ disk("a disk that disappears", () => {
             Effect.scoped,
             Effect.provide([layerChanged(change), logging(logged)])
           )
-          assertDiskError(error, "access", "ENOENT", directory)
+          assertDiskError(error, ["access"], "ENOENT", directory)
           assert.deepStrictEqual(logged, [])
           assert.isFalse(existsSync(directory))
           assert.deepStrictEqual(openIn(directory), [])
 
-          assertDiskError(yield* Effect.flip(persist(directory, small)), "open", "ENOENT", directory)
+          assertDiskError(yield* Effect.flip(persist(directory, small)), ["open"], "ENOENT", directory)
           mkdirSync(directory)
           assert.isTrue(readFileSync(yield* persist(directory, small)).equals(small))
         })
