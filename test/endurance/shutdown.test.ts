@@ -56,6 +56,12 @@ const withFinalizer = (finalizer: string): string => `
 `
 const hanging = withFinalizer("Effect.never")
 const blocking = withFinalizer("Effect.sync(() => { for (;;); })")
+/** A server whose deadline no machine is too slow for. */
+const patient = `
+  import * as Server from "./server.ts"
+  import * as shutdown from "./shutdown.ts"
+  shutdown.run(Server.layer, "1 minute")
+`
 
 beforeAll(async () => {
   mkdirSync(cache, { recursive: true })
@@ -63,7 +69,8 @@ beforeAll(async () => {
   await Promise.all([
     bundle(`import "./main.ts"`, "main.mjs"),
     bundle(hanging, "hanging.mjs"),
-    bundle(blocking, "blocking.mjs")
+    bundle(blocking, "blocking.mjs"),
+    bundle(patient, "patient.mjs")
   ])
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -216,9 +223,9 @@ describe("a shutdown that is disturbed", () => {
       }))
   }
 
-  it.scopedLive("by 2,000 open sockets ends before its deadline", () =>
+  it.scopedLive("by 2,000 open sockets ends by itself, without a deadline", () =>
     Effect.gen(function*() {
-      const server = yield* start()
+      const server = yield* start({}, "patient.mjs")
       const port = yield* server.port
       const clients = yield* Effect.forEach(Array.from({ length: 2000 }), () => connectRaw(port), { concurrency: 100 })
       for (const [i, { socket }] of clients.entries()) {
@@ -228,7 +235,6 @@ describe("a shutdown that is disturbed", () => {
       }
       for (const [i, client] of clients.entries()) if (i % 4 === 0) yield* client.until("101")
       yield* server.kill("SIGTERM")
-      // At the deadline it would be 1.
       assert.strictEqual(yield* server.exited, "0")
       assert.deepStrictEqual(list(server.directory), [])
     }))

@@ -232,8 +232,9 @@ describe("told to end", () => {
             + `files ${list(directory).length}\n`
         )
         const isMany = clients.length === 2000
-        // Where other work delays the end of this many, the server's deadline ends it, and leaves nothing either.
-        assert.include(isMany && !isStrict ? ["0", "1"] : ["0"], code)
+        // Where other work delays the end of this many, the server's deadline ends it, from its thread where the loop is
+        // busy, and leaves nothing either.
+        assert.include(isMany && !isStrict ? ["0", "1", "SIGKILL"] : ["0"], code)
         assert.deepStrictEqual(list(directory), [])
         assert.isAtMost(took, isMany ? maxManyEndTime : maxEndTime)
       }).pipe(Effect.provide(NodeContext.layer)))
