@@ -27,6 +27,7 @@ const text = (spans: ReadonlyArray<Tracer.Span>) =>
     } ${shown}`
   }).join("\n")
 
+/** By outcome, whatever other tags a test of the same process has added. */
 const counts = Effect.map(
   Effect.sync(() => Metric.unsafeSnapshot()),
   (pairs) => {
@@ -34,7 +35,8 @@ const counts = Effect.map(
     for (const { metricKey, metricState } of pairs) {
       if (metricKey.name === "session_init_image_outcomes" && "count" in metricState) {
         const outcome = metricKey.tags.find((tag) => tag.key === "outcome")
-        if (outcome !== undefined) counts[outcome.value] = Number(metricState.count)
+        if (outcome === undefined) continue
+        counts[outcome.value] = (counts[outcome.value] ?? 0) + Number(metricState.count)
       }
     }
     return counts
