@@ -14,18 +14,18 @@ export const useInitImage = (connect: () => Client.WebSocketLike) => {
   const upload = useRef<AbortController | undefined>(undefined)
   const session = useRef<{ socket: Client.WebSocketLike; image?: Client.ImageDescription } | undefined>(undefined)
   const current = () => (session.current?.socket.readyState ?? 3) > 1 ? undefined : session.current
-
+  const held = (image = current()?.image): State => image ? { status: "open", image } : { status: "none" }
+  const correct = () => setState((state) => state.status === "open" ? held() : state)
   const choose = async (file: Blob) => {
     setState({ status: "sending" })
     upload.current?.abort()
     const { signal } = upload.current = new AbortController()
     const now = session.current = current() ?? { socket: connect() }
     const set = (state: State) => void (signal.aborted || setState(state))
-    const correct = (next: State) => session.current === now && setState((s) => s.status === "open" ? next : s)
     const onProgress = (progress: Client.Progress) => set({ status: "sending", progress })
-    const onAcceptedLate = (image: Client.ImageDescription) => correct({ status: "open", image: now.image = image })
+    const onAcceptedLate = (image: Client.ImageDescription) => (now.image = image, correct())
     const type = now.image ? "init_image_updated" : "session_init_v2"
-    if (!now.image) now.socket.addEventListener("close", () => correct({ status: "none" }))
+    if (!now.image) now.socket.addEventListener("close", correct)
     try {
       now.image = await Client.send(now.socket, file, { type, onProgress, onAcceptedLate, signal })
       set({ status: "open", image: now.image })
@@ -34,11 +34,7 @@ export const useInitImage = (connect: () => Client.WebSocketLike) => {
       set({ status: "refused", error: error as Client.SendError })
     }
   }
-  const cancel = () => {
-    upload.current?.abort()
-    const image = current()?.image // the session keeps it
-    setState(image ? { status: "open", image } : { status: "none" })
-  }
+  const cancel = () => (upload.current?.abort(), setState(held()))
   useEffect(() => () => session.current?.socket.close(), [])
   return { state, choose, cancel }
 }
