@@ -63,10 +63,11 @@ export interface Options {
 /**
  * Makes a server for `NodeHttpServer.layer`. Bounds are checked once a second.
  *
- * Requests of one connection are handled one after another. A request with an `Upgrade` other than a WebSocket's is
- * handled as if the field were absent (RFC 9110 section 7.8). Its response closes the connection: Node's parser drops what
- * has arrived behind such a request, and does not say whether anything has. `100 Continue` is sent when a handler reads
- * the body. A request that is malformed or too slow is answered with a line of text.
+ * Requests of one connection are handled one after another. Of those that had to wait, one starts in each turn of the
+ * event loop, so that a client with many pipelines does not hold up the others. A request with an `Upgrade` other than a
+ * WebSocket's is handled as if the field were absent (RFC 9110 section 7.8). Its response closes the connection: Node's
+ * parser drops what has arrived behind such a request, and does not say whether anything has. `100 Continue` is sent when
+ * a handler reads the body. A request that is malformed or too slow is answered with a line of text.
  *
  * Complete on Node and Deno. Bun does not read HTTP with Node's parser. There, a reset during an upgrade does not end the
  * process and slow headers are answered with 408, but the bounds on connections, pipelines, bodies and responses do not
