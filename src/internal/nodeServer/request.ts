@@ -1,5 +1,7 @@
 /** A Node request that watches the pace of its body and decides on its upgrade. */
+import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
+import type * as Net from "node:net"
 import { BodyDeadline } from "./bodyDeadline.js"
 import { Connection } from "./connection.js"
 
@@ -81,5 +83,22 @@ export class Request extends Http.IncomingMessage {
     this.#invite = undefined
     this.#body?.resume()
     super._read(size)
+  }
+}
+
+/** What Node returns to its parser from the callback of a header, to stop reading there. */
+const stopReading = 2
+
+/**
+ * Stops Deno's parser at a refused request. Deno returns 0 for every upgrade, and its parser stops only where it has seen
+ * an `Upgrade` itself. Otherwise it reads on, and the upgrade behind that throws an error, which ends the process.
+ */
+export const stopAtRefused = (socket: Net.Socket): void => {
+  const parser = "deno" in process.versions && Predicate.hasProperty(socket, "parser") ? socket.parser : undefined
+  if (!Predicate.hasProperty(parser, "onIncoming") || !Predicate.isFunction(parser.onIncoming)) return
+  const { onIncoming } = parser
+  parser.onIncoming = (request: unknown, ...parameters: ReadonlyArray<unknown>): unknown => {
+    const course: unknown = Reflect.apply(onIncoming, parser, [request, ...parameters])
+    return request instanceof Request && request.isRefused ? stopReading : course
   }
 }

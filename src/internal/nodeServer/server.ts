@@ -7,7 +7,7 @@ import { performance } from "node:perf_hooks"
 import { TurnQueue } from "../eventLoop.js"
 import { spreadClose, type Status } from "./closing.js"
 import { type Bounds, Connection } from "./connection.js"
-import { Request } from "./request.js"
+import { Request, stopAtRefused } from "./request.js"
 import { Response } from "./response.js"
 
 /** The bounds on a server; times are in milliseconds. */
@@ -125,6 +125,7 @@ export class Server extends Http.Server<typeof Request, typeof Response> {
     this.#connections.add(connection)
     socket.once("close", () => this.#connections.delete(connection))
     spreadClose(socket, this.#closes)
+    stopAtRefused(socket)
     // Node removes its own listener at an upgrade, and an `error` event without a listener ends the process.
     socket.on("error", constVoid)
   }
