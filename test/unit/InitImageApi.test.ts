@@ -17,6 +17,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -664,6 +665,17 @@ describe("layerSessions", () => {
       assert.isTrue(yield* has("a"))
       yield* set("a")
       assert.isTrue(Option.isSome(yield* slot.lease))
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it.scoped("makes one slot for calls that begin in one turn of the event loop", () =>
+    Effect.gen(function*() {
+      const { sessions, set } = yield* make()
+      const scope = yield* Effect.scope
+      // Two requests that a server reads in one turn: Deno does so.
+      const fibers = [1, 2].map(() => Effect.runFork(Scope.extend(sessions.slot("a"), scope)))
+      const slots = yield* Effect.all(fibers.map(Fiber.join))
+      yield* set("a")
+      for (const slot of slots) assert.isTrue(Option.isSome(yield* slot.lease))
     }).pipe(Effect.provide(NodeContext.layer)))
 
   it.scoped("ends a session with its last use, and keeps a later session of the same id", () =>

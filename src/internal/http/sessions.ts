@@ -16,6 +16,11 @@ interface Session {
   readonly id: string
   /** The open scopes that use the session. */
   references: number
+  /**
+   * Makes one slot of calls that come in one turn: `RcMap.get` calls `lookup` for each that comes before the first has
+   * stored its entry (effect 3.22).
+   */
+  readonly making: Effect.Semaphore
 }
 
 /**
@@ -71,14 +76,18 @@ export const make = <Slot extends Pick<InitImageSlot, "lease">, R>(
         Effect.scope,
         (scope) => Scope.addFinalizer(scope, Effect.suspend(() => release(session, slot)))
       )
-      slot = yield* RcMap.get(slots, session)
+      slot = yield* session.making.withPermits(1)(RcMap.get(slots, session))
       return slot
     })
 
     return {
       slot: (sessionId: string) =>
         Effect.uninterruptible(Effect.suspend(() => {
-          const session = sessions.get(sessionId) ?? { id: sessionId, references: 0 }
+          const session = sessions.get(sessionId) ?? {
+            id: sessionId,
+            references: 0,
+            making: Effect.unsafeMakeSemaphore(1)
+          }
           sessions.set(sessionId, session)
           return acquire(session)
         })),
