@@ -221,14 +221,14 @@ describe("a child process", () => {
 
   it.scopedLive("ends when its parent was killed", () =>
     Effect.gen(function*() {
+      // Deno has another `process.argv[1]` beside `-e`.
       const source = `
-        const child = require("node:child_process").fork(process.argv[1], ["png"], { stdio: ["ignore", "ignore", "ignore", "ipc"] })
+        const entry = ${JSON.stringify(program.entry.pathname)}
+        const child = require("node:child_process").fork(entry, ["png"], { stdio: ["ignore", "ignore", "ignore", "ipc"] })
         child.once("message", () => {
           process.stdout.write(String(child.pid), () => process.kill(process.pid, "SIGKILL"))
         })`
-      const { signal, stdout } = spawnSync(process.execPath, ["-e", source, program.entry.pathname], {
-        encoding: "utf8"
-      })
+      const { signal, stdout } = spawnSync(process.execPath, ["-e", source], { encoding: "utf8" })
       assert.strictEqual(signal, "SIGKILL")
       yield* eventually(() => assert.isFalse(isRunning(Number(stdout))))
     }))
