@@ -10,6 +10,12 @@ export const turn: Effect.Effect<void> = Effect.async<void>((resume) => {
 })
 
 /**
+ * Runs `check` when the event loop has read and written what it can. Called from a timer, which runs before that after a
+ * busy turn. On Deno an immediate does so too, hence the second timer.
+ */
+export const afterTransfers = (check: () => void): void => void setTimeout(() => setImmediate(check))
+
+/**
  * Bytes decoded in one turn by all images together: 3 MiB, about 1 ms. An image that is alone never waits, because its
  * next buffer starts when the last but one is written.
  */

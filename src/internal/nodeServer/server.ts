@@ -4,7 +4,7 @@ import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { performance } from "node:perf_hooks"
-import { TurnQueue } from "../eventLoop.js"
+import { afterTransfers, TurnQueue } from "../eventLoop.js"
 import { spreadClose, type Status } from "./closing.js"
 import { type Bounds, Connection } from "./connection.js"
 import { Request, stopAtRefused } from "./request.js"
@@ -63,8 +63,8 @@ export class Server extends Http.Server<typeof Request, typeof Response> {
     })
     this.on("timeout", (socket) => {
       const { bytesRead } = socket
-      // Timers run before the event loop reads: after a busy turn the next request may have arrived in time.
-      setImmediate(() => {
+      // After a busy turn the next request may have arrived in time.
+      afterTransfers(() => {
         if (socket.bytesRead === bytesRead) socket.destroy()
       })
     })
@@ -135,8 +135,7 @@ export class Server extends Http.Server<typeof Request, typeof Response> {
     const isOverdue = (connection: Connection): boolean => connection.isOverdue(now)
     const overdue = [...this.#connections].filter(isOverdue)
     if (overdue.length === 0) return
-    // Timers run before the event loop reads and writes what it can after a busy turn.
-    setImmediate(() => {
+    afterTransfers(() => {
       for (const connection of overdue) {
         if (isOverdue(connection)) connection.expire(now)
       }
