@@ -1,6 +1,6 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { SystemError } from "@effect/platform/Error"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
@@ -373,7 +373,7 @@ describe("options", () => {
         const exit = yield* Effect.exit(Effect.scoped(Layer.build(Layer.suspend(layer))))
         assert.include(String(exit), "IllegalArgumentException")
       }
-    }).pipe(Effect.provide([NodeContext.layer, NodeHttpClient.layerUndici])))
+    }).pipe(Effect.provide([NodeContext.layer, FetchHttpClient.layer])))
 
   it.effect("can come from the environment, and are then configuration errors", () =>
     Effect.gen(function*() {
@@ -394,5 +394,5 @@ describe("options", () => {
       assert.isTrue(Exit.isSuccess(yield* build({ ...all, AWS_SESSION_TOKEN: "c" })))
       assert.include(String(yield* build({ ...all, AWS_ENDPOINT_URL_S3: "nowhere" })), "endpoint must be")
       assert.include(String(yield* build({})), "AWS_ENDPOINT_URL_S3")
-    }).pipe(Effect.provide([NodeContext.layer, NodeHttpClient.layerUndici])))
+    }).pipe(Effect.provide([NodeContext.layer, FetchHttpClient.layer])))
 })

@@ -11,10 +11,13 @@ import type { Ceph } from "./ceph.js"
 /** The start of the tests' keys. */
 export const prefix = "test/"
 
+/** Bun's replacement of undici cannot send requests. */
+const defaultClient = "bun" in process.versions ? NodeHttpClient.layer : NodeHttpClient.layerUndici
+
 export const layer = (
   { accessKeyId, bucket, endpoint, region, secretAccessKey }: Omit<Ceph, "stop">,
   options: Partial<InitImageStore.S3Options<unknown>> = {},
-  client: Layer.Layer<HttpClient.HttpClient> = NodeHttpClient.layerUndici
+  client: Layer.Layer<HttpClient.HttpClient> = defaultClient
 ) =>
   InitImageStore.layerS3({
     endpoint,

@@ -155,7 +155,8 @@ describe.skipIf(!isInstalled)("a store in Ceph", () => {
           ], { concurrency: "unbounded" })
           for (const error of errors) {
             const shown = `${inspect(error, { depth: 9 })}${JSON.stringify(error)}`
-            assert.notMatch(shown, /http|127\.0\.0\.1|test\/|images|0000|key(?!s)/i)
+            // A stack names the files of the code.
+            assert.notMatch(shown.replaceAll(/^ +at .*/gm, ""), /http|127\.0\.0\.1|test\/|images|0000|key(?!s)/i)
           }
           return errors.map((error) => error._tag === "StoreError" ? error.reason : error._tag)
         }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => s3.layer({ ...server(), ...options }, options))))
