@@ -267,7 +267,8 @@ export const make = Effect.fnUntraced(function*(
     if (connection === undefined || !isPausable(found) || !isSending(found)) return
     sending = found
     adopt(found)
-    watch(connection)
+    // Bun reads frames itself: its connection has no listener of `ws`, and emits no data.
+    if (connection.listenerCount("data") > 0) watch(connection)
   })
 
   yield* socket.runRaw((frame) => {

@@ -6,6 +6,8 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import * as Net from "node:net"
+import { withConnection } from "../../../../src/internal/socket/connection.js"
 import * as Frames from "../../../../src/internal/socket/frames.js"
 import { Pace } from "../../../../src/internal/socket/pace.js"
 import { makeFakeSocket } from "../../../utils/fakeSocket.js"
@@ -154,6 +156,25 @@ describe("frames", () => {
       assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(yield* Fiber.join(fiber), Either.left(idle))
+    }))
+
+  it.scoped("count as messages where their connection emits no data, as on Bun", () =>
+    Effect.gen(function*() {
+      const { deliver, socket, ws } = yield* makeFakeSocket
+      const connection = new Net.Socket()
+      Object.assign(connection, { [Symbol("websocket")]: Object.assign(ws, { send: () => {}, close: () => {} }) })
+      const opening: Socket.Socket = {
+        ...socket,
+        runRaw: (handler, options) => Effect.zipRight(options?.onOpen ?? Effect.void, socket.runRaw(handler))
+      }
+      const frames = yield* Frames.make(withConnection(opening, { source: { socket: connection } }), never)
+      const take = frames.takeWithin(pace(), () => idle)
+      for (let i = 0; i < 10; i++) {
+        const fiber = yield* Effect.fork(Effect.either(take))
+        yield* TestClock.adjust("900 millis")
+        yield* deliver(new Uint8Array(90))
+        assert.isTrue(Either.isRight(yield* Fiber.join(fiber)))
+      }
     }))
 
   it.scoped("do not leave a client more time for a byte now and then, nor for pings", () =>
