@@ -21,9 +21,14 @@
  * also between the binary frames of an image; it is answered with a {@link PongMessage} at once. Neither pings nor pongs
  * count as progress of an image. A client that leaves 1 MiB of answers unread gets no more of them.
  *
- * On Node, a message of more than 64 KiB is admitted by the spool, as bytes in flight, before it is read further, and one
- * of more than {@link requiredFrameBytes} is refused before it is read: it is answered with `too_large` and the session
- * closes with 1009. A client that does not send at the lowest rate is refused as well; see `Options`.
+ * On Node and Deno, a message of more than 64 KiB is admitted by the spool, as bytes in flight, before it is read further,
+ * and one of more than {@link requiredFrameBytes} is refused before it is read: it is answered with `too_large` and the
+ * session closes with 1009. A client that does not send at the lowest rate is refused as well; see `Options`.
+ *
+ * Bun reads messages itself and keeps them in memory, beside the spool, until they have arrived. The whole opening message
+ * has to arrive within `openingTimeout`. A message that is too large is refused like any other; Bun closes the session with
+ * 1009, without an answer, above 16 MiB with `BunHttpServer` and above 100 MiB with `NodeHttpServer`. Images in binary
+ * frames are written as they arrive there, too.
  *
  * With `ws`, a text frame of 43 MiB (an image of 32 MiB) blocks the event loop for about 0.2 s before this module
  * receives it. Binary frames do not.
@@ -147,9 +152,9 @@ const images: session.Images = {
  * this succeeds without calling the handler.
  *
  * Closes the socket with 1000 when the handler succeeds, with 1011 when the handler or `onMessage` fails, with 1001
- * when this is interrupted, with 1008 after 64 messages in a row that are invalid or after a large one that stops
- * arriving, with 1009 after one that is too large, and with 1013 after one that is not admitted. Fails with the errors
- * of the handler, of `onMessage` and of `slot`.
+ * when this is interrupted, with 1008 after 64 messages in a row that are invalid, and with 1013 after one that is not
+ * admitted. On Node and Deno, also with 1008 after a large message that stops arriving, and with 1009 after one that is too
+ * large. Fails with the errors of the handler, of `onMessage` and of `slot`.
  *
  * Messages are handled one at a time and in order. The socket is paused while 16 of them or 1 MiB wait, if it is a
  * socket of `ws`, as those of `@effect/platform-node` are; other sockets cannot be paused.
@@ -240,7 +245,7 @@ export const upgrade: Effect.Effect<
     })
     : Effect.fail(new UpgradeRequired()))
 
-/** The default `maxPayload` of `ws`, which the platform's servers keep, in bytes. */
+/** The default `maxPayload` of `ws`, which the platform's server for Node keeps, in bytes. */
 const defaultFrameBytes = 100 * 1024 * 1024
 
 /**
@@ -275,7 +280,7 @@ export class FrameLimitTooLow
 
 /**
  * Checks, when a server starts, that its transport accepts the largest text frame that the limits on images allow.
- * `frameBytes` is the transport's own limit, by default the 100 MiB of `ws` in the platform's servers.
+ * `frameBytes` is the transport's own limit, by default the 100 MiB of `NodeHttpServer`. `BunHttpServer` accepts 16 MiB.
  *
  * Fails with {@link FrameLimitTooLow}.
  *

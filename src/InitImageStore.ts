@@ -366,7 +366,8 @@ const makeS3 = <E>(options: S3Options<E>) => make(makeS3Objects(options), option
 /**
  * A store in a bucket of an S3-compatible server: AWS, Ceph, MinIO, R2 and others. Needs `aws4fetch`, an optional peer
  * dependency, and any `HttpClient` of the platform. The one over `fetch` cannot send a file of known length, which servers
- * ask for: with it an image is read into memory to be sent.
+ * ask for: with it an image is read into memory to be sent. On Bun `NodeHttpClient.layer` sends from the disk;
+ * `NodeHttpClient.layerUndici` does not work there.
  *
  * A file is sent in one PUT, from the disk, and signed with its SHA-256. Spans and logs have no URL, key or header.
  *

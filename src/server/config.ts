@@ -205,7 +205,7 @@ const clusterModule = Effect.tryPromise({
  *   least 1 minute. The same for all servers
  * - `INIT_IMAGE_STORE_DIRECTORY`: the directory of `directory`
  *
- * Of `s3`, an S3-compatible object store; needs the package `aws4fetch`:
+ * Of `s3`, an S3-compatible object store; needs the package `aws4fetch`, and Node or Deno:
  *
  * - `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL`: its URL
  * - `INIT_IMAGE_BUCKET`: an existing bucket
