@@ -72,46 +72,22 @@ const stream = {
   }
 }
 
-const healthz = {
-  tags: [tag],
-  operationId: "server.health",
-  summary: "Tell that the server runs",
-  responses: {
-    200: text("The server runs", "application/json", {
-      type: "object",
-      required: ["status"],
-      properties: { status: { type: "string", enum: ["ok"] } }
-    })
-  }
-}
+/** A route that only answers with this. */
+const get = (operationId: string, summary: string, ok: ReturnType<typeof text>) => ({
+  get: { tags: [tag], operationId, summary, responses: { 200: ok } }
+})
 
-const metrics = {
-  tags: [tag],
-  operationId: "server.metrics",
-  summary: "Read the metrics of the process",
-  responses: { 200: text("The text format of Prometheus", "text/plain") }
-}
+const webPage = text("A web page", "text/html")
 
-const page = {
-  tags: [tag],
-  operationId: "server.page",
-  summary: "Open the page that sends images",
-  responses: { 200: text("A web page", "text/html") }
-}
+const health = text("The server runs", "application/json", {
+  type: "object",
+  required: ["status"],
+  properties: { status: { type: "string", enum: ["ok"] } }
+})
 
-const docs = {
-  tags: [tag],
-  operationId: "server.docs",
-  summary: "Read this document as a web page",
-  responses: { 200: text("A web page", "text/html") }
-}
+const openApi = text("An OpenAPI 3.1 document", "application/json", { type: "object" })
 
-const openApi = {
-  tags: [tag],
-  operationId: "server.document",
-  summary: "Read this document",
-  responses: { 200: text("An OpenAPI 3.1 document", "application/json", { type: "object" }) }
-}
+const metrics = text("The text format of Prometheus", "text/plain")
 
 /** Adds the routes to the document of the API. */
 export const addRoutes = (spec: Record<string, unknown>): Record<string, unknown> => {
@@ -126,11 +102,11 @@ export const addRoutes = (spec: Record<string, unknown>): Record<string, unknown
       "/v1/init-image": { post: post(shared) },
       "/v1/stream": { get: stream },
       ...paths,
-      "/": { get: page },
-      "/healthz": { get: healthz },
-      "/metrics": { get: metrics },
-      "/docs": { get: docs },
-      "/openapi.json": { get: openApi }
+      "/": get("server.page", "Open the page that sends images", webPage),
+      "/healthz": get("server.health", "Tell that the server runs", health),
+      "/metrics": get("server.metrics", "Read the metrics of the process", metrics),
+      "/docs": get("server.docs", "Read this document as a web page", webPage),
+      "/openapi.json": get("server.document", "Read this document", openApi)
     }
   }
 }
