@@ -10,6 +10,7 @@ import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import { join } from "node:path"
 import { InitImageHttp, InitImageLimits, InitImageSpool } from "../../src/index.js"
+import { isDeno } from "../../src/internal/runtime.js"
 import { InitImageTest, TestImages } from "../../src/testing/index.js"
 import { run } from "../utils/command.js"
 import { makeDirectory } from "../utils/directory.js"
@@ -114,10 +115,9 @@ const refusing = InitImageHttp.toWebHandler(
   InitImageHttp.fromRequest({ stallTimeout: "1 hour" }).pipe(Effect.as(HttpServerResponse.empty())),
   Layer.merge(InitImageTest.layer, InitImageLimits.layer({ maxBytes: 100_000 }))
 )
-/** In Deno an answer without a length may end only behind the body. */
-const isDeno = process.versions["deno"] !== undefined
 const tooLarge = TestImages.png({ bytes: 16 * 1024 * 1024 }).bytes
 
+// In Deno an answer without a length may end only behind the body.
 it.scopedLive.skipIf(isDeno)(
   "a client that stops sending to read the answer gets it whole, with its length",
   () =>

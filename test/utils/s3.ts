@@ -6,13 +6,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as InitImageStore from "../../src/InitImageStore.js"
+import { isBun } from "../../src/internal/runtime.js"
 import type { Ceph } from "./ceph.js"
 
 /** The start of the tests' keys. */
 export const prefix = "test/"
 
 /** Bun's replacement of undici cannot send requests. */
-const defaultClient = "bun" in process.versions ? NodeHttpClient.layer : NodeHttpClient.layerUndici
+const defaultClient = isBun ? NodeHttpClient.layer : NodeHttpClient.layerUndici
 
 export const layer = (
   { accessKeyId, bucket, endpoint, region, secretAccessKey }: Omit<Ceph, "stop">,

@@ -21,6 +21,7 @@ import { check, durationProblem } from "../options.js"
 import type { Reader, Step } from "../persist/reader.js"
 import { answer, ended, fromStream, type Source, type Stop } from "../persist/sources.js"
 import { drains } from "../process.js"
+import { isBun, isDeno } from "../runtime.js"
 import * as webBody from "./webBody.js"
 
 /** The bounds on a client that sends a body. */
@@ -260,11 +261,11 @@ const answerWebEarly = (
   const drain = body.drain(bounds)
   // `Bun.serve` drops the length of a stream, and reads on behind a response that has ended. `Response` takes no stream
   // for a status without a body (Fetch standard, section 2.2.3).
-  if (process.versions["bun"] !== undefined || [204, 205, 304].includes(response.status)) {
+  if (isBun || [204, 205, 304].includes(response.status)) {
     return Effect.as(Effect.forkDaemon(drain), response)
   }
   // Hyper, the server of Deno, ends with the last byte of a length, and closes the connection.
-  return Effect.succeed(hold(response, bytes, drain, process.versions["deno"] === undefined))
+  return Effect.succeed(hold(response, bytes, drain, !isDeno))
 }
 
 /** A body that a middleware has read is gone: the client is not to blame. */

@@ -2,6 +2,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
 import type * as Net from "node:net"
+import { isDeno } from "../runtime.js"
 import { BodyDeadline } from "./bodyDeadline.js"
 import { Connection } from "./connection.js"
 
@@ -94,7 +95,7 @@ const stopReading = 2
  * an `Upgrade` itself. Otherwise it reads on, and the upgrade behind that throws an error, which ends the process.
  */
 export const stopAtRefused = (socket: Net.Socket): void => {
-  const parser = "deno" in process.versions && Predicate.hasProperty(socket, "parser") ? socket.parser : undefined
+  const parser = isDeno && Predicate.hasProperty(socket, "parser") ? socket.parser : undefined
   if (!Predicate.hasProperty(parser, "onIncoming") || !Predicate.isFunction(parser.onIncoming)) return
   const { onIncoming } = parser
   parser.onIncoming = (request: unknown, ...parameters: ReadonlyArray<unknown>): unknown => {
